@@ -1,0 +1,80 @@
+"""Finds datasets that nothing uses any more: not in the plan of the last run of any pipeline, nor borrowed from by one that is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+import orjson
+
+from curate.dataset import open_dataset
+from curate.fence import STALE_S
+from curate.launch import run_ids
+from curate.manifest import MANIFEST, Receipt
+from curate.storage import FileInfo, Storage, join
+
+
+@dataclass(frozen=True)
+class Unused:
+    """A dataset's folder that may go, and why."""
+
+    folder: str
+    bytes: int
+    why: str
+
+
+def unused(storage: Storage) -> list[Unused]:
+    """Return the datasets that no pipeline's last run names, leaving out those that a living run works on."""
+    folders = {
+        folder: list(files) for folder, files in groupby(storage.list("datasets"), key=lambda info: "/".join(info.path.split("/")[:2]))
+    }
+    used = _with_lenders(storage, _in_last_plans(storage) & set(folders), folders)
+    return [
+        Unused(
+            folder, sum(info.size for info in files), "superseded" if join(folder, MANIFEST) in {i.path for i in files} else "unfinished"
+        )
+        for folder, files in sorted(folders.items())
+        if folder not in used and not _worked_on(storage, files)
+    ]
+
+
+def remove(storage: Storage, found: list[Unused]) -> None:
+    """Remove datasets, each one's manifest first, so that no half of a dataset ever looks whole."""
+    for entry in found:
+        storage.delete(join(entry.folder, MANIFEST))
+        storage.delete_tree(entry.folder)
+
+
+def _in_last_plans(storage: Storage) -> set[str]:
+    last: dict[str, set[str]] = {}
+    for run_id in run_ids(storage):
+        path = join("runs", run_id, "plan.json")
+        if storage.info(path) is not None:
+            plan = orjson.loads(storage.read(path))
+            last[plan["pipeline"]] = {stage["dataset"] for stage in plan["stages"].values()}
+    return set().union(*last.values())
+
+
+def _with_lenders(storage: Storage, used: set[str], folders: dict[str, list[FileInfo]]) -> set[str]:
+    """Add the datasets whose shards the used ones take over."""
+    for folder in sorted(used):
+        if join(folder, MANIFEST) in {info.path for info in folders[folder]}:
+            used = used | {join("datasets", path.split("/")[1]) for path in _borrowed(open_dataset(storage, folder).manifest.shards)}
+    return used
+
+
+def _borrowed(shards: list[Receipt]) -> Iterator[str]:
+    for shard in shards:
+        for record in (shard.data, shard.drops, shard.errors, shard.trace):
+            if record is not None and record.path.startswith("../"):
+                yield record.path
+
+
+def _worked_on(storage: Storage, files: list[FileInfo]) -> bool:
+    fences = [info.path for info in files if "/.fence/" in info.path]
+    if not fences:
+        return False
+    holder = orjson.loads(storage.read(max(fences)))
+    return not holder["released"] and time.time() - holder["beat"] < STALE_S

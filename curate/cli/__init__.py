@@ -1,0 +1,80 @@
+"""The command line. Commands are imported when they are called, so that `curate --version` starts at once."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+import curate
+from curate.errors import CurateError
+
+COMMANDS = {
+    "run": "curate.cli.run:run",
+    "check": "curate.cli.author:check",
+    "plan": "curate.cli.author:plan",
+    "try": "curate.cli.author:try_",
+    "init": "curate.cli.author:init",
+    "operators": "curate.cli.author:operators",
+    "schema": "curate.cli.author:schema",
+    "show": "curate.cli.inspect:show",
+    "explain": "curate.cli.inspect:explain",
+    "report": "curate.cli.inspect:report",
+    "clean": "curate.cli.inspect:clean",
+}
+
+
+class _Lazy(click.Group):
+    """A group whose commands live in other modules."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS:
+            from curate.registry import suggest
+
+            hint = suggest(args[0], list(COMMANDS))
+            ctx.fail(f"no command `{args[0]}`" + (f"; {hint}" if hint else ""))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(curate.__version__, prog_name="curate")
+def cli() -> None:
+    """Turn raw crawls into pretraining corpora, and account for every document on the way."""
+
+
+def main(args: list[str] | None = None) -> Any:
+    """Run the command line: 0 done, 1 failed, 2 wrong pipeline or usage, 3 a check said no, 130 interrupted."""
+    try:
+        cli.main(args=args, standalone_mode=False)
+    except CurateError as error:
+        _tell(error)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone (`curate show … | head`)
+        sys.exit(0)
+
+
+def _tell(error: CurateError) -> None:
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(error.message, err=True)
+    if error.hint:
+        click.secho("hint: ", fg="cyan", nl=False, err=True)
+        click.echo(error.hint, err=True)

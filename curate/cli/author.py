@@ -1,0 +1,146 @@
+"""`curate check`, `plan`, `try`, `init`, `operators` and `schema`: for whoever writes a pipeline."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from curate.check import check_columns, warnings
+from curate.cli import options
+from curate.errors import PipelineError
+from curate.launch import Request, launch, plan_for
+from curate.pipeline_validate import validate
+from curate.pipeline_yaml import load_pipeline
+from curate.plan import Plan, input_schemas
+from curate.recipes import recipe, recipes
+from curate.registry import find, packs
+from curate.schema import describe, describe_text, json_schema
+from curate.storage import open_storage
+
+
+@click.command()
+@options.pipeline
+@options.sets
+def check(pipeline: str, sets: tuple[str, ...]) -> None:
+    """Check a pipeline: syntax, graph, parameters and columns; nothing runs."""
+    loaded = load_pipeline(pipeline, sets)
+    built = validate(loaded.pipeline, loaded.positions)
+    check_columns(loaded.pipeline, built, input_schemas(loaded.pipeline), loaded.positions)
+    for warning in warnings(loaded.pipeline, built, loaded.positions):
+        click.secho("warning: ", fg="yellow", nl=False, err=True)
+        click.echo(warning, err=True)
+    steps = sum(len(operators) for operators in built.operators.values())
+    click.echo(f"{pipeline}: {len(built.order)} stages, {steps} operators, all columns found")
+
+
+@click.command()
+@options.pipeline
+@options.workspace
+@options.sets
+@options.as_json
+def plan(pipeline: str, workspace: str, sets: tuple[str, ...], as_json: bool) -> None:
+    """Show what a run would do: files, stages, and what is done already."""
+    loaded = load_pipeline(pipeline, sets)
+    made = plan_for(loaded.pipeline, loaded.positions, open_storage(workspace))
+    if as_json:
+        click.echo(orjson.dumps(made.to_dict(), option=orjson.OPT_INDENT_2))
+        return
+    _print_plan(made)
+    for warning in warnings(loaded.pipeline, made.built, loaded.positions):
+        click.secho("warning: ", fg="yellow", nl=False, err=True)
+        click.echo(warning, err=True)
+
+
+def _print_plan(made: Plan) -> None:
+    told = made.to_dict()
+    for name, entry in told["inputs"].items():
+        click.echo(f"input  {name:<14} {entry['files']:,} {entry['format']} files, {entry['bytes']:,} bytes in {entry['url']}")
+    for name, entry in told["stages"].items():
+        colour = {"done": "green", "partial": "yellow", "pending": None}[entry["status"]]
+        click.echo(f"stage  {name:<14} ", nl=False)
+        click.secho(f"{entry['status']:<8}", fg=colour, nl=False)
+        click.echo(f" {entry['kind']:<10} {' → '.join(entry['steps'])}  from {', '.join(entry['from'])}")
+        click.echo(f"       {'':<14} {entry['dataset']}")
+    for name, output in made.pipeline.outputs.items():
+        click.echo(f"output {name:<14} {output.format} in {output.path}")
+
+
+@click.command(name="try")
+@options.pipeline
+@click.option("--docs", default=1000, show_default=True, type=click.IntRange(min=1), help="Documents to read of each input.")
+@options.sets
+def try_(pipeline: str, docs: int, sets: tuple[str, ...]) -> None:
+    """Run a pipeline on the first documents, in a workspace that is thrown away; nothing is published."""
+    from curate.report.text import summary as funnel
+
+    loaded = load_pipeline(pipeline, sets)
+    trimmed = dataclasses.replace(loaded.pipeline, outputs={}, checks={})
+    with tempfile.TemporaryDirectory(prefix="curate-try-") as workspace:
+        request = Request(workspace, on="local", workers=1, limit=docs, command="curate try")
+        report = launch(trimmed, loaded.positions, request, lambda event: None)
+    click.echo(funnel(report))
+    for stage in report["stages"]:
+        for step, reasons in stage["samples"].get("dropped", {}).items():
+            for reason, samples in reasons.items():
+                _print_samples(f"{stage['name']} · {step}: {reason}", samples[:2])
+    if report["error"]:
+        raise PipelineError(report["error"]["message"], report["error"]["hint"])
+
+
+def _print_samples(title: str, samples: list[dict[str, Any]]) -> None:
+    click.secho(f"\n{title}", bold=True)
+    for sample in samples:
+        measured = f"  [{sample['value']:g}]" if "value" in sample else ""
+        excerpt = " ".join(sample.get("excerpt", "").split())[:160]
+        click.echo(f"  {sample['id']}{measured}\n    {excerpt}")
+
+
+@click.command()
+@click.argument("name", required=False, metavar="[RECIPE]")
+@click.option("--to", "target", type=click.Path(path_type=Path), help="The file to write. [default: RECIPE.yaml here]")
+def init(name: str | None, target: Path | None) -> None:
+    """Write a recipe as a pipeline of your own, or list the recipes."""
+    if name is None:
+        for known, title in recipes().items():
+            click.echo(f"{known:<20} {title}")
+        return
+    text = recipe(name)
+    path = target or Path(f"{name}.yaml")
+    if path.exists():
+        raise PipelineError(f"{path} exists already", "name another file with --to")
+    path.write_text(text, encoding="utf-8")
+    click.echo(f"wrote {path}; `curate check {path}` after you have set its inputs")
+
+
+@click.group(invoke_without_command=True)
+@options.as_json
+@click.pass_context
+def operators(ctx: click.Context, as_json: bool) -> None:
+    """List the operators that are installed."""
+    if ctx.invoked_subcommand is not None:
+        return
+    described = {name: describe(find(name)[0]) for name in sorted(packs())}
+    if as_json:
+        click.echo(orjson.dumps(described, option=orjson.OPT_INDENT_2))
+        return
+    for name, entry in described.items():
+        click.echo(f"{name:<18} {entry['verb']:<16} {entry['summary']}")
+
+
+@operators.command(name="show")
+@click.argument("name")
+def show_operator(name: str) -> None:
+    """Show one operator: what it does, its parameters, an example, its source."""
+    click.echo(describe_text(find(name, Path.cwd())[0], name))
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of pipeline files, for editors."""
+    sys.stdout.write(orjson.dumps(json_schema(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode())

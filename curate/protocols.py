@@ -1,0 +1,138 @@
+"""The verbs of an operator.
+
+An operator is a frozen dataclass whose fields are its parameters, with one verb. On a batch of documents a `Filter`
+decides, a `Mapper` changes, a `FlatMapper` splits and a `Scorer` measures; a `DatasetOperator` sees whole datasets
+and a `Check` judges them. Batches are `pa.RecordBatch`; there is no per-document twin of a verb.
+
+Rules that `curate.testing.check_operator` verifies for every operator, ours and yours:
+
+- Row-wise purity: a row's result does not depend on the other rows of its batch. The engine relies on it to give the
+  same bytes for any batch size and to bisect a batch down to the one row that breaks an operator.
+- Heavy state (a model, an index) is a `functools.cached_property`, loaded on the worker at first use.
+- A change of behaviour bumps `version`, which is part of the fingerprint of every dataset made with the operator.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from curate.dataset import Dataset
+    from curate.work import Verdict, Work
+
+Reproducible = Literal["bytes", "cached", "tolerance"]
+Cost = Literal["cheap", "costly"]  # costly = slower than reading and writing the documents; `curate check` warns of cheap filters behind it
+
+
+class Operator(ABC):
+    """What all operators share: declarations that `curate check` reads before anything runs."""
+
+    version: ClassVar[int] = 1
+    reproducible: ClassVar[Reproducible] = "bytes"
+    cost: ClassVar[Cost] = "cheap"
+
+    def reads(self) -> tuple[str, ...]:
+        """Return the columns that must be there, dotted paths included."""
+        return ("text",)
+
+    def verify(self, schema: pa.Schema) -> None:
+        """Raise `PipelineError` when columns that are there have types that the operator cannot work with.
+
+        `curate check` calls it with the declared columns of the batches to come; most operators have nothing to say.
+        """
+        return
+
+
+class Filter(Operator):
+    """Decides which documents to drop, and never changes one."""
+
+    @abstractmethod
+    def drop(self, docs: pa.RecordBatch) -> pa.Array:
+        """Return one entry per row, null to keep: a string (the reason), or a struct with `reason` and any of
+
+        `value` (double: what was measured), `kept_id` (string) and `similarity` (double).
+        """
+
+
+def decisions(reason: pa.Array, value: pa.Array | None = None) -> pa.Array:
+    """Return what `Filter.drop` returns: reasons (null = keep), with what was measured beside each when `value` is given."""
+    reason = pc.cast(reason, pa.string())
+    if value is None:
+        return reason
+    kept = pc.is_null(reason)
+    measured = pc.if_else(kept, pa.scalar(None, pa.float64()), pc.cast(value, pa.float64()))
+    fields = [pa.field("reason", pa.string()), pa.field("value", pa.float64())]
+    return pa.StructArray.from_arrays([reason, measured], fields=fields, mask=kept)
+
+
+class Mapper(Operator):
+    """Changes documents: same rows, changed columns; `id` stays."""
+
+    def adds(self) -> Mapping[str, pa.DataType]:
+        """Return the columns that the result has beyond those that came in."""
+        return {}
+
+    def removes(self) -> tuple[str, ...]:
+        """Return the columns that the result no longer has."""
+        return ()
+
+    @abstractmethod
+    def map(self, docs: pa.RecordBatch) -> pa.RecordBatch:
+        """Return a batch with the same ids in the same order."""
+
+
+class FlatMapper(Operator):
+    """Turns each document into any number of new ones."""
+
+    def adds(self) -> Mapping[str, pa.DataType]:
+        """Return the columns that the result has beyond those that came in and `parent_id`."""
+        return {}
+
+    @abstractmethod
+    def expand(self, docs: pa.RecordBatch) -> pa.RecordBatch:
+        """Return new rows with a `parent_id` column, in the order of their parents.
+
+        The engine gives each the id `<parent id>/<index>`; a parent without rows is counted as expanded to none.
+        """
+
+
+class Scorer(Operator):
+    """Measures documents; the measure becomes a column named by the step's `into`."""
+
+    @abstractmethod
+    def output(self) -> pa.DataType:
+        """Return the type of the measure: a number, a string, or a struct of them."""
+
+    @abstractmethod
+    def score(self, docs: pa.RecordBatch) -> pa.Array:
+        """Return one value of type `output()` per row."""
+
+
+class DatasetOperator(Operator):
+    """Works on whole datasets; `run` coordinates on the driver, data passes through `work`."""
+
+    emits: ClassVar[Literal["documents", "attributes", "artifact"]] = "attributes"
+
+    def adds(self) -> Mapping[str, pa.DataType]:
+        """Return the columns of the dataset that it emits, beyond `id`."""
+        return {}
+
+    @abstractmethod
+    def run(self, inputs: list[Dataset], work: Work) -> None:
+        """Do the work in named phases; shards are written with `work.write_shards`."""
+
+
+class Judge(Operator):
+    """Judges finished datasets before outputs are published: a gate."""
+
+    def reads(self) -> tuple[str, ...]:
+        return ()
+
+    @abstractmethod
+    def judge(self, inputs: list[Dataset], work: Work) -> Verdict:
+        """Return whether the datasets pass, with the measures that say so."""

@@ -1,0 +1,166 @@
+"""Publishes a finished dataset: shards re-grouped to a target size in a new versioned folder, then one pointer file.
+
+    <path>/v-3f2a90c1d2e4b5f6/part-00000.parquet …      never changed once the pointer names it
+    <path>/manifest.json                                  written last; `curate.load(path)` follows it
+
+A reader sees the old version or the new one, never a mixture. Earlier versions stay for those who read them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import orjson
+import pyarrow as pa
+
+import curate
+from curate.attempts import attempt_all
+from curate.dataset import Dataset, join_url, read_shard
+from curate.errors import PipelineError
+from curate.executors.base import Executor, Resources
+from curate.manifest import MANIFEST, Counts, FileRecord, Manifest, Receipt
+from curate.pipeline import Output, Pipeline
+from curate.storage import Storage, is_remote, join, open_storage
+from curate.units import group_shards
+from curate.writers import HashingFile, ParquetShard
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where an output is, and how much of it there is."""
+
+    path: str
+    format: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class PublishTask:
+    """One file of an output: shards to join, in order."""
+
+    source: str
+    shards: tuple[str, ...]
+    target: str
+    path: str
+    format: str
+    schema: pa.Schema
+    size: int = 0
+    attempt: int = 1
+    isolate: bool = False
+
+
+def publish(pipeline: Pipeline, output: Output, dataset: Dataset, executor: Executor) -> Published:
+    """Write the output unless this very version is there already, and return where it is."""
+    url = output.path if is_remote(output.path) else os.path.abspath(pipeline.folder / output.path)
+    target = open_storage(url)
+    version = f"v-{dataset.manifest.fingerprint}"
+    standing = _standing(target, pipeline, url)
+    if standing is None or standing.fingerprint != dataset.manifest.fingerprint or _format(standing) != output.format:
+        records = _write(dataset, target, version, output, executor)
+        target.write(MANIFEST, _manifest(dataset, records, pipeline.name).to_json())
+    else:
+        records = [shard.data for shard in standing.shards]
+    return Published(join_url(target.url, version), output.format, dataset.rows, sum(record.bytes for record in records))
+
+
+def _standing(target: Storage, pipeline: Pipeline, url: str) -> Manifest | None:
+    """Return the manifest at the destination; raise when the place belongs to somebody else."""
+    if target.info(MANIFEST) is not None:
+        manifest = Manifest.from_json(target.read(MANIFEST), join_url(url, MANIFEST))
+        if manifest.pipeline != pipeline.name:
+            raise PipelineError(
+                f"output {url} belongs to pipeline `{manifest.pipeline}`", "choose another path, or remove the folder if it is not needed"
+            )
+        return manifest
+    strangers = [info.path for info in target.list() if not info.path.startswith("v-")]
+    if strangers:
+        raise PipelineError(f"output {url} is not empty: it holds {strangers[0]}", "choose another path, or remove what is there")
+    return None
+
+
+def _format(manifest: Manifest) -> str:
+    return "jsonl" if manifest.shards and manifest.shards[0].data.path.endswith(".jsonl.zst") else "parquet"
+
+
+def _write(dataset: Dataset, target: Storage, version: str, output: Output, executor: Executor) -> list[FileRecord]:
+    shards = dataset.manifest.shards
+    suffix = "parquet" if output.format == "parquet" else "jsonl.zst"
+    full = [i for i, shard in enumerate(shards) if shard.data.rows] or [0]
+    groups = group_shards([shards[i].data.bytes for i in full], output.shard_bytes)
+    tasks = [
+        PublishTask(
+            source=dataset.storage.url,
+            shards=tuple(dataset.shard_path(full[i]) for i in group),
+            target=target.url,
+            path=join(version, f"part-{number:05d}.{suffix}"),
+            format=output.format,
+            schema=dataset.schema,
+            size=sum(shards[full[i]].data.bytes for i in group),
+        )
+        for number, group in enumerate(groups)
+    ]
+    records: dict[str, FileRecord] = {}
+    for outcome in attempt_all(executor, write_file, tasks, Resources(), lambda task, cause: None):
+        if outcome.error is not None:
+            raise outcome.error
+        records[outcome.item.path] = outcome.result
+    return [records[task.path] for task in tasks]
+
+
+def write_file(task: PublishTask) -> FileRecord:
+    """Write one file of an output and return its record."""
+    source, target = open_storage(task.source), open_storage(task.target)
+    with target.open_output(task.path) as out:
+        if task.format == "parquet" and len(task.shards) == 1:
+            file = HashingFile(out)
+            with source.open_input(task.shards[0]) as stream:
+                shutil.copyfileobj(stream, cast(Any, file), 4 << 20)
+            rows = sum(batch.num_rows for batch in read_shard(source, task.shards[0], ["id"]))
+            return FileRecord(task.path, rows, file.size, file.sha256)
+        return _joined(source, task, out)
+
+
+def _joined(source: Storage, task: PublishTask, out: Any) -> FileRecord:
+    batches = (batch for path in task.shards for batch in read_shard(source, path))
+    if task.format == "parquet":
+        shard = ParquetShard(out, task.schema)
+        for batch in batches:
+            shard.write(batch)
+        shard.close()
+        return FileRecord(task.path, shard.rows, shard.file.size, shard.file.sha256)
+    file, rows = HashingFile(out), 0
+    with pa.CompressedOutputStream(pa.PythonFile(file, "w"), "zstd") as stream:
+        for batch in batches:
+            rows += batch.num_rows
+            for line in _lines(batch):
+                stream.write(line)
+    return FileRecord(task.path, rows, file.size, file.sha256)
+
+
+def _lines(batch: pa.RecordBatch) -> Iterator[bytes]:
+    for row in batch.to_pylist():
+        yield orjson.dumps(row, default=_plain, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _plain(value: Any) -> str:
+    """JSON has no binary and no decimals: UTF-8 text where it is text, else base64 or the number's digits."""
+    if isinstance(value, bytes):
+        import base64
+
+        return base64.b64encode(value).decode()
+    return str(value)
+
+
+def _manifest(dataset: Dataset, records: list[FileRecord], pipeline: str) -> Manifest:
+    shards = [
+        Receipt(
+            number, record.sha256[:16], record, None, None, None, Counts(rows_in=record.rows, rows_out=record.rows, bytes_out=record.bytes)
+        )
+        for number, record in enumerate(records)
+    ]
+    return replace(dataset.manifest, shards=shards, statistics={}, samples={}, curate_version=curate.__version__, pipeline=pipeline)

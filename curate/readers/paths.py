@@ -1,0 +1,167 @@
+"""Finds the files that a path of an input names: a file, a folder, a glob, or a path with captures.
+
+In a glob `*` and `?` stay within one path segment, `**` spans any number of them; `{name}` matches like `*` and its value
+becomes a column. Names that begin with `.` or `_` are hidden: only a path that names them in full finds them.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from curate.errors import PipelineError
+from curate.registry import suggest
+from curate.storage import FileInfo, LocalStorage, Storage, is_remote, join, open_storage
+
+_CAPTURE = re.compile(r"\{([A-Za-z_]\w*)\}")
+_MAGIC = re.compile(r"[*?\[{]")
+_RESERVED = ("id", "text", "html")
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A path cut where its first wildcard stands: `root` is a folder, `rest` is matched below it ("" = all of it)."""
+
+    root: str
+    rest: str
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the path has no wildcard."""
+        return not _MAGIC.search(self.rest)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file below a pattern's root, with what the path captures; `by_folder` when only its folder was named."""
+
+    file: FileInfo
+    captures: dict[str, str]
+    by_folder: bool = False
+
+
+def parse(path: str, base: str) -> Pattern:
+    """Return the pattern for a path as the pipeline writes it; local ones are relative to `base`."""
+    if not path.strip():
+        raise PipelineError("an input's path is empty")
+    whole = path if is_remote(path) else os.path.normpath(os.path.join(base, os.path.expanduser(path.removeprefix("file://"))))
+    segments = whole.split("/")
+    first = 3 if is_remote(path) else 0  # scheme, nothing, bucket
+    wild = next((i for i in range(first, len(segments)) if _MAGIC.search(segments[i])), len(segments) - 1)
+    wild = max(wild, first)
+    return Pattern("/".join(segments[:wild]) or "/", "/".join(segments[wild:]))
+
+
+def find(pattern: Pattern) -> list[Found]:
+    """Return the files that a pattern names, sorted by path."""
+    storage = open_storage(pattern.root)
+    if pattern.is_exact:
+        return _find_exact(storage, pattern)
+    matcher = _matcher(pattern.rest)
+    found = []
+    for file in _candidates(storage, pattern.rest):
+        match = matcher.fullmatch(file.path)
+        if match:
+            found.append(Found(file, match.groupdict()))
+    return sorted(found, key=lambda item: item.file.path)
+
+
+def is_hidden(path: str) -> bool:
+    """Tell whether a file, or a folder that it lies in, is hidden."""
+    return any(segment[:1] in (".", "_") for segment in path.split("/"))
+
+
+def missing(pattern: Pattern) -> PipelineError:
+    """Return the error for a pattern that names nothing, with the nearest that exists."""
+    whole = f"{pattern.root.rstrip('/')}/{pattern.rest}".rstrip("/")
+    what = "no such file or folder" if pattern.is_exact else "no file matches"
+    return PipelineError(f"{what}: {whole}", _nearest(pattern) if not is_remote(whole) else "list the bucket: a prefix may be misspelt")
+
+
+def _find_exact(storage: Storage, pattern: Pattern) -> list[Found]:
+    file = storage.info(pattern.rest) if pattern.rest else None
+    if file is not None:
+        return [Found(file, {})]
+    prefix = pattern.rest.rstrip("/")
+    below = (info for info in storage.list(prefix) if prefix == "" or info.path.startswith(f"{prefix}/"))
+    return [Found(info, {}, by_folder=True) for info in below if not is_hidden(info.path[len(prefix) :].lstrip("/"))]
+
+
+def _candidates(storage: Storage, rest: str) -> Iterator[FileInfo]:
+    if not isinstance(storage, LocalStorage):
+        yield from storage.list()
+        return
+    plain = _CAPTURE.sub("*", rest)  # glob walks only the folders that can match
+    for path in glob.iglob(plain, root_dir=storage.root, recursive=True):
+        info = storage.info(path)
+        if info is not None:
+            yield info
+
+
+def _matcher(rest: str) -> re.Pattern[str]:
+    """Translate a glob with captures to a regular expression over paths."""
+    out, at, seen = [], 0, set()
+    while at < len(rest):
+        capture = _CAPTURE.match(rest, at)
+        if rest.startswith("**/", at):
+            out.append(r"(?:(?![._])[^/]+/)*")
+            at += 3
+        elif rest.startswith("**", at):
+            out.append(r"(?:(?![._])[^/]+/)*(?![._])[^/]+")
+            at += 2
+        elif capture:
+            name = capture[1]
+            _check_capture(name, rest)
+            out.append(f"(?P={name})" if name in seen else f"(?P<{name}>{_unhidden(rest, at)}[^/]+)")
+            seen.add(name)
+            at = capture.end()
+        else:
+            piece, at = _translate(rest, at)
+            out.append(piece)
+    return re.compile("".join(out))
+
+
+def _translate(rest: str, at: int) -> tuple[str, int]:
+    char = rest[at]
+    if char == "*":
+        return f"{_unhidden(rest, at)}[^/]*", at + 1
+    if char == "?":
+        return f"{_unhidden(rest, at)}[^/]", at + 1
+    if char == "[" and (end := rest.find("]", at + 2)) > 0:
+        inside = rest[at + 1 : end].replace("\\", "\\\\")
+        return f"[{'^' + inside[1:] if inside[0] == '!' else inside}]", end + 1
+    if char in "{}":
+        raise PipelineError(f"`{rest}`: braces hold the name of a capture, such as {{dump}}", "for alternatives give a list of paths")
+    return re.escape(char), at + 1
+
+
+def _unhidden(rest: str, at: int) -> str:
+    return "(?![._])" if at == 0 or rest[at - 1] == "/" else ""
+
+
+def _check_capture(name: str, rest: str) -> None:
+    if name in _RESERVED:
+        raise PipelineError(f"`{rest}`: a capture cannot be called `{name}`", "documents have a column of that name")
+
+
+def _nearest(pattern: Pattern) -> str:
+    """Return a hint that names the deepest folder that exists, and what in it looks like the next part of the path."""
+    at = "/" if pattern.root.startswith("/") else "."
+    for segment in [*pattern.root.strip("/").split("/"), *pattern.rest.split("/")]:
+        if os.path.isdir(join_local(at, segment)):
+            at = join_local(at, segment)
+            continue
+        names = sorted(os.listdir(at))
+        close = suggest(segment, names)
+        if close:
+            return f"{close} (in {at})"
+        return f"{at} exists and holds: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}" if names else f"{at} exists but is empty"
+    return f"{at} holds no file that curate reads"
+
+
+def join_local(folder: str, name: str) -> str:
+    """Join a local folder and a name, keeping a leading slash."""
+    return f"{folder.rstrip('/')}/{name}" if folder.startswith("/") else join(folder, name) if folder != "." else name or "."

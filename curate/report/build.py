@@ -1,0 +1,108 @@
+"""Builds the report of a run from manifests: it adds up what receipts hold and reads no document."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import curate
+from curate.dataset import join_url
+from curate.errors import CurateError
+from curate.plan import Plan, PlannedStage
+from curate.run import RunResult, StageResult
+
+
+def build_report(plan: Plan, result: RunResult, context: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the report as JSON data; `context` says `command`, `executor` and `started_at` (a datetime)."""
+    started: datetime = context["started_at"]
+    return {
+        "format": 1,
+        "run_id": result.run_id,
+        "pipeline": plan.pipeline.name,
+        "status": result.status,
+        "curate_version": curate.__version__,
+        "command": context["command"],
+        "executor": context["executor"],
+        "started_at": started.isoformat(timespec="seconds"),
+        "seconds": round(result.seconds, 3),
+        "workspace": plan.storage.url,
+        "error": _error(result),
+        "stages": [_stage(plan, plan.stages[name], stage) for name, stage in result.stages.items()],
+        "outputs": [{"name": name, **dataclasses.asdict(published)} for name, published in result.outputs.items()],
+        "checks": [
+            {"name": name, "passed": verdict.passed, "message": verdict.message, "measures": dict(verdict.measures)}
+            for name, verdict in result.checks.items()
+        ],
+    }
+
+
+def summary(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `curate run --json` prints."""
+    return {
+        "run_id": report["run_id"],
+        "status": report["status"],
+        "seconds": report["seconds"],
+        "stages": {stage["name"]: _stage_summary(stage) for stage in report["stages"]},
+        "outputs": {output["name"]: output["path"] for output in report["outputs"]},
+    }
+
+
+def _stage_summary(stage: Mapping[str, Any]) -> dict[str, Any]:
+    counts = stage["counts"] or {}
+    names = ("rows_in", "rows_out", "rows_added", "dropped", "merged", "errored", "bytes_in", "bytes_out")
+    return {
+        "status": stage["status"],
+        **{name: counts.get(name, {} if name == "dropped" else 0) for name in names},
+        "seconds": stage["seconds"],
+        "peak_rss_bytes": stage["peak_rss_bytes"],
+        "dataset": stage["dataset"],
+    }
+
+
+def _error(result: RunResult) -> dict[str, Any] | None:
+    if result.error is None:
+        return None
+    stage = next((name for name, stage in result.stages.items() if stage.error is result.error), None)
+    return {"message": result.error.message, "hint": result.error.hint, "stage": stage}
+
+
+def _stage(plan: Plan, planned: PlannedStage, result: StageResult) -> dict[str, Any]:
+    manifest = result.manifest
+    entry: dict[str, Any] = {
+        "name": planned.name,
+        "kind": planned.kind,
+        "status": result.status,
+        "fingerprint": planned.fingerprint,
+        "dataset": join_url(plan.storage.url, planned.folder),
+        "inputs": [*planned.documents, *planned.attributes],
+        "steps": [step.label for step in planned.steps] or [planned.stage.use],
+        "seconds": round(result.seconds, 3),
+        "retries": result.retries,
+        "error": _told(result.error),
+        "counts": None,
+        "statistics": {},
+        "samples": {},
+        "step_seconds": {},
+        "cpu_seconds": 0.0,
+        "peak_rss_bytes": 0,
+        "shards": 0,
+        "new_shards": result.new_shards,
+    }
+    if manifest is None:
+        return entry
+    return entry | {
+        "counts": dataclasses.asdict(manifest.counts),
+        "statistics": manifest.statistics,
+        "samples": manifest.samples,
+        "step_seconds": {step: round(seconds, 4) for step, seconds in manifest.measured.steps.items()},
+        "cpu_seconds": round(manifest.measured.cpu_seconds, 3),
+        "task_seconds": round(manifest.measured.seconds, 3),
+        "peak_rss_bytes": manifest.measured.peak_rss_bytes,
+        "shards": len(manifest.shards),
+    }
+
+
+def _told(error: CurateError | None) -> dict[str, Any] | None:
+    return {"message": error.message, "hint": error.hint} if error is not None else None

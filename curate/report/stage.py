@@ -1,0 +1,202 @@
+"""One stage's part of the page: its accounting, cost, drops, distributions, groups and evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from curate.histogram import LENGTH_EDGES, SCORE_EDGES
+from curate.manifest import Counts
+from curate.report import charts, evidence
+from curate.report.evidence import Detail
+from curate.report.funnel import Stage, adds_up, counts_of, ran, steps_of
+from curate.report.markup import Child, Column, Markup, Row, code, details, element, table
+from curate.report.units import count, duration, plural, rate, share, size
+
+_SHOWN_GROUPS = 12
+
+
+def section(stage: Stage, detail: Detail, opened: bool) -> Markup:
+    """Return a stage's section; long pages keep it closed until a click."""
+    name = str(stage["name"])
+    summary = [element("h3", name), " ", badge(str(stage.get("status"))), element("span", _in_short(stage), {"class": "quiet"})]
+    body = [conservation(stage), _facts(stage)]
+    if ran(stage) or counts_of(stage).rows_in:
+        body += [
+            _titled("Why documents were dropped", evidence.drops(stage, detail)),
+            evidence.quarantined(stage, detail),
+            _titled("Steps", _steps(stage)),
+            _titled("Kept and dropped", _distributions(stage, detail)),
+            _groups(stage),
+            evidence.kept(stage, detail),
+        ]
+    anchored = element("div", body, {"id": anchor(name), "class": "body"})
+    return details(summary, anchored, {"class": "stage", "open": "" if opened else None})
+
+
+def anchor(name: str) -> str:
+    """Return the page's address of a stage."""
+    return f"stage-{name}"
+
+
+def badge(status: str) -> Markup:
+    """Return a stage's or run's status as a word with a mark, never by colour alone."""
+    marks = {"done": "✓", "reused": "↺", "failed": "✗", "gated": "✗", "blocked": "○", "interrupted": "‖"}
+    return element("span", f"{marks.get(status, '·')} {status}", {"class": f"badge {status if status in marks else 'other'}"})
+
+
+def _in_short(stage: Stage) -> str:
+    counts = counts_of(stage)
+    if not ran(stage):
+        return str(stage.get("kind"))
+    if stage.get("kind") == "artifact":
+        return "artifact"
+    if stage.get("kind") == "attributes":
+        return f"attributes of {plural(counts.rows_out, 'document')}"
+    return f"{plural(counts.rows_in, 'document')} in, {count(counts.rows_out)} out"
+
+
+def conservation(stage: Stage) -> Markup:
+    """Return the line that accounts for every document of a stage that ran."""
+    counts = counts_of(stage)
+    if not ran(stage) or stage.get("kind") == "artifact":
+        return Markup()
+    return accounting(counts)
+
+
+def accounting(counts: Counts) -> Markup:
+    """Return `N in + A added = O out + D dropped + M merged + E errored` with its verdict."""
+    came, went = (counts.rows_in + counts.rows_added, counts.rows_out + counts.rows_dropped + counts.merged + counts.errored)
+    terms = [
+        f"{count(counts.rows_in)} in + {count(counts.rows_added)} added ",
+        "= " if adds_up(counts) else "≠ ",
+        f"{count(counts.rows_out)} out + {count(counts.rows_dropped)} dropped",
+        f" + {count(counts.merged)} merged + {count(counts.errored)} errored ",
+    ]
+    wrong = f"✗ {count(abs(came - went))} unaccounted for"
+    verdict = element("b", "✓" if adds_up(counts) else wrong, {"class": "yes" if adds_up(counts) else "no"})
+    return element("p", [*terms, verdict], {"class": "conservation"})
+
+
+def _titled(title: str, body: Markup) -> Markup:
+    return Markup(element("h4", title) + body) if body else Markup()
+
+
+def spent(stage: Stage) -> str:
+    """Return the time that this run took for a stage; what an earlier run made took none."""
+    return "–" if stage.get("status") == "reused" else duration(stage.get("seconds") or 0)
+
+
+def speed(stage: Stage) -> tuple[str, str]:
+    """Return MB/s of text (of files while there is no text yet) per second of the stage and per second of a core.
+
+    The first is unknown when an earlier run made some of the shards, as their time is not in this run's.
+    """
+    counts = counts_of(stage)
+    volume, shards = counts.text_bytes_in or counts.bytes_in, stage.get("shards")
+    whole = stage.get("status") != "reused" and stage.get("new_shards", shards) == shards
+    return rate(volume if whole else 0, stage.get("seconds") or 0), rate(volume, stage.get("cpu_seconds") or 0)
+
+
+def _facts(stage: Stage) -> Markup:
+    counts = counts_of(stage)
+    wall, core = speed(stage)
+    facts: list[tuple[str, Child]] = []
+    if ran(stage) or stage.get("seconds"):
+        facts = [
+            ("Time", spent(stage)),
+            ("Core time", duration(stage.get("cpu_seconds") or 0)),
+            ("Speed, text" if counts.text_bytes_in else "Speed, files", wall),
+            ("Per core", core),
+            ("Peak memory", size(stage.get("peak_rss_bytes") or 0)),
+            ("Text in", size(counts.text_bytes_in)),
+            ("Text out", size(counts.text_bytes_out)),
+            ("Files in", size(counts.bytes_in)),
+            ("Files out", size(counts.bytes_out)),
+            ("Shards", _shards(stage)),
+            ("Retries", count(stage.get("retries") or 0)),
+        ]
+    listed = element("dl", [element("div", [element("dt", name), element("dd", value)]) for name, value in facts], {"class": "facts"})
+    origin = ", ".join(str(name) for name in stage.get("inputs") or ())
+    lines: list[Child] = [["From ", code(origin), ". "] if origin else None]
+    if stage.get("dataset"):
+        lines.append(["Result in ", code(str(stage["dataset"])), ". "])
+    if stage.get("fingerprint"):
+        lines.append(["Fingerprint ", code(str(stage["fingerprint"])), "."])
+    return Markup((listed if facts else "") + element("p", lines, {"class": "quiet paths"}))
+
+
+def _shards(stage: Stage) -> str:
+    shards, new = stage.get("shards") or 0, stage.get("new_shards")
+    return count(shards) if new is None or new == shards else f"{count(shards)}, {count(new)} new"
+
+
+_STEP_COLUMNS = (
+    Column("Step"),
+    Column("Dropped", numeric=True),
+    Column("Edited", numeric=True),
+    Column("Bytes removed", numeric=True, minor=True),
+    Column("Bytes added", numeric=True, minor=True),
+    Column("Time", numeric=True),
+    Column("Share of time", numeric=True, minor=True),
+    Column("", wide=True),
+)
+
+
+def _steps(stage: Stage) -> Markup:
+    times: Mapping[str, float] = stage.get("step_seconds") or {}
+    counts, whole = counts_of(stage), sum(times.values())
+    rows: list[Row] = []
+    for step in [*steps_of(stage), *(step for step in times if step not in steps_of(stage))]:
+        dropped = sum((counts.dropped.get(step) or {}).values())
+        edited, seconds = counts.edited.get(step) or {}, times.get(step, 0.0)
+        changed = [count(edited["rows"]), size(edited["bytes_removed"]), size(edited["bytes_added"])] if edited else ["–"] * 3
+        spent = [duration(seconds) if step in times else "–", share(seconds, whole)]
+        rows.append(
+            (step, count(dropped) if dropped else "–", *changed, *spent, charts.bar(round(1000 * seconds), round(1000 * whole), "time"))
+        )
+    return table(f"Steps of {stage['name']}: drops, edits and time", _STEP_COLUMNS, rows)
+
+
+def _distributions(stage: Stage, detail: Detail) -> Markup:
+    statistics = stage.get("statistics") or {}
+    plots = [charts.plot("Length", "bytes of text", statistics.get("length") or {}, LENGTH_EDGES)]
+    for column, pair in (statistics.get("scores") or {}).items():
+        plots.append(charts.plot(str(column), "", pair, SCORE_EDGES))
+    drawn = [charts.chart(each, detail.hover) for each in plots if each is not None]
+    return element("div", drawn, {"class": "charts"}) if drawn else Markup()
+
+
+_GROUP_COLUMNS = (
+    Column("Value"),
+    Column("Documents in", numeric=True),
+    Column("Out", numeric=True),
+    Column("Dropped", numeric=True),
+    Column("", wide=True),
+    Column("Text in", numeric=True, minor=True),
+    Column("Text out", numeric=True),
+)
+
+
+def _groups(stage: Stage) -> Markup:
+    groups = (stage.get("statistics") or {}).get("groups") or {}
+    return Markup("".join(_group(str(column), values, stage) for column, values in groups.items() if values))
+
+
+def _group(column: str, values: Mapping[str, Mapping[str, Any]], stage: Stage) -> Markup:
+    ordered = sorted(values.items(), key=lambda item: (-item[1].get("rows_in", 0), -item[1].get("rows_out", 0), item[0]))
+    rows = [_group_row(value, numbers) for value, numbers in ordered]
+    title = f"{stage['name']} by {column}"
+    shown = table(title, _GROUP_COLUMNS, rows[:_SHOWN_GROUPS])
+    rest = rows[_SHOWN_GROUPS:]
+    more = details(f"{count(len(rest))} more", table(f"{title}, the rest", _GROUP_COLUMNS, rest)) if rest else Markup()
+    return Markup(element("h4", f"By {column}") + shown + more)
+
+
+def _group_row(value: str, numbers: Mapping[str, Any]) -> Row:
+    came, left = numbers.get("rows_in", 0), numbers.get("rows_out", 0)
+    texts = size(numbers.get("text_bytes_in", 0)), size(numbers.get("text_bytes_out", 0))
+    if not came:  # a column that only this stage adds: its groups are known on the way out
+        return (value or "(empty)", "–", count(left), "–", None, "–", texts[1])
+    dropped = max(came - left, 0)
+    return (value or "(empty)", count(came), count(left), share(dropped, came), charts.split_bar(min(left, came), dropped), *texts)

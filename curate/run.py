@@ -1,0 +1,277 @@
+"""Carries out a plan: stage after stage, shard after shard, each committed on its own; a rerun does what is missing.
+
+A failed stage blocks those that read it and nothing else. Everything that happens is an event, and every run leaves
+`runs/<run-id>/` with its pipeline, plan, events and report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import curate
+from curate.attempts import attempt_all
+from curate.commit import receipts, sweep
+from curate.errors import CurateError, DatasetError, OperatorError, WorkspaceError
+from curate.executors.base import Executor
+from curate.fence import Fence
+from curate.ledger import merge_samples
+from curate.manifest import MANIFEST, Manifest, Receipt, add_nested, total
+from curate.plan import Plan, PlannedStage, operator_of
+from curate.protocols import DatasetOperator
+from curate.publish import publish
+from curate.shard import ShardTask, run_shard
+from curate.storage import join
+from curate.units import reusable, shard_tasks
+from curate.work import SCRATCH, Verdict, Work
+
+OnEvent = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass
+class StageResult:
+    """How a stage ended: `done`, `reused`, `failed`, `blocked` or `interrupted`."""
+
+    name: str
+    status: str
+    manifest: Manifest | None = None
+    seconds: float = 0.0
+    retries: int = 0
+    error: CurateError | None = None
+    new_shards: int = 0
+
+
+@dataclass
+class RunResult:
+    """How a run ended: `done`, `failed`, `gated` (a check said no) or `interrupted`."""
+
+    run_id: str
+    status: str = "done"
+    seconds: float = 0.0
+    stages: dict[str, StageResult] = field(default_factory=dict)
+    checks: dict[str, Verdict] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    error: CurateError | None = None
+
+
+class Run:
+    """One run of a plan on an executor."""
+
+    def __init__(self, plan: Plan, executor: Executor, run_id: str, on_event: OnEvent) -> None:
+        self.plan = plan
+        self.executor = executor
+        self.run_id = run_id
+        self.result = RunResult(run_id)
+        self._on_event = on_event
+
+    def execute(self, only: Sequence[str] | None = None) -> RunResult:
+        """Run every stage that is not done (or only those named and what they need), then checks, then outputs."""
+        begun = time.perf_counter()
+        names = [name for name in self.plan.stages if only is None or name in only]
+        self._on_event({"event": "run_started", "run_id": self.run_id, "stages": names})
+        try:
+            for name in names:
+                self._stage(self.plan.stages[name])
+            self._judge_and_publish(only)
+        except KeyboardInterrupt:
+            self.result.status = "interrupted"
+        except CurateError as error:
+            self.result.status, self.result.error = "failed", error
+        self.result.seconds = time.perf_counter() - begun
+        self._on_event({"event": "run_done", "status": self.result.status, "seconds": self.result.seconds})
+        return self.result
+
+    def _stage(self, planned: PlannedStage) -> None:
+        failed = [s for s in self.needs(planned) if s in self.result.stages and self.result.stages[s].status in ("failed", "blocked")]
+        result = self.result.stages[planned.name] = StageResult(planned.name, "blocked")
+        if failed:
+            self._on_event({"event": "stage_failed", "stage": planned.name, "error": f"blocked: stage {failed[0]} failed"})
+            return
+        begun = time.perf_counter()
+        try:
+            self._run_or_reuse(planned, result)
+        except KeyboardInterrupt:
+            result.status = "interrupted"
+            raise
+        except CurateError as error:
+            self._failed(result, error)
+            if isinstance(error, WorkspaceError):
+                raise
+        finally:
+            result.seconds = time.perf_counter() - begun
+
+    @staticmethod
+    def needs(planned: PlannedStage) -> list[str]:
+        """Return what a stage reads: inputs, stages, and stages named in parameters."""
+        referred = [v.removeprefix("stage:") for v in planned.stage.params.values() if isinstance(v, str) and v.startswith("stage:")]
+        for step in planned.stage.operators:
+            referred += [v.removeprefix("stage:") for v in step.params.values() if isinstance(v, str) and v.startswith("stage:")]
+        return [*planned.documents, *planned.attributes, *referred]
+
+    def _failed(self, result: StageResult, error: CurateError) -> None:
+        result.status, result.error = "failed", error
+        self.result.status = "failed"
+        self.result.error = self.result.error or error
+        self._on_event({"event": "stage_failed", "stage": result.name, "error": error.message})
+
+    def _run_or_reuse(self, planned: PlannedStage, result: StageResult) -> None:
+        if self.plan.status(planned.name) == "done":
+            result.status, result.manifest = "reused", self.plan.dataset(planned.name).manifest
+            self._on_event({"event": "stage_reused", "stage": planned.name, "rows_out": result.manifest.counts.rows_out})
+            return
+        with Fence(self.plan.storage, planned.folder, self.run_id) as fence:
+            shards = self._dataset_operator(planned, fence, result) if planned.operator else self._chain(planned, fence, result)
+            fence.verify()
+            result.manifest = self._finish(planned, shards)
+        self.plan.storage.delete_tree(join(planned.folder, ".fence"))
+        result.status = "done"
+        counts = result.manifest.counts
+        self._on_event(
+            {"event": "stage_done", "stage": planned.name, "seconds": 0.0, "rows_in": counts.rows_in, "rows_out": counts.rows_out}
+        )
+
+    def _chain(self, planned: PlannedStage, fence: Fence, result: StageResult) -> list[Receipt]:
+        """Make the shards that have no receipt yet and no twin in an earlier dataset of this stage."""
+        tasks = shard_tasks(self.plan, planned, fence.epoch)
+        done = {shard: receipt for shard, receipt in receipts(self.plan.storage, planned.folder).items() if shard < len(tasks)}
+        done = {shard: receipt for shard, receipt in done.items() if receipt.unit == tasks[shard].unit}
+        if len(done) < len(tasks):
+            twins = reusable(self.plan, planned)
+            for task in tasks:
+                if task.shard not in done and task.unit in twins:
+                    done[task.shard] = dataclasses.replace(twins[task.unit], shard=task.shard)
+        waiting = [task for task in tasks if task.shard not in done]
+        result.new_shards = len(waiting)
+        for receipt in self._map(planned, waiting, len(tasks), result):
+            done[receipt.shard] = receipt
+            errored = sum(r.counts.errored for r in done.values())
+            if errored > planned.stage.max_errors:
+                raise _over_budget(planned, errored, list(done.values()))
+        return [done[task.shard] for task in tasks]
+
+    def _map(self, planned: PlannedStage, tasks: list[ShardTask], shards: int, result: StageResult) -> Any:
+        name = planned.name
+        size = sum(task.size for task in tasks)
+        self._on_event(
+            {"event": "stage_started", "stage": name, "shards": shards, "done": shards - len(tasks), "bytes_in": size, "phase": None}
+        )
+
+        def on_retry(task: ShardTask, cause: str) -> None:
+            result.retries += 1
+            self._on_event({"event": "retry", "stage": name, "shard": task.shard, "cause": cause, "attempt": task.attempt})
+
+        outcomes = attempt_all(self.executor, run_shard, tasks, planned.stage.resources, on_retry)
+        with contextlib.closing(outcomes):  # type: ignore[type-var]
+            for outcome in outcomes:
+                if outcome.error is not None:
+                    raise _located(outcome.error, planned, outcome.item)
+                receipt: Receipt = outcome.result
+                self._on_event(_shard_done(name, receipt))
+                yield receipt
+
+    def _dataset_operator(self, planned: PlannedStage, fence: Fence, result: StageResult) -> list[Receipt]:
+        operator = operator_of(planned, self.plan)
+        assert isinstance(operator, DatasetOperator) and planned.operator is not None
+        work = Work(self.plan.storage, planned.folder, self.executor, planned.schema, self._on_event)
+        work.epoch, work.unit = fence.epoch, planned.fingerprint
+        work.code, work.resources = planned.operator.code, planned.stage.resources
+        sources = [self.plan.dataset(name) for name in (*planned.documents, *planned.attributes)]
+        try:
+            operator.run(sources, work)
+        finally:
+            result.retries += work.retries
+        result.new_shards = len(work.receipts)
+        _verify_conserved(planned, sources[0].rows, work.receipts)
+        return work.receipts
+
+    def _finish(self, planned: PlannedStage, shards: list[Receipt]) -> Manifest:
+        """Fold the receipts into a manifest, tidy up, and write it: from then on the dataset exists."""
+        counts, measured = total(shards)
+        counts.verify(f"stage {planned.name}")
+        statistics: dict[str, Any] = {}
+        samples: dict[str, Any] = {}
+        for shard in shards:
+            add_nested(statistics, shard.statistics)
+            merge_samples(samples, shard.samples)
+        manifest = Manifest(
+            kind=planned.kind,
+            stage=planned.name,
+            fingerprint=planned.fingerprint,
+            chain=planned.chain,
+            columns={f.name: str(f.type) for f in planned.schema},
+            shards=[dataclasses.replace(shard, statistics={}, samples={}) for shard in shards],
+            counts=counts,
+            aligned_to=planned.aligned_to,
+            statistics=statistics,
+            samples=samples,
+            measured=measured,
+            curate_version=curate.__version__,
+        )
+        storage = self.plan.storage
+        storage.delete_tree(join(planned.folder, SCRATCH))
+        sweep(storage, planned.folder, shards)
+        storage.write(join(planned.folder, MANIFEST), manifest.to_json())
+        return manifest
+
+    def _judge_and_publish(self, only: Sequence[str] | None) -> None:
+        if any(stage.status in ("failed", "blocked") for stage in self.result.stages.values()) or only is not None:
+            return
+        for name, check in self.plan.pipeline.checks.items():
+            datasets = [self.plan.dataset(source) for source in check.sources]
+            work = Work(self.plan.storage, f"runs/{self.run_id}/checks/{name}", self.executor, datasets[0].schema, self._on_event)
+            verdict = self.plan.built.checks[name].judge(datasets, work)
+            self.result.checks[name] = verdict
+            self._on_event({"event": "check", "check": name, "passed": verdict.passed, "message": verdict.message})
+        if not all(verdict.passed for verdict in self.result.checks.values()):
+            self.result.status = "gated"
+            return
+        for name, output in self.plan.pipeline.outputs.items():
+            dataset = self.plan.dataset(output.stage or name)
+            self.result.outputs[name] = publish(self.plan.pipeline, output, dataset, self.executor)
+            self._on_event({"event": "output", "output": name, "path": self.result.outputs[name].path})
+
+
+def _shard_done(stage: str, receipt: Receipt) -> dict[str, Any]:
+    counts = receipt.counts
+    return {
+        "event": "shard_done",
+        "stage": stage,
+        "shard": receipt.shard,
+        "rows_in": counts.rows_in,
+        "rows_out": counts.rows_out,
+        "text_bytes_in": counts.text_bytes_in,
+        "bytes_in": counts.bytes_in,
+        "seconds": receipt.measured.seconds,
+        "phase": None,
+    }
+
+
+def _located(error: BaseException, planned: PlannedStage, task: ShardTask) -> BaseException:
+    """Say in which stage and shard an expected error happened; anything else keeps its traceback."""
+    where = f"stage {planned.name}, shard {task.shard}"
+    if isinstance(error, CurateError):
+        error.message = f"{where}: {error.message}"
+        error.args = (error.message,)
+    return error
+
+
+def _over_budget(planned: PlannedStage, errored: int, shards: list[Receipt]) -> DatasetError:
+    first = next(error for shard in shards for error in shard.samples.get("errors", []))
+    return DatasetError(
+        f"stage {planned.name}: {errored} rows could not be processed, {planned.stage.max_errors} are allowed;"
+        f" the first: `{first['id']}` at step `{first['step']}`: {first['error']}",
+        "mend the data, or set `max_errors` on the stage; finished shards are kept",
+    )
+
+
+def _verify_conserved(planned: PlannedStage, rows: int, shards: list[Receipt]) -> None:
+    counts, _ = total(shards)
+    if counts.rows_in != rows:
+        raise OperatorError(
+            f"stage {planned.name}: `{planned.stage.use}` accounts for {counts.rows_in} of {rows} documents",
+            "this is a bug in the operator: every row of its input must be in a shard that it writes, or in the drops",
+        )

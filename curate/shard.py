@@ -1,0 +1,278 @@
+"""What a task does, wherever it runs: read one work unit, run the chain over it, commit one shard.
+
+A `ShardTask` holds all that it takes, so a task can run in this process, in a local worker or on a Ray node, and again
+after its worker died. The result is the shard's receipt.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.chain import Chain, ChainStep
+from curate.commit import Attempt
+from curate.dataset import RowStream, join_url, read_shard
+from curate.document import ID, TEXT, set_column
+from curate.errors import DatasetError, OperatorError
+from curate.hashing import hash64
+from curate.inputs import verify_unchanged
+from curate.isolate import IsolatedChain
+from curate.ledger import Ledger
+from curate.manifest import Measured, Receipt
+from curate.memory import peak_rss_bytes, reset_peak_rss
+from curate.protocols import Operator, Scorer
+from curate.readers import reader
+from curate.readers.base import Format, ReadBatch, ReadOptions, Slice
+from curate.registry import OperatorSpec, build
+from curate.storage import open_storage
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """An operator of the chain, by specification."""
+
+    label: str
+    into: str
+    operator: OperatorSpec
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """Slices of raw files; `captures` gives the constant columns of each path."""
+
+    url: str
+    slices: tuple[Slice, ...]
+    format: Format
+    options: ReadOptions
+    schema: pa.Schema
+    captures: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class ShardSource:
+    """Shards of a documents dataset, with the shards of attributes that describe them, row by row."""
+
+    paths: tuple[str, ...]
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard to make. `folder` is the dataset's path in the workspace, `schema` the columns that it must have."""
+
+    workspace: str
+    folder: str
+    shard: int
+    unit: str
+    source: FileSource | ShardSource
+    read_schema: pa.Schema
+    steps: tuple[StepSpec, ...]
+    schema: pa.Schema
+    kind: str = "documents"
+    max_errors: int = 0
+    trace: bool = False
+    report_by: tuple[str, ...] = ("source",)
+    epoch: int = 0
+    attempt: int = 1
+    isolate: bool = False
+    timeout_s: float | None = None
+
+    @property
+    def size(self) -> int:
+        """The file bytes that it reads."""
+        return sum(part.size for part in self.source.slices) if isinstance(self.source, FileSource) else self.source.size
+
+
+Hashes = np.ndarray[Any, np.dtype[np.uint64]]
+
+
+@functools.lru_cache(maxsize=64)
+def _operator(use: str, params: str, code: str | None) -> Operator:
+    import orjson
+
+    return build(OperatorSpec(use, orjson.loads(params), code))
+
+
+def operator(spec: OperatorSpec) -> Operator:
+    """Return this worker's instance of an operator: made once, so that a model is loaded once."""
+    import orjson
+
+    return _operator(spec.use, orjson.dumps(dict(spec.params), option=orjson.OPT_SORT_KEYS).decode(), spec.code)
+
+
+def run_shard(task: ShardTask) -> Receipt:
+    """Make one shard and return its receipt."""
+    reset_peak_rss()
+    begun, cpu_begun = time.perf_counter(), time.process_time()
+    steps = [ChainStep(operator(s.operator), s.label, s.into) for s in task.steps]
+    with Attempt(open_storage(task.workspace), task.folder, task.shard, task.schema) as attempt:
+        ledger = Ledger(_score_columns(steps, task.read_schema), task.report_by, attempt.write)
+        chain: Chain | IsolatedChain = Chain(steps, ledger, task.max_errors, task.trace)
+        if task.isolate or task.timeout_s is not None:
+            chain = IsolatedChain(task.steps, ledger, task.max_errors, task.trace, task.timeout_s)
+        _pump(task, chain, ledger, attempt)
+        ledger.counts.bytes_in = task.size
+        measured = Measured(
+            seconds=time.perf_counter() - begun,
+            cpu_seconds=time.process_time() - cpu_begun,
+            peak_rss_bytes=peak_rss_bytes(),
+            attempts=task.attempt,
+            steps=chain.seconds,
+        )
+        return attempt.commit(task.unit, ledger.counts, ledger.statistics, ledger.samples(), measured, task.epoch)
+
+
+def _pump(task: ShardTask, chain: Chain | IsolatedChain, ledger: Ledger, attempt: Attempt) -> None:
+    """Move every batch from the source through the chain to the attempt's files."""
+    for batch in _read(task):
+        _record_unread(batch, ledger, task.max_errors)
+        docs = batch.docs
+        if docs.num_rows:
+            ledger.came_in(docs)
+            docs = _finish(chain.apply(docs), ledger, task)
+            if docs.num_rows:
+                ledger.went_out(docs)
+                attempt.write("data", docs)
+        ledger.flush()
+
+
+def _record_unread(batch: ReadBatch, ledger: Ledger, max_errors: int) -> None:
+    end = batch.docs.num_rows
+    if batch.drops:
+        ledger.dropped_unread([(d.id, d.reason, d.value) for d in batch.drops], end)
+    if batch.errors:
+        ledger.counts.rows_in += len(batch.errors)
+        ids, errors = [e.id for e in batch.errors], [e.error for e in batch.errors]
+        ledger.errored("read", ids, errors, np.full(len(ids), end, dtype=np.int64))
+        if ledger.counts.errored > max_errors:
+            raise DatasetError(
+                f"cannot read `{ids[0]}`: {errors[0]}",
+                f"mend or remove the file, or allow more than {max_errors} quarantined rows with `max_errors` on the stage",
+            )
+
+
+def _finish(docs: pa.RecordBatch, ledger: Ledger, task: ShardTask) -> pa.RecordBatch:
+    """Quarantine documents without a text and give the batch exactly the declared columns."""
+    if task.kind == "documents" and TEXT in docs.schema.names and docs.column(TEXT).null_count:
+        missing = pc.is_null(docs.column(TEXT))
+        ids = docs.column(ID).filter(missing).to_pylist()
+        ledger.errored("document", ids, ["the text is null"] * len(ids), np.flatnonzero(missing.to_numpy(zero_copy_only=False)))
+        if ledger.counts.errored > task.max_errors:
+            raise DatasetError(
+                f"document `{ids[0]}` has a null text", "`normalize` turns null texts into empty ones; or raise `max_errors`"
+            )
+        docs = docs.filter(pc.invert(missing))
+    return conform(docs, task.schema, f"stage folder {task.folder}")
+
+
+def conform(docs: pa.RecordBatch, schema: pa.Schema, where: str) -> pa.RecordBatch:
+    """Return the batch with exactly the columns of a schema: missing ones null, types cast without loss."""
+    if docs.schema.equals(schema):
+        return docs
+    columns = []
+    for column in schema:
+        index = docs.schema.get_field_index(column.name)
+        if index < 0:
+            columns.append(pa.nulls(docs.num_rows, column.type))
+            continue
+        values = docs.column(index)
+        try:
+            columns.append(values if values.type == column.type else values.cast(column.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise OperatorError(
+                f"{where}: column `{column.name}` is {values.type}, but {column.type} was declared: {error}",
+                "correct the operator's `adds()` or `output()`",
+            ) from error
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _read(task: ShardTask) -> Iterator[ReadBatch]:
+    if isinstance(task.source, FileSource):
+        return _read_files(task.source, task.read_schema)
+    return _read_shards(task, task.source)
+
+
+def _read_files(source: FileSource, schema: pa.Schema) -> Iterator[ReadBatch]:
+    storage = open_storage(source.url)
+    seen: list[Hashes] = []
+    left = source.limit
+    for part in source.slices:
+        verify_unchanged(storage, part.file)
+        for batch in reader(source.format).read(storage, part, source.schema, source.options):
+            docs = batch.docs if left is None else batch.docs.slice(0, left)
+            for name, value in source.captures.get(part.file.path, {}).items():
+                docs = set_column(docs, name, pa.repeat(pa.scalar(value), docs.num_rows))
+            seen.append(hash64(docs.column(ID)))
+            yield ReadBatch(conform(docs, schema, part.file.path), batch.drops, batch.errors)
+            if left is not None:
+                left -= docs.num_rows
+                if left <= 0:
+                    return
+    if seen:
+        _refuse_repeats(source, np.concatenate(seen))
+
+
+def _refuse_repeats(source: FileSource, hashes: Hashes) -> None:
+    """Raise when an id came twice; equal hashes are looked up before anything is said."""
+    ordered = np.sort(hashes)
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not len(repeated):
+        return
+    first: dict[str, str] = {}
+    storage = open_storage(source.url)
+    for part in source.slices:
+        for batch in reader(source.format).read(storage, part, source.schema, source.options):
+            ids = batch.docs.column(ID)
+            for doc_id in ids.filter(pa.array(np.isin(hash64(ids), repeated))).to_pylist():
+                if doc_id in first:
+                    raise DatasetError(
+                        f"id `{doc_id}` is in {join_url(source.url, first[doc_id])} and again in {join_url(source.url, part.file.path)}",
+                        "name a column of unique ids with `id:` on the input, or remove the repeated documents",
+                    )
+                first[doc_id] = part.file.path
+
+
+def _read_shards(task: ShardTask, source: ShardSource) -> Iterator[ReadBatch]:
+    storage = open_storage(task.workspace)
+    for index, path in enumerate(source.paths):
+        streams = {name: RowStream(read_shard(storage, paths[index]), paths[index]) for name, paths in source.attributes.items()}
+        for docs in read_shard(storage, path):
+            for name, stream in streams.items():
+                docs = docs.append_column(name, _aligned(docs, stream.take(docs.num_rows), name, path))
+            yield ReadBatch(conform(docs, task.read_schema, path))
+        for stream in streams.values():
+            stream.finish()
+
+
+def _aligned(docs: pa.RecordBatch, attributes: pa.RecordBatch, name: str, path: str) -> pa.StructArray:
+    """Return attributes as one struct column, once their ids equal the documents' row by row."""
+    if not attributes.column(ID).equals(docs.column(ID)):
+        raise DatasetError(f"attributes `{name}` do not describe the rows of {path}: ids differ", "remove their dataset and run again")
+    names = [n for n in attributes.schema.names if n != ID]
+    return pa.StructArray.from_arrays([attributes.column(n) for n in names], fields=[attributes.schema.field(n) for n in names])
+
+
+def _score_columns(steps: Sequence[ChainStep], schema: pa.Schema) -> list[str]:
+    """Return the numeric leaves of scores, from this chain's Scorers and from attributes that came in."""
+    fields = [f for f in schema if pa.types.is_struct(f.type)]
+    fields += [pa.field(s.into, s.operator.output()) for s in steps if isinstance(s.operator, Scorer)]
+    leaves: list[str] = []
+    for column in fields:
+        if pa.types.is_struct(column.type):
+            leaves += [f"{column.name}.{f.name}" for f in column.type if _is_number(f.type)]
+        elif _is_number(column.type):
+            leaves.append(column.name)
+    return leaves
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))

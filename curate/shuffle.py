@@ -1,0 +1,138 @@
+"""Moves rows between tasks: each map task writes one file, each reduce task reads exactly its ranges of every file.
+
+A shuffle file is a run of flushes; within a flush rows lie in order of their partition, one Arrow IPC message per partition.
+Its last bytes are a matrix of offsets (flushes × (partitions + 1), little-endian uint64), which the driver turns into the list
+of ranges of each partition. So there is no small-file storm, no footer to parse per partition, and memory stays bounded by
+`FLUSH_BYTES` in a map task and by one message in a reduce task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from curate.storage import Storage
+
+FLUSH_BYTES = 64 << 20
+PARTITION_BYTES = 64 << 20  # what a reduce task is meant to hold at once
+
+Partitions = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class ShuffleFile:
+    """A finished shuffle file: where its matrix of offsets starts and how many flushes it has."""
+
+    path: str
+    matrix: int
+    flushes: int
+    partitions: int
+
+
+@dataclass(frozen=True)
+class Range:
+    """Bytes of one partition in one file."""
+
+    path: str
+    start: int
+    stop: int
+
+
+def partitions_for(rows: int, row_bytes: int) -> int:
+    """Return how many partitions keep each at about `PARTITION_BYTES`; a function of the data, not of the workers."""
+    return max(1, -(-rows * row_bytes // PARTITION_BYTES))
+
+
+class ShuffleWriter:
+    """Writes one shuffle file; `close` returns where its offsets are."""
+
+    def __init__(self, out: BinaryIO, path: str, partitions: int, schema: pa.Schema) -> None:
+        self._out = out
+        self._path = path
+        self._partitions = partitions
+        self._schema = schema
+        self._buffer: list[tuple[Partitions, pa.RecordBatch]] = []
+        self._buffered = 0
+        self._offset = 0
+        self._matrix: list[np.ndarray[Any, np.dtype[np.uint64]]] = []
+
+    def __enter__(self) -> ShuffleWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._buffer.clear()
+
+    def write(self, partition: Partitions, batch: pa.RecordBatch) -> None:
+        """Add rows; `partition` gives each row's partition, 0 ≤ p < partitions."""
+        self._buffer.append((partition, batch))
+        self._buffered += batch.nbytes
+        if self._buffered >= FLUSH_BYTES:
+            self._flush()
+
+    def close(self) -> ShuffleFile:
+        """Write what is buffered and the matrix of offsets."""
+        if self._buffer:
+            self._flush()
+        matrix = np.array(self._matrix, dtype="<u8").reshape(len(self._matrix), self._partitions + 1)
+        self._out.write(matrix.tobytes())
+        return ShuffleFile(self._path, self._offset, len(self._matrix), self._partitions)
+
+    def _flush(self) -> None:
+        partition = np.concatenate([p for p, _ in self._buffer])
+        table = pa.Table.from_batches([b for _, b in self._buffer], self._schema)
+        order = np.argsort(partition, kind="stable")
+        rows = table.take(pa.array(order)).combine_chunks()
+        edges = np.searchsorted(partition[order], np.arange(self._partitions + 1))
+        offsets = np.empty(self._partitions + 1, dtype=np.uint64)
+        for p in range(self._partitions):
+            offsets[p] = self._offset
+            if edges[p + 1] > edges[p]:
+                self._offset += self._write_message(rows.slice(edges[p], edges[p + 1] - edges[p]))
+        offsets[self._partitions] = self._offset
+        self._matrix.append(offsets)
+        self._buffer, self._buffered = [], 0
+
+    def _write_message(self, rows: pa.Table) -> int:
+        size = 0
+        for batch in rows.to_batches():
+            message = batch.serialize()
+            self._out.write(message)
+            size += message.size
+        return size
+
+
+def ranges(storage: Storage, files: Sequence[ShuffleFile]) -> list[list[Range]]:
+    """Return the ranges that make up each partition, in the order of the files."""
+    if not files:
+        return []
+    result: list[list[Range]] = [[] for _ in range(files[0].partitions)]
+    for file in files:
+        with storage.open_input(file.path) as stream:
+            stream.seek(file.matrix)
+            matrix = np.frombuffer(stream.read(), dtype="<u8").reshape(file.flushes, file.partitions + 1)
+        for row in matrix:
+            for p in np.flatnonzero(row[1:] > row[:-1]):
+                result[p].append(Range(file.path, int(row[p]), int(row[p + 1])))
+    return result
+
+
+def read(storage: Storage, parts: Sequence[Range], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of ranges, in order."""
+    stream: BinaryIO | None = None
+    opened = ""
+    for part in parts:
+        if stream is None or part.path != opened:
+            if stream is not None:
+                stream.close()
+            stream, opened = storage.open_input(part.path), part.path
+        stream.seek(part.start)
+        source = pa.BufferReader(stream.read(part.stop - part.start))
+        while source.tell() < source.size():
+            yield pa.ipc.read_record_batch(pa.ipc.read_message(source), schema)
+    if stream is not None:
+        stream.close()

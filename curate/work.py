@@ -1,0 +1,282 @@
+"""What a dataset operator is given to work with: phases of tasks that survive kills, a scratch place, and shards to write.
+
+    class CountSources(DatasetOperator):
+        def run(self, inputs, work):
+            paths = [inputs[0].shard_path(i) for i in range(len(inputs[0].manifest.shards))]
+            counts = work.map("count", count_shard, paths)             # resumes where it was killed
+            ...
+            work.write_shards(mark_shard, items)                       # one item per shard of inputs[0]
+
+`run` executes on the driver and only coordinates; data passes through the tasks. A task is a module-level function
+`fn(item, place)`; items and results are plain data (results are kept as JSON). Each finished task leaves its result under
+the stage's fingerprint, so a rerun does only what is missing; scratch goes when the dataset's manifest stands.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, cast
+
+import orjson
+import pyarrow as pa
+
+from curate.attempts import attempt_all
+from curate.commit import Attempt, receipts, shard_name
+from curate.errors import DatasetError, OperatorError
+from curate.executors.base import Executor, Resources
+from curate.ledger import DROPS, Ledger
+from curate.manifest import Measured, Receipt
+from curate.memory import peak_rss_bytes, reset_peak_rss
+from curate.registry import load_code
+from curate.shuffle import ShuffleFile, ShuffleWriter
+from curate.storage import Storage, join, open_storage
+
+SCRATCH = ".scratch"
+OnEvent = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a `Check` says: whether the datasets pass, in one sentence, with the measures behind it."""
+
+    passed: bool
+    message: str
+    measures: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Function:
+    """A module-level function by name, with the user's source when it lives in their own file."""
+
+    module: str
+    name: str
+    code: str | None = None
+
+    def load(self) -> Callable[..., Any]:
+        """Return the function on this worker."""
+        module = load_code(self.code, self.module) if self.code is not None else importlib.import_module(self.module)
+        return cast(Callable[..., Any], getattr(module, self.name))
+
+
+class Place:
+    """Where a task may write: files that are named only when whole."""
+
+    def __init__(self, storage: Storage, prefix: str) -> None:
+        self.storage = storage
+        self.prefix = prefix
+
+    def write_shuffle(self, partitions: int, schema: pa.Schema, rows: Iterator[tuple[Any, pa.RecordBatch]]) -> ShuffleFile:
+        """Write (partition of each row, rows) pairs as this task's shuffle file."""
+        path = f"{self.prefix}.shuffle"
+        with self.storage.open_output(f"{path}.tmp") as out, ShuffleWriter(out, path, partitions, schema) as writer:
+            for partition, batch in rows:
+                writer.write(partition, batch)
+            file = writer.close()
+        return ShuffleFile(self.storage.adopt(f"{path}.tmp", path), file.matrix, file.flushes, file.partitions)
+
+    def write_table(self, name: str, table: pa.Table) -> str:
+        """Write a table as an Arrow IPC file and return its path in the storage."""
+        path = f"{self.prefix}.{name}.arrow"
+        with (
+            self.storage.open_output(f"{path}.tmp") as out,
+            pa.ipc.new_file(pa.PythonFile(cast(Any, _Plain(out)), "w"), table.schema) as writer,
+        ):
+            writer.write_table(table)
+        return self.storage.adopt(f"{path}.tmp", path)
+
+    def read_table(self, path: str) -> pa.Table:
+        """Read a table that a task wrote."""
+        with self.storage.open_arrow(path) as source:
+            return pa.ipc.open_file(source).read_all()
+
+
+class _Plain:
+    """Keeps Arrow from closing a stream that its context manager must sync first."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        self._out.write(data)
+        return memoryview(data).nbytes
+
+    def flush(self) -> None:
+        return None
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass(frozen=True)
+class PhaseTask:
+    """One item of a phase."""
+
+    workspace: str
+    prefix: str
+    function: Function
+    item: Any
+    size: int = 0
+    attempt: int = 1
+    isolate: bool = False
+
+
+@dataclass(frozen=True)
+class EmitTask:
+    """One shard that a dataset operator writes."""
+
+    workspace: str
+    folder: str
+    shard: int
+    unit: str
+    function: Function
+    item: Any
+    schema: pa.Schema
+    prefix: str
+    epoch: int
+    size: int = 0
+    attempt: int = 1
+    isolate: bool = False
+
+
+def run_phase_task(task: PhaseTask) -> Any:
+    """Run one item of a phase and keep its result."""
+    storage = open_storage(task.workspace)
+    result = task.function.load()(task.item, Place(storage, task.prefix))
+    data = orjson.dumps(result, option=orjson.OPT_SERIALIZE_NUMPY)
+    storage.create(f"{task.prefix}.json", data)
+    return orjson.loads(data)
+
+
+def run_emit_task(task: EmitTask) -> Receipt:
+    """Write one shard from the batches that the function yields; `("drops", batch)` pairs go to the ledger."""
+    reset_peak_rss()
+    begun, cpu_begun = time.perf_counter(), time.process_time()
+    storage = open_storage(task.workspace)
+    with Attempt(storage, task.folder, task.shard, task.schema) as attempt:
+        ledger = Ledger([], [], attempt.write)
+        for produced in task.function.load()(task.item, Place(storage, task.prefix)):
+            if isinstance(produced, tuple):
+                _emit_drops(ledger, attempt, produced[1])
+            else:
+                ledger.counts.rows_in += produced.num_rows
+                ledger.counts.rows_out += produced.num_rows
+                attempt.write("data", produced.cast(task.schema))
+        ledger.counts.bytes_in = task.size
+        measured = Measured(time.perf_counter() - begun, time.process_time() - cpu_begun, peak_rss_bytes(), task.attempt)
+        return attempt.commit(task.unit, ledger.counts, {}, {}, measured, task.epoch)
+
+
+def _emit_drops(ledger: Ledger, attempt: Attempt, drops: pa.RecordBatch) -> None:
+    ledger.counts.rows_in += drops.num_rows
+    for row in pa.Table.from_batches([drops]).group_by(["step", "reason"]).aggregate([("id", "count")]).to_pylist():
+        ledger.counts.add_drops(row["step"], row["reason"], row["id_count"])
+    attempt.write("drops", drops.cast(DROPS))
+
+
+class Work:
+    """The engine's side of a dataset operator: maps phases over the executor, resumable."""
+
+    def __init__(self, storage: Storage, folder: str, executor: Executor, schema: pa.Schema, on_event: OnEvent) -> None:
+        self.storage = storage
+        self.folder = folder
+        self.schema = schema
+        self.epoch = 0
+        self.unit = ""
+        self.code: str | None = None
+        self.resources = Resources()
+        self.retries = 0
+        self.receipts: list[Receipt] = []
+        self._executor = executor
+        self._on_event = on_event
+
+    @property
+    def scratch(self) -> str:
+        """The folder of this stage's intermediate files, in the workspace."""
+        return join(self.folder, SCRATCH)
+
+    def map(self, phase: str, fn: Callable[[Any, Place], Any], items: Sequence[Any], sizes: Sequence[int] | None = None) -> list[Any]:
+        """Run `fn(item, place)` for every item and return the results in order, as plain JSON data."""
+        folder = join(self.scratch, phase)
+        there = {info.path for info in self.storage.list(folder)}
+        prefixes = [join(folder, shard_name(i)) for i in range(len(items))]
+        results: dict[int, Any] = {
+            i: orjson.loads(self.storage.read(f"{prefix}.json")) for i, prefix in enumerate(prefixes) if f"{prefix}.json" in there
+        }
+        function = self._function(fn)
+        tasks = [
+            PhaseTask(self.storage.url, prefixes[i], function, item, sizes[i] if sizes else 0)
+            for i, item in enumerate(items)
+            if i not in results
+        ]
+        number = {task.prefix: i for i, task in enumerate(PhaseTask(self.storage.url, p, function, None) for p in prefixes)}
+        for task, result in self._run(phase, run_phase_task, tasks, len(items)):
+            results[number[task.prefix]] = result
+        return [results[i] for i in range(len(items))]
+
+    def write_shards(
+        self, fn: Callable[[Any, Place], Iterator[pa.RecordBatch]], items: Sequence[Any], sizes: Sequence[int] | None = None
+    ) -> None:
+        """Write one shard per item from the batches that `fn(item, place)` yields; together they are the dataset."""
+        done = receipts(self.storage, self.folder)
+        function = self._function(fn)
+        tasks = [
+            EmitTask(
+                self.storage.url,
+                self.folder,
+                shard,
+                f"{self.unit}/{shard}",
+                function,
+                item,
+                self.schema,
+                join(self.scratch, "emit", shard_name(shard)),
+                self.epoch,
+                sizes[shard] if sizes else 0,
+            )
+            for shard, item in enumerate(items)
+            if shard not in done
+        ]
+        for task, receipt in self._run("write", run_emit_task, tasks, len(items)):
+            done[task.shard] = receipt
+        self.receipts = [done[shard] for shard in range(len(items))]
+
+    def _run(self, phase: str, fn: Callable[[Any], Any], tasks: Sequence[Any], total: int) -> Iterator[tuple[Any, Any]]:
+        name = self.folder.rpartition("/")[2].partition("@")[0]
+        size = sum(task.size for task in tasks)
+        self._on_event(
+            {"event": "stage_started", "stage": name, "shards": total, "done": total - len(tasks), "bytes_in": size, "phase": phase}
+        )
+
+        def on_retry(task: Any, cause: str) -> None:
+            self.retries += 1
+            self._on_event(
+                {"event": "retry", "stage": name, "shard": task.prefix.rpartition("/")[2], "cause": cause, "attempt": task.attempt}
+            )
+
+        outcomes = attempt_all(self._executor, fn, tasks, self.resources, on_retry)
+        for outcome in outcomes:
+            if outcome.error is not None:
+                outcomes.close()  # type: ignore[attr-defined]
+                raise _explained(outcome.error, phase)
+            task = outcome.item
+            seconds = outcome.result.measured.seconds if isinstance(outcome.result, Receipt) else 0.0
+            rows = outcome.result.counts.rows_in if isinstance(outcome.result, Receipt) else 0
+            event = {"event": "shard_done", "stage": name, "shard": task.prefix.rpartition("/")[2], "phase": phase}
+            self._on_event(event | {"rows_in": rows, "rows_out": rows, "text_bytes_in": 0, "bytes_in": task.size, "seconds": seconds})
+            yield task, outcome.result
+
+    def _function(self, fn: Callable[..., Any]) -> Function:
+        name = fn.__qualname__
+        if "<" in name or "." in name:
+            raise OperatorError(f"`{name}` is no module-level function", "tasks run in other processes: define it at the top of the file")
+        user = fn.__module__.startswith("curate_user_")
+        return Function(fn.__module__, name, self.code if user else None)
+
+
+def _explained(error: BaseException, phase: str) -> BaseException:
+    if isinstance(error, (DatasetError, OperatorError)) or not isinstance(error, Exception):
+        return error
+    return OperatorError(f"phase `{phase}` failed: {type(error).__name__}: {error}").with_traceback(error.__traceback__)

@@ -1,0 +1,12 @@
+"""The operators that `curate` ships: one class each, grouped with their kin."""
+
+OPERATORS = {
+    "exact_dedup": "curate_operators.exact_dedup:ExactDedup",
+    "extract_html": "curate_operators.extract:ExtractHtml",
+    "gopher_quality": "curate_operators.gopher:GopherQuality",
+    "language": "curate_operators.language:Language",
+    "length": "curate_operators.length:Length",
+    "normalize": "curate_operators.normalize:Normalize",
+    "sample": "curate_operators.sample:Sample",
+    "where": "curate_operators.where:Where",
+}

@@ -1,0 +1,3 @@
+"""Scorers with models: fastText, language models, embeddings."""
+
+OPERATORS: dict[str, str] = {}

@@ -1,0 +1,232 @@
+"""The battery over every registered operator, and over operators that are wrong in every way it looks for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from curate.document import set_column
+from curate.protocols import Filter, FlatMapper, Mapper, Operator, Scorer
+from curate.registry import OperatorSpec, build, packs
+from curate.testing import check_operator, documents
+
+PARAMETERS: dict[str, list[dict[str, Any]]] = {
+    "apply": [{"by": "dedup"}],
+    "extract_html": [{}, {"method": "trafilatura"}, {"keep_html": True}],
+    "gopher_quality": [{}, {"min_words": None, "min_stop_words": None}],
+    "language": [{}, {"prefix_chars": None}],
+    "length": [{"min_chars": 10, "max_words": 1000, "max_bytes": 10_000}],
+    "normalize": [{}, {"fix_mojibake": False, "max_blank_lines": 0}],
+    "sample": [{"fraction": 0.5}, {"fraction": 0.5, "by": "url"}],
+    "where": [{"keep": "lang.code = 'en' and length(text) > 10 and text not like '%<%'"}],
+}
+
+
+def awkward() -> pa.RecordBatch:
+    """The battery's documents with the columns that scorers and dataset operators leave."""
+    docs = documents()
+    rows = range(docs.num_rows)
+    codes = pa.array([("en", "de", None)[i % 3] for i in rows], pa.string())
+    keep = pa.array([(True, False, None)[i % 3] for i in rows], pa.bool_())
+    kept_id = pa.array([None if i % 2 else "prose" for i in rows], pa.string())
+    docs = docs.append_column("lang", pa.StructArray.from_arrays([codes], ["code"]))
+    return docs.append_column("dedup", pa.StructArray.from_arrays([keep, kept_id], ["keep", "kept_id"]))
+
+
+@pytest.mark.parametrize("name", sorted(packs()))
+def test_registered_operators(name: str) -> None:
+    for params in PARAMETERS.get(name, [{}]):
+        check_operator(build(OperatorSpec(name, params)), awkward())
+
+
+@dataclass(frozen=True)
+class Good(Filter):
+    """Drops short text."""
+
+    min_chars: int = 3
+
+    def drop(self, docs: pa.RecordBatch) -> pa.Array:
+        short = pc.less(pc.fill_null(pc.utf8_length(docs.column("text")), 0), self.min_chars)
+        return pc.if_else(short, "too_short", pa.scalar(None, pa.string()))
+
+
+@dataclass(frozen=True)
+class Refusing(Good):
+    """Raises on null text, which is allowed."""
+
+    def drop(self, docs: pa.RecordBatch) -> pa.Array:
+        if docs.column("text").null_count:
+            raise ValueError("null text")
+        return super().drop(docs)
+
+
+@dataclass(frozen=True)
+class Words(FlatMapper):
+    """One new document for each of the first three words."""
+
+    def expand(self, docs: pa.RecordBatch) -> pa.RecordBatch:
+        words = pc.list_slice(pc.utf8_split_whitespace(pc.fill_null(docs.column("text"), "")), 0, 3)
+        origin = pc.list_parent_indices(words)
+        parents = docs.take(origin)
+        return set_column(parents, "text", pc.list_flatten(words)).append_column("parent_id", parents.column("id"))
+
+
+@pytest.mark.parametrize("operator", [Good(), Refusing(), Words()])
+def test_right_operators_pass(operator: Operator) -> None:
+    check_operator(operator)
+
+
+@dataclass(eq=True, unsafe_hash=True)
+class Thawed(Filter):
+    def drop(self, docs: pa.RecordBatch) -> pa.Array:
+        return Good().drop(docs)
+
+
+@dataclass(frozen=True)
+class Compares(Good):
+    def drop(self, docs: pa.RecordBatch) -> pa.Array:
+        lengths = pc.fill_null(pc.utf8_length(docs.column("text")), 0)
+        return pc.if_else(pc.less(lengths, pc.mean(lengths)), "below_average", pa.scalar(None, pa.string()))
+
+
+@dataclass(frozen=True)
+class IgnoresOffset(Good):
+    def drop(self, docs: pa.RecordBatch) -> pa.Array:
+        size = int(pc.fill_null(pc.utf8_length(docs.column("text")), 0)[0].as_py()) if len(docs) else 0
+        return pa.array(["first_is_short" if size < 5 else None] * len(docs), pa.string())
+
+
+@dataclass(frozen=True)
+class Chatty(Good):
+    def drop(self, docs: pa.RecordBatch) -> pa.Array:
+        return pa.array([f"only {len(text or '')} characters" for text in docs.column("text").to_pylist()], pa.string())
+
+
+@dataclass(frozen=True)
+class Short(Good):
+    def drop(self, docs: pa.RecordBatch) -> pa.Array:
+        return super().drop(docs)[:-1] if len(docs) > 1 else super().drop(docs)
+
+
+@dataclass(frozen=True)
+class Undeclared(Good):
+    def drop(self, docs: pa.RecordBatch) -> pa.Array:
+        docs.column("url")
+        return super().drop(docs)
+
+
+@dataclass(frozen=True)
+class Fragile(Good):
+    def drop(self, docs: pa.RecordBatch) -> pa.Array:
+        return pa.array([None if text[0] else "x" for text in docs.column("text").to_pylist() if text is not None], pa.string())
+
+
+@dataclass(frozen=True)
+class Unversioned(Good):
+    version = 0
+
+
+@dataclass(frozen=True)
+class Unserialisable(Good):
+    word: Any = dataclasses.field(default=b"x")
+
+
+@dataclass(frozen=True)
+class WrongType(Scorer):
+    def output(self) -> pa.DataType:
+        return pa.float64()
+
+    def score(self, docs: pa.RecordBatch) -> pa.Array:
+        return pc.fill_null(pc.utf8_length(docs.column("text")), 0)
+
+
+@dataclass(frozen=True)
+class Remembering(Scorer):
+    seen: tuple[int, ...] = ()
+
+    def output(self) -> pa.DataType:
+        return pa.int64()
+
+    def score(self, docs: pa.RecordBatch) -> pa.Array:
+        self.__dict__["calls"] = self.__dict__.get("calls", 0) + 1
+        return pa.array([self.__dict__["calls"]] * len(docs), pa.int64())
+
+
+@dataclass(frozen=True)
+class Reorders(Mapper):
+    def map(self, docs: pa.RecordBatch) -> pa.RecordBatch:
+        return docs.sort_by("id")
+
+
+@dataclass(frozen=True)
+class Surprising(Mapper):
+    def map(self, docs: pa.RecordBatch) -> pa.RecordBatch:
+        return docs.append_column("surprise", docs.column("id"))
+
+
+@dataclass(frozen=True)
+class Promising(Mapper):
+    def adds(self) -> Mapping[str, pa.DataType]:
+        return {"promised": pa.int64()}
+
+    def map(self, docs: pa.RecordBatch) -> pa.RecordBatch:
+        return docs
+
+
+@dataclass(frozen=True)
+class Greedy(Mapper):
+    def map(self, docs: pa.RecordBatch) -> pa.RecordBatch:
+        return docs.select(["id", "text"])
+
+
+@dataclass(frozen=True)
+class Scribbling(Scorer):
+    def output(self) -> pa.DataType:
+        return pa.int64()
+
+    def score(self, docs: pa.RecordBatch) -> pa.Array:
+        import ctypes
+
+        data = docs.column("text").buffers()[2]
+        if data is not None and data.size:
+            ctypes.memset(data.address, ord("z"), 1)
+        return pa.array([0] * len(docs), pa.int64())
+
+
+@pytest.mark.parametrize(
+    ("operator", "sentence"),
+    [
+        (Thawed(), "not frozen"),
+        (Compares(), "another result in a batch than alone|other results"),
+        (IgnoresOffset(), "another result in a batch than alone"),
+        (Chatty(), "neither snake_case nor quoted"),
+        (Short(), "entries for"),
+        (Undeclared(), "raised on document `prose`"),
+        (Fragile(), "raised on document `empty`: IndexError"),
+        (Unversioned(), "version is not a positive integer"),
+        (Unserialisable(), "JSON cannot carry"),
+        (WrongType(), "output\\(\\) says double"),
+        (Remembering(), "two results for the same batch"),
+        (Reorders(), "changed ids"),
+        (Surprising(), "other than it declares: surprise"),
+        (Promising(), "lost columns: promised"),
+        (Greedy(), "lost columns: bystander"),
+        (Scribbling(), "changed the batch"),
+    ],
+)
+def test_wrong_operators_are_told_what_is_wrong(operator: Operator, sentence: str) -> None:
+    with pytest.raises(AssertionError, match=sentence):
+        check_operator(operator)
+
+
+def test_missing_columns_are_asked_for() -> None:
+    from curate_operators.where import Where
+
+    with pytest.raises(AssertionError, match=r"reads lang\.?.*: give check_operator documents"):
+        check_operator(Where("lang.code = 'en'"))

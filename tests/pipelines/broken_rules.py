@@ -1,0 +1,3 @@
+"""A user's file that cannot be loaded."""
+
+raise ValueError("no luck")
