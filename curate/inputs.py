@@ -15,7 +15,7 @@ from typing import Any
 
 import xxhash
 
-from curate.errors import PipelineError
+from curate.errors import DatasetError, PipelineError
 from curate.pipeline import Input
 from curate.readers import paths
 from curate.readers.base import Format, Reader, Slice
@@ -161,8 +161,16 @@ def units(listing: Listing, reader: Reader, target_bytes: int) -> list[tuple[Sli
     """
     storage = listing.storage
     with ThreadPoolExecutor(_THREADS) as pool:
-        slices = pool.map(lambda file: reader.split(storage, file, target_bytes), listing.files)
+        slices = pool.map(lambda file: _split(reader, storage, file, target_bytes), listing.files)
         return _grouped((part for parts in slices for part in parts), target_bytes)
+
+
+def _split(reader: Reader, storage: Storage, file: FileInfo, target_bytes: int) -> list[Slice]:
+    try:
+        return reader.split(storage, file, target_bytes)
+    except DatasetError:
+        verify_unchanged(storage, file)  # says so when the file is no longer the one that was listed
+        raise
 
 
 def _grouped(slices: Iterable[Slice], target_bytes: int) -> list[tuple[Slice, ...]]:

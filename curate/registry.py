@@ -11,6 +11,7 @@ import functools
 import hashlib
 import importlib
 import importlib.metadata
+import linecache
 import sys
 import types
 from collections.abc import Mapping
@@ -90,6 +91,7 @@ def load_code(code: str, name: str) -> types.ModuleType:
         return sys.modules[module_name]
     module = types.ModuleType(module_name)
     module.__file__ = name
+    linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)  # so that tracebacks show its lines
     sys.modules[module_name] = module  # dataclasses look their module up while the class is made
     try:
         exec(compile(code, name, "exec"), module.__dict__)  # noqa: S102 - the user's own operator file, named by the user

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,19 +18,16 @@ import pyarrow.compute as pc
 
 from curate.chain import Chain, ChainStep
 from curate.commit import Attempt
-from curate.dataset import RowStream, join_url, read_shard
-from curate.document import ID, TEXT, set_column
-from curate.errors import DatasetError, OperatorError
-from curate.hashing import hash64
-from curate.inputs import verify_unchanged
+from curate.document import ID, TEXT
+from curate.errors import DatasetError
 from curate.isolate import IsolatedChain
 from curate.ledger import Ledger
 from curate.manifest import Measured, Receipt
 from curate.memory import peak_rss_bytes, reset_peak_rss
 from curate.protocols import Operator, Scorer
-from curate.readers import reader
-from curate.readers.base import Format, ReadBatch, ReadOptions, Slice
+from curate.readers.base import ReadBatch
 from curate.registry import OperatorSpec, build
+from curate.sources import FileSource, ShardSource, conform, read_source
 from curate.storage import open_storage
 
 
@@ -41,28 +38,6 @@ class StepSpec:
     label: str
     into: str
     operator: OperatorSpec
-
-
-@dataclass(frozen=True)
-class FileSource:
-    """Slices of raw files; `captures` gives the constant columns of each path."""
-
-    url: str
-    slices: tuple[Slice, ...]
-    format: Format
-    options: ReadOptions
-    schema: pa.Schema
-    captures: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    limit: int | None = None
-
-
-@dataclass(frozen=True)
-class ShardSource:
-    """Shards of a documents dataset, with the shards of attributes that describe them, row by row."""
-
-    paths: tuple[str, ...]
-    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,7 +108,7 @@ def run_shard(task: ShardTask) -> Receipt:
 
 def _pump(task: ShardTask, chain: Chain | IsolatedChain, ledger: Ledger, attempt: Attempt) -> None:
     """Move every batch from the source through the chain to the attempt's files."""
-    for batch in _read(task):
+    for batch in read_source(task.source, task.workspace, task.read_schema):
         _record_unread(batch, ledger, task.max_errors)
         docs = batch.docs
         if docs.num_rows:
@@ -172,93 +147,6 @@ def _finish(docs: pa.RecordBatch, ledger: Ledger, task: ShardTask) -> pa.RecordB
             )
         docs = docs.filter(pc.invert(missing))
     return conform(docs, task.schema, f"stage folder {task.folder}")
-
-
-def conform(docs: pa.RecordBatch, schema: pa.Schema, where: str) -> pa.RecordBatch:
-    """Return the batch with exactly the columns of a schema: missing ones null, types cast without loss."""
-    if docs.schema.equals(schema):
-        return docs
-    columns = []
-    for column in schema:
-        index = docs.schema.get_field_index(column.name)
-        if index < 0:
-            columns.append(pa.nulls(docs.num_rows, column.type))
-            continue
-        values = docs.column(index)
-        try:
-            columns.append(values if values.type == column.type else values.cast(column.type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise OperatorError(
-                f"{where}: column `{column.name}` is {values.type}, but {column.type} was declared: {error}",
-                "correct the operator's `adds()` or `output()`",
-            ) from error
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _read(task: ShardTask) -> Iterator[ReadBatch]:
-    if isinstance(task.source, FileSource):
-        return _read_files(task.source, task.read_schema)
-    return _read_shards(task, task.source)
-
-
-def _read_files(source: FileSource, schema: pa.Schema) -> Iterator[ReadBatch]:
-    storage = open_storage(source.url)
-    seen: list[Hashes] = []
-    left = source.limit
-    for part in source.slices:
-        verify_unchanged(storage, part.file)
-        for batch in reader(source.format).read(storage, part, source.schema, source.options):
-            docs = batch.docs if left is None else batch.docs.slice(0, left)
-            for name, value in source.captures.get(part.file.path, {}).items():
-                docs = set_column(docs, name, pa.repeat(pa.scalar(value), docs.num_rows))
-            seen.append(hash64(docs.column(ID)))
-            yield ReadBatch(conform(docs, schema, part.file.path), batch.drops, batch.errors)
-            if left is not None:
-                left -= docs.num_rows
-                if left <= 0:
-                    return
-    if seen:
-        _refuse_repeats(source, np.concatenate(seen))
-
-
-def _refuse_repeats(source: FileSource, hashes: Hashes) -> None:
-    """Raise when an id came twice; equal hashes are looked up before anything is said."""
-    ordered = np.sort(hashes)
-    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-    if not len(repeated):
-        return
-    first: dict[str, str] = {}
-    storage = open_storage(source.url)
-    for part in source.slices:
-        for batch in reader(source.format).read(storage, part, source.schema, source.options):
-            ids = batch.docs.column(ID)
-            for doc_id in ids.filter(pa.array(np.isin(hash64(ids), repeated))).to_pylist():
-                if doc_id in first:
-                    raise DatasetError(
-                        f"id `{doc_id}` is in {join_url(source.url, first[doc_id])} and again in {join_url(source.url, part.file.path)}",
-                        "name a column of unique ids with `id:` on the input, or remove the repeated documents",
-                    )
-                first[doc_id] = part.file.path
-
-
-def _read_shards(task: ShardTask, source: ShardSource) -> Iterator[ReadBatch]:
-    storage = open_storage(task.workspace)
-    for index, path in enumerate(source.paths):
-        streams = {name: RowStream(read_shard(storage, paths[index]), paths[index]) for name, paths in source.attributes.items()}
-        for docs in read_shard(storage, path):
-            for name, stream in streams.items():
-                docs = docs.append_column(name, _aligned(docs, stream.take(docs.num_rows), name, path))
-            yield ReadBatch(conform(docs, task.read_schema, path))
-        for stream in streams.values():
-            stream.finish()
-
-
-def _aligned(docs: pa.RecordBatch, attributes: pa.RecordBatch, name: str, path: str) -> pa.StructArray:
-    """Return attributes as one struct column, once their ids equal the documents' row by row."""
-    if not attributes.column(ID).equals(docs.column(ID)):
-        raise DatasetError(f"attributes `{name}` do not describe the rows of {path}: ids differ", "remove their dataset and run again")
-    names = [n for n in attributes.schema.names if n != ID]
-    return pa.StructArray.from_arrays([attributes.column(n) for n in names], fields=[attributes.schema.field(n) for n in names])
 
 
 def _score_columns(steps: Sequence[ChainStep], schema: pa.Schema) -> list[str]:

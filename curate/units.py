@@ -20,7 +20,8 @@ from curate.manifest import MANIFEST, FileRecord, Receipt
 from curate.plan import Plan, PlannedInput, PlannedStage
 from curate.readers import reader
 from curate.readers.base import Slice
-from curate.shard import FileSource, ShardSource, ShardTask
+from curate.shard import ShardTask
+from curate.sources import FileSource, ShardSource
 from curate.storage import Storage, join
 
 

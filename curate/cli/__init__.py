@@ -12,17 +12,17 @@ import curate
 from curate.errors import CurateError
 
 COMMANDS = {
-    "run": "curate.cli.run:run",
-    "check": "curate.cli.author:check",
-    "plan": "curate.cli.author:plan",
-    "try": "curate.cli.author:try_",
-    "init": "curate.cli.author:init",
-    "operators": "curate.cli.author:operators",
-    "schema": "curate.cli.author:schema",
-    "show": "curate.cli.inspect:show",
-    "explain": "curate.cli.inspect:explain",
-    "report": "curate.cli.inspect:report",
-    "clean": "curate.cli.inspect:clean",
+    "run": ("curate.cli.run:run", "Run a pipeline; a run that was stopped goes on where it was."),
+    "check": ("curate.cli.author:check", "Check a pipeline: syntax, graph, parameters, columns."),
+    "plan": ("curate.cli.author:plan", "Show what a run would do, and what is done already."),
+    "try": ("curate.cli.author:try_", "Run a pipeline on the first documents, in a throw-away workspace."),
+    "init": ("curate.cli.author:init", "Write a recipe as a pipeline of your own, or list the recipes."),
+    "operators": ("curate.cli.author:operators", "List the operators that are installed, or show one."),
+    "schema": ("curate.cli.author:schema", "Print the JSON Schema of pipeline files, for editors."),
+    "show": ("curate.cli.inspect:show", "Show a dataset: columns, accounting, rows, drops, errors."),
+    "explain": ("curate.cli.inspect:explain", "Tell one document's whole story in a run."),
+    "report": ("curate.cli.inspect:report", "Print a run's report, or open its page."),
+    "clean": ("curate.cli.inspect:clean", "Remove datasets that nothing uses any more, after asking."),
 }
 
 
@@ -35,9 +35,13 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, told) for name, (_, told) in COMMANDS.items()])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS:

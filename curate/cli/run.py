@@ -54,7 +54,7 @@ def run(pipeline: str, as_json: bool, quiet: bool, sets: tuple[str, ...], **chos
     if as_json:
         click.echo(orjson.dumps(summary(report), option=orjson.OPT_INDENT_2))
     else:
-        click.echo(funnel(report))
+        click.echo(funnel(report | {"error": None}))  # errors go to stderr
     _tell_end(report)
     sys.exit(EXIT[report["status"]])
 

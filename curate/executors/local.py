@@ -52,7 +52,7 @@ class Worker:
             os.close(life_line)
         self.connection = Connection(ours.detach())
         self.pid = self._process.pid
-        self._end = os.pidfd_open(self.pid) if sys.platform == "linux" else None
+        self._end = _end_of(self.pid)
 
     def start(self, task: bytes) -> bool:
         """Hand over a task; False when the worker was dead already."""
@@ -110,6 +110,13 @@ def _spawn(environment: Environment, inherited: tuple[int, int], max_bytes: int)
         stdout=2,
         start_new_session=True,
     )
+
+
+def _end_of(pid: int) -> int | None:
+    """Return a descriptor that becomes readable when the process ends: a grandchild may hold the socket open after that."""
+    with contextlib.suppress(AttributeError, OSError):  # not on this system, or not in this sandbox
+        return os.pidfd_open(pid)
+    return None
 
 
 @dataclass(frozen=True)

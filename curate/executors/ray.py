@@ -13,6 +13,7 @@ import os
 import pickle
 import platform
 import shlex
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -94,11 +95,19 @@ class RayExecutor:
         _quiet()
         start: dict[str, Any] = {} if self.address else {"num_cpus": available_cpus(), "include_dashboard": False}
         try:
+            _check_reachable(self.address)
             ray.init(self.address or "local", log_to_driver=False, logging_level=logging.ERROR, **start)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             hint = "check the address, and RAY_AUTH_MODE and RAY_AUTH_TOKEN if the cluster asks for a token"
             raise CurateError(f"cannot join the Ray cluster at {self.address}: {_short(error)}", hint) from error
         self._ours = True
+
+
+def _check_reachable(address: str | None) -> None:
+    """Raise `OSError` when nothing answers there: Ray would keep trying for minutes, and then end the process."""
+    host, found, port = (address or "").rpartition(":")
+    if found and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _quiet() -> None:

@@ -6,14 +6,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate.readers.schema import unify
+from curate.readers.schema import WHOLE_NUMBER, unify
 
 _MAX_FIELDS = 256
 _SCALARS: dict[type, pa.DataType] = {
     type(None): pa.null(),
     bool: pa.bool_(),
-    # int32 stands for "whole numbers" while types are inferred: it widens to double, as JSON has one kind of number
-    int: pa.int32(),
+    int: WHOLE_NUMBER,
     float: pa.float64(),
     str: pa.string(),
 }

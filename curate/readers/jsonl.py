@@ -7,7 +7,7 @@ one JSON object per row, and a value that does not fit its column's type makes i
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
@@ -22,7 +22,7 @@ from curate.readers.json_rows import EXTRA, JsonRows
 from curate.readers.json_types import infer, resolve
 from curate.readers.lines import lines, lines_of_slice
 from curate.readers.schema import Evidence, Incompatible, document_schema, widen
-from curate.readers.streams import compression, pieces, verify_unchanged
+from curate.readers.streams import Piece, compression, pieces, verify_unchanged
 from curate.storage import FileInfo, Storage
 
 _SAMPLE_FILES = 64
@@ -81,7 +81,7 @@ def _sample(storage: Storage, max_bytes: int, file: FileInfo) -> list[_Sampled]:
     found: list[_Sampled] = []
     where = f"{storage.url}/{file.path}"
     with contextlib.closing(pieces(storage, file.path)) as stream:
-        for number, line in enumerate(lines(stream, 0, max_bytes), 1):
+        for number, line in enumerate(lines(_first(stream, max_bytes + _SAMPLE_BYTES), 0, max_bytes), 1):
             data = (line.data or b"").removeprefix(b"\xef\xbb\xbf").strip()
             if number == 1 and data.startswith(b"["):
                 raise DatasetError(f"{where} holds a JSON array, not one object per line", "convert it: jq -c '.[]' FILE > FILE.jsonl")
@@ -92,6 +92,15 @@ def _sample(storage: Storage, max_bytes: int, file: FileInfo) -> list[_Sampled]:
             if line.offset + line.size > _SAMPLE_BYTES:
                 break
     return found
+
+
+def _first(stream: Iterable[Piece], size: int) -> Iterator[Piece]:
+    """Yield pieces up to about this size: a bomb is not unpacked to be sampled."""
+    for piece in stream:
+        yield piece
+        size -= len(piece.data)
+        if size < 0:
+            return
 
 
 def _columns(samples: Iterator[_Sampled]) -> dict[str, Evidence]:

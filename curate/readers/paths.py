@@ -11,10 +11,11 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from curate.errors import PipelineError
 from curate.registry import suggest
-from curate.storage import FileInfo, LocalStorage, Storage, is_remote, join, open_storage
+from curate.storage import FileInfo, LocalStorage, Storage, is_remote, open_file, open_storage
 
 _CAPTURE = re.compile(r"\{([A-Za-z_]\w*)\}")
 _MAGIC = re.compile(r"[*?\[{]")
@@ -47,12 +48,23 @@ def parse(path: str, base: str) -> Pattern:
     """Return the pattern for a path as the pipeline writes it; local ones are relative to `base`."""
     if not path.strip():
         raise PipelineError("an input's path is empty")
-    whole = path if is_remote(path) else os.path.normpath(os.path.join(base, os.path.expanduser(path.removeprefix("file://"))))
+    remote = is_remote(path)
+    whole = path.rstrip("/") if remote else os.path.normpath(os.path.join(base, Path(path.removeprefix("file://")).expanduser()))
     segments = whole.split("/")
-    first = 3 if is_remote(path) else 0  # scheme, nothing, bucket
-    wild = next((i for i in range(first, len(segments)) if _MAGIC.search(segments[i])), len(segments) - 1)
-    wild = max(wild, first)
+    first = 3 if remote else 0  # scheme, nothing, bucket
+    wild = next((index for index in range(first, len(segments)) if _MAGIC.search(segments[index])), None)
+    if wild is None and (path.endswith("/") or _is_folder(whole, len(segments) <= first)):
+        return Pattern(whole, "")
+    wild = max(len(segments) - 1, first) if wild is None else wild
     return Pattern("/".join(segments[:wild]) or "/", "/".join(segments[wild:]))
+
+
+def _is_folder(whole: str, is_bucket: bool) -> bool:
+    """Tell whether a path without wildcards is a folder; on an object store that is what no object is called."""
+    if not is_remote(whole):
+        return Path(whole).is_dir()
+    storage, name = open_file(whole)
+    return is_bucket or storage.info(name) is None
 
 
 def find(pattern: Pattern) -> list[Found]:
@@ -82,12 +94,10 @@ def missing(pattern: Pattern) -> PipelineError:
 
 
 def _find_exact(storage: Storage, pattern: Pattern) -> list[Found]:
-    file = storage.info(pattern.rest) if pattern.rest else None
-    if file is not None:
-        return [Found(file, {})]
-    prefix = pattern.rest.rstrip("/")
-    below = (info for info in storage.list(prefix) if prefix == "" or info.path.startswith(f"{prefix}/"))
-    return [Found(info, {}, by_folder=True) for info in below if not is_hidden(info.path[len(prefix) :].lstrip("/"))]
+    if not pattern.rest:
+        return [Found(info, {}, by_folder=True) for info in storage.list() if not is_hidden(info.path)]
+    file = storage.info(pattern.rest)
+    return [Found(file, {})] if file is not None else []
 
 
 def _candidates(storage: Storage, rest: str) -> Iterator[FileInfo]:
@@ -149,10 +159,10 @@ def _check_capture(name: str, rest: str) -> None:
 
 def _nearest(pattern: Pattern) -> str:
     """Return a hint that names the deepest folder that exists, and what in it looks like the next part of the path."""
-    at = "/" if pattern.root.startswith("/") else "."
-    for segment in [*pattern.root.strip("/").split("/"), *pattern.rest.split("/")]:
-        if os.path.isdir(join_local(at, segment)):
-            at = join_local(at, segment)
+    at = Path("/")
+    for segment in f"{pattern.root}/{pattern.rest}".strip("/").split("/"):
+        if (at / segment).is_dir():
+            at /= segment
             continue
         names = sorted(os.listdir(at))
         close = suggest(segment, names)
@@ -160,8 +170,3 @@ def _nearest(pattern: Pattern) -> str:
             return f"{close} (in {at})"
         return f"{at} exists and holds: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}" if names else f"{at} exists but is empty"
     return f"{at} holds no file that curate reads"
-
-
-def join_local(folder: str, name: str) -> str:
-    """Join a local folder and a name, keeping a leading slash."""
-    return f"{folder.rstrip('/')}/{name}" if folder.startswith("/") else join(folder, name) if folder != "." else name or "."

@@ -19,6 +19,9 @@ from curate.registry import suggest
 Evidence = tuple[pa.DataType, str]
 """A type and where it was seen."""
 
+WHOLE_NUMBER = pa.int32()
+"""What a JSON number without a fraction is while types are inferred: it widens to double, as JSON has one kind of number."""
+
 _SIGNED = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
 _UNSIGNED = (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())
 _UNITS = ("s", "ms", "us", "ns")
@@ -144,18 +147,22 @@ def union(files: Iterable[tuple[str, Iterable[pa.Field]]]) -> dict[str, Evidence
 
 def widen(name: str, known: Evidence | None, new: Evidence) -> Evidence:
     """Return the evidence that covers both, or raise `DatasetError` that names both places."""
-    if known is None:
-        return new
+    if known is None or known[0].equals(new[0]):
+        return known or new
     try:
         wide = unify(known[0], new[0])
     except Incompatible:
         if name == ID and _names_things(known[0]) and _names_things(new[0]):
             return ID_TYPE, new[1]
         raise DatasetError(
-            f"column `{name}` is {known[0]} in {known[1]} but {new[0]} in {new[1]}",
+            f"column `{name}` is {_shown(known[0])} in {known[1]} but {_shown(new[0])} in {new[1]}",
             "convert one of the files, or read them as two inputs",
         ) from None
     return wide, known[1] if wide.equals(known[0]) else new[1]
+
+
+def _shown(kind: pa.DataType) -> str:
+    return "a whole number" if kind is WHOLE_NUMBER else str(kind)
 
 
 def _names_things(kind: pa.DataType) -> bool:

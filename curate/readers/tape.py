@@ -24,6 +24,7 @@ class Tape:
         self._record_start = record_start
         self._buffer = bytearray()
         self._members: deque[tuple[int, int]] = deque()
+        self._last_member: int | None = None
         self._borders: deque[int] = deque()
         self._ended = False
 
@@ -36,14 +37,14 @@ class Tape:
             self._ended = True
             return False
         end = self.position + len(self._buffer)
-        if piece.member is not None and piece.member != (self._members[-1][1] if self._members else None):
+        if piece.member is not None and piece.member != self._last_member:
             self._members.append((end, piece.member))
+            self._last_member = piece.member
         if piece.damage is not None:
             self.damage = piece.damage
             return False
-        if piece.member is not None:
-            if piece.data.startswith(self._record_start):
-                self._borders.append(end)
+        if piece.member is not None and piece.data.startswith(self._record_start):
+            self._borders.append(end)
         self._buffer += piece.data
         return True
 

@@ -28,6 +28,7 @@ def build_report(plan: Plan, result: RunResult, context: Mapping[str, Any]) -> d
         "started_at": started.isoformat(timespec="seconds"),
         "seconds": round(result.seconds, 3),
         "workspace": plan.storage.url,
+        "page": join_url(plan.storage.url, f"runs/{result.run_id}/report.html"),
         "error": _error(result),
         "stages": [_stage(plan, plan.stages[name], stage) for name, stage in result.stages.items()],
         "outputs": [{"name": name, **dataclasses.asdict(published)} for name, published in result.outputs.items()],

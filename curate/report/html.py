@@ -3,7 +3,7 @@
 The report is a mapping of plain JSON values:
 
     {"format": 1, "run_id", "pipeline", "status": "done" | "failed" | "gated" | "interrupted", "curate_version", "command",
-     "started_at": ISO 8601, "seconds", "executor", "workspace",
+     "started_at": ISO 8601, "seconds", "executor", "workspace", "page": path of report.html,
      "error": {"message", "hint", "stage"} | null,
      "stages": [{"name", "kind": "documents" | "attributes" | "artifact",
          "status": "done" | "reused" | "failed" | "blocked" | "interrupted", "fingerprint", "dataset": path,

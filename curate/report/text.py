@@ -126,6 +126,8 @@ def _ending(report: Report) -> list[str]:
     for output in report.get("outputs") or ():
         facts = f"{plural(output.get('rows') or 0, 'document')}, {size(output.get('bytes') or 0)}, {output.get('format')}"
         printed.append(printable(f"output {output.get('name')}: {output.get('path')}  ({facts})"))
+    if report.get("page"):
+        printed.append(printable(f"report {report['page']}"))
     error = report.get("error")
     if error:
         printed += [f"error: {printable(str(error.get('message')), keep=chr(10))}"]

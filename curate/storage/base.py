@@ -69,6 +69,9 @@ class Storage(Protocol):
     def delete_tree(self, prefix: str) -> None:
         """Remove every file below the folder `prefix`, unfinished ones included."""
 
+    def delete_unfinished(self, prefix: str) -> None:
+        """Remove what writers that were killed have left below `prefix`; listings never show it."""
+
 
 def join(*parts: str) -> str:
     """Join storage paths with `/`, leaving out empty parts."""

@@ -68,7 +68,7 @@ class Condition:
 
 def parse(keep: str) -> tuple[Condition, ...]:
     """Return the parts of the expression's top-level AND, or raise `PipelineError` naming what cannot be used."""
-    if any(token == ";" for token in _TOKEN.findall(keep)):
+    if ";" in _TOKEN.findall(keep):
         raise PipelineError(f"where: `;` in `{keep}`", "`keep` is one condition, not a statement")  # older Polars ignore what follows
     parts = [_condition(text) for text in split_and(keep)]
     if len(parts) > 1:

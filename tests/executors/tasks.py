@@ -159,3 +159,20 @@ def interrupt(_: int) -> None:
 def say(word: str) -> int:
     print(word)
     return len(word)
+
+
+def note_parent(item: tuple[int, str]) -> int:
+    """Leave the id of the process that started this worker in a folder; take a while."""
+    number, folder = item
+    (Path(folder) / str(os.getppid())).touch()
+    time.sleep(0.2)
+    return number
+
+
+def take_memory(item: tuple[str, int]) -> int:
+    """Move into a control group and use so much memory there."""
+    group, size = item
+    (Path(group) / "cgroup.procs").write_text(str(os.getpid()))
+    data = bytearray(size)
+    data[::4096] = b"x" * len(data[::4096])
+    return len(data)

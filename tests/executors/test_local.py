@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,11 +60,16 @@ def test_ctrl_c_in_the_driver_ends_the_workers_and_goes_up(tmp_path: Path) -> No
     assert not alive(tmp_path)
 
 
+def interrupt_all(folder: Path) -> None:
+    for pid in alive(folder):
+        os.kill(pid, signal.SIGINT)
+
+
 def test_ctrl_c_does_not_reach_a_worker(tmp_path: Path) -> None:
     with LocalExecutor(2) as executor:
         mapping = executor.map(tasks.note_pid, iter([(str(tmp_path), 0.5)]), ONE)
         signal.setitimer(signal.ITIMER_REAL, 0.3)
-        previous = signal.signal(signal.SIGALRM, lambda *_: [os.kill(pid, signal.SIGINT) for pid in alive(tmp_path)] and None)
+        previous = signal.signal(signal.SIGALRM, lambda *_: interrupt_all(tmp_path))
         try:
             (outcome,) = mapping
         finally:
@@ -133,6 +139,28 @@ def test_how_a_worker_ended_is_said(tmp_path: Path) -> None:
         assert "exit code 7" in quiet.error.message
         (killed,) = executor.map(tasks.kill_self_once, iter([(3, str(tmp_path))]), ONE)
         assert "SIGKILL" in str(killed.error)
+
+
+@pytest.fixture
+def small_memory() -> Iterator[Path]:
+    """A control group whose processes may hold 100 MB."""
+    version_1, version_2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+    group = (version_1 if version_1.is_dir() else version_2) / f"curate-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / ("memory.limit_in_bytes" if version_1.is_dir() else "memory.max")).write_text(str(100 << 20))
+    except OSError as error:
+        pytest.skip(f"making a control group: {error}")
+    yield group
+    group.rmdir()
+
+
+def test_a_worker_that_the_kernel_ends_for_memory_says_so(small_memory: Path) -> None:
+    with LocalExecutor(2) as executor:
+        (outcome,) = executor.map(tasks.take_memory, iter([(str(small_memory), 400 << 20)]), ONE)
+        assert isinstance(outcome.error, TransientError)
+        assert outcome.error.cause == "out_of_memory"
+        assert "memory" in str(outcome.error.hint)
 
 
 def test_one_worker_means_this_process() -> None:

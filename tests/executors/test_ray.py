@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import curate
@@ -28,7 +29,14 @@ def cluster() -> Iterator[Any]:
     """A head that runs no tasks, a dashboard that takes jobs, and two nodes with a processor and a pretended GPU each."""
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": True, "dashboard_port": 0})
+    quick = {
+        "health_check_initial_delay_ms": 0,
+        "health_check_period_ms": 500,
+        "health_check_timeout_ms": 500,
+        "health_check_failure_threshold": 4,
+    }
+    head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": 0, "_system_config": quick}
+    made = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
         made.add_node(num_cpus=1, num_gpus=1)
     made.wait_for_nodes()
@@ -68,15 +76,25 @@ def serve(
     return results, causes
 
 
-def test_a_node_that_dies_costs_its_tasks_a_retry_and_slots_follow_the_cluster(cluster: Any, executor: Executor) -> None:
+def test_a_node_that_dies_costs_its_tasks_a_retry_and_slots_follow_the_cluster(cluster: Any, executor: Executor, tmp_path: Path) -> None:
     assert executor.slots == 2
     victim = cluster.add_node(num_cpus=2)
     cluster.wait_for_nodes()
     assert executor.slots == 4
-    kill_at_four = {4: lambda: cluster.remove_node(victim, allow_graceful=False)}
-    results, causes = serve(executor, tasks.slow_square, list(range(40)), ONE, lambda number: kill_at_four.get(number, lambda: None)())
-    assert sorted(results) == [number * number for number in range(40)]
-    assert sum(causes.values()) >= 1
+    node = psutil.Process(victim.all_processes["raylet"][0].process.pid)
+    works_there = tmp_path / str(node.pid)
+    killed: list[int] = []
+
+    def kill_once_it_works(number: int) -> None:
+        if works_there.exists() and not killed:
+            for process in [node, *node.children(recursive=True)]:  # a machine that goes away takes its workers with it
+                process.kill()
+            cluster.remove_node(victim, allow_graceful=False)
+            killed.append(number)
+
+    results, causes = serve(executor, tasks.note_parent, [(number, str(tmp_path)) for number in range(50)], ONE, kill_once_it_works)
+    assert sorted(results) == list(range(50))
+    assert killed and sum(causes.values()) >= 1
     assert set(causes) <= {"preempted", "worker_died"}
     assert executor.slots == 2
 
@@ -117,7 +135,7 @@ def test_what_no_node_has_is_an_error_not_an_endless_wait(executor: Executor, mo
     import curate.executors.ray as module
 
     monkeypatch.setattr(module, "INFEASIBLE_S", 1.0)
-    for resources, name in ((Resources(memory=1 << 50), "memory"), (Resources(gpus=5), "GPU 5"), (Resources(cpus=64), "CPU 64")):
+    for resources, name in ((Resources(memory=1 << 44), "memory"), (Resources(gpus=5), "GPU 5"), (Resources(cpus=64), "CPU 64")):
         with pytest.raises(PipelineError, match=f"no node of the cluster has .*{name}"):
             next(executor.map(tasks.square, iter([1]), resources))
 
@@ -127,15 +145,14 @@ def test_a_job_runs_on_the_cluster_and_its_exit_code_comes_back(
 ) -> None:
     from curate.executors.ray import submit_job
 
-    address = f"http://{cluster.head_node.webui_url}" if hasattr(cluster.head_node, "webui_url") else ""
     script = "import os, sys; print('hello from', os.environ['CURATE_TEST']); sys.exit(3)"
-    assert submit_job(address, [sys.executable, "-c", script], {"CURATE_TEST": "the job"}) == 3
+    assert submit_job(f"http://{cluster.head_node.webui_url}", [sys.executable, "-c", script], {"CURATE_TEST": "the job"}) == 3
     assert "hello from the job" in capfd.readouterr().err
     with pytest.raises(CurateError, match="cannot submit a job to http://127.0.0.1:9"):
         submit_job("http://127.0.0.1:9", ["true"], {})
 
 
-def test_stdout_stays_ours_and_a_local_cluster_ends_with_the_driver() -> None:
+def test_ray_writes_nothing_on_stdout_or_stderr() -> None:
     script = """
 from curate.executors import open_executor, Resources
 from tests.executors import tasks
@@ -157,9 +174,9 @@ print([outcome.error.cause for outcome in outcomes], ray.is_initialized())
 def test_a_cluster_that_is_not_there_is_a_clear_error() -> None:
     script = "from curate.executors import open_executor; open_executor('127.0.0.1:9').slots"
     started = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert "CurateError: cannot join the Ray cluster at 127.0.0.1:9" in done.stderr
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 10
 
 
 def test_without_ray_installed_the_hint_says_what_to_install() -> None:

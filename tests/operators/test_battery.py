@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +45,20 @@ def awkward() -> pa.RecordBatch:
 def test_registered_operators(name: str) -> None:
     for params in PARAMETERS.get(name, [{}]):
         check_operator(build(OperatorSpec(name, params)), awkward())
+
+
+def test_modules_and_declarations_import_nothing_heavy() -> None:
+    code = """
+import sys
+from curate.registry import OperatorSpec, build, packs
+for name, params in {names!r}.items():
+    operator = build(OperatorSpec(name, params))
+    operator.reads()
+heavy = {{"polars", "resiliparse", "trafilatura", "fasttext", "ftfy", "xxhash", "numba", "torch", "ray"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    light = {name: sets[0] for name, sets in PARAMETERS.items() if name != "where"}
+    subprocess.run([sys.executable, "-c", code.format(names=light)], check=True)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from pathlib import Path
@@ -71,6 +72,7 @@ def test_all_rules_off_keeps_everything() -> None:
     assert GopherQuality(**OFF).drop(batch(["", None, "x"])).null_count == 3  # type: ignore[arg-type]
 
 
+@functools.cache
 def _measures(text: str) -> dict[str, float | None]:
     """The same measures in plain Python, word by word and character by character."""
     words = re.findall(r"[^\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+", text)

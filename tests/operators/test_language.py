@@ -55,14 +55,11 @@ def test_model_is_the_published_one() -> None:
 
 
 def test_own_model_and_labels(tmp_path: Path) -> None:
-    import fasttext
-
-    lines = tmp_path / "train.txt"
-    lines.write_text("__label__cat meow purr whiskers\n__label__dog woof bark tail\n" * 200)
-    model = fasttext.train_supervised(str(lines), dim=8, epoch=20, lr=0.1, bucket=1000, thread=1, verbose=0)
-    path = tmp_path / "model.bin"
-    model.save_model(str(path))
-    assert Language(model=str(path)).score(batch(["purr meow", "bark"])).field("code").to_pylist() == ["cat", "dog"]
+    """The shipped model with one label renamed; fastText's own trainer stops at random with NaN in the wheels for numpy 2."""
+    path = tmp_path / "model.ftz"
+    path.write_bytes(SHIPPED_MODEL.read_bytes().replace(b"__label__en\0", b"__label__english\0"))
+    found = Language(model=str(path)).score(batch([SENTENCES["en"], SENTENCES["de"]]))
+    assert found.field("code").to_pylist() == ["english", "de"]
 
 
 @pytest.mark.parametrize("size", [0, 3, 20, 1_000, 400_000, 937_000, 938_012])

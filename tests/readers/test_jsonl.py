@@ -139,7 +139,7 @@ def test_whole_numbers_and_fractions_are_one_column(tmp_path: Path, read: Read) 
 def test_conflicting_types_name_both_places(tmp_path: Path, read: Read) -> None:
     write(tmp_path / "a.jsonl", {"text": "a"}, {"text": "a", "year": 2020})
     write(tmp_path / "b.jsonl", {"text": "b", "year": "2020"})
-    with pytest.raises(DatasetError, match=r"column `year` is int32 in .*a\.jsonl line 2 but string in .*b\.jsonl line 1"):
+    with pytest.raises(DatasetError, match=r"column `year` is a whole number in .*a\.jsonl line 2 but string in .*b\.jsonl line 1"):
         read("jsonl")
 
 

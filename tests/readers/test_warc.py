@@ -288,8 +288,8 @@ def test_reading_goes_on_behind_a_broken_record(tmp_path: Path, read: Read, what
     before, after = pages(2)
     save(tmp_path, [before, broken, after, response(b"<html>last")], kind)
     found = read("warc")
-    assert [row["html"] for row in found.rows][0] == PAGE
-    assert [row["html"] for row in found.rows][-1] == b"<html>last"
+    assert found.rows[0]["html"] == PAGE
+    assert found.rows[-1]["html"] == b"<html>last"
     if said:
         assert len(found.rows) == 3
         assert [error.error for error in found.errors] == [said]

@@ -98,7 +98,8 @@ def test_delete_is_quiet_about_missing_files(storage: Storage) -> None:
 
 def test_of_32_racing_callers_exactly_one_creates(storage: Storage) -> None:
     for turn in range(3):
-        path, start, won = f"lock-{turn}", threading.Barrier(32), []
+        path, start = f"lock-{turn}", threading.Barrier(32)
+        won: list[int] = []
 
         def race(me: int, path: str = path, start: threading.Barrier = start, won: list[int] = won) -> None:
             start.wait()

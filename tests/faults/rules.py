@@ -1,0 +1,54 @@
+"""Operators that misbehave, as a user's own might."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import curate
+
+
+def _has(docs: pa.RecordBatch, word: str) -> bool:
+    return bool(pc.any(pc.match_substring(docs.column("text"), word)).as_py())
+
+
+@dataclass(frozen=True)
+class Raises(curate.Mapper):
+    """Raises on documents that contain a word."""
+
+    word: str
+
+    def map(self, docs: pa.RecordBatch) -> pa.RecordBatch:
+        if _has(docs, self.word):
+            raise ValueError(f"cannot stand {self.word}")
+        return docs
+
+
+@dataclass(frozen=True)
+class Kills(curate.Mapper):
+    """Kills its process on documents that contain a word."""
+
+    word: str
+
+    def map(self, docs: pa.RecordBatch) -> pa.RecordBatch:
+        if _has(docs, self.word):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return docs
+
+
+@dataclass(frozen=True)
+class Sleeps(curate.Mapper):
+    """Sleeps on documents that contain a word."""
+
+    word: str
+    seconds: float = 60.0
+
+    def map(self, docs: pa.RecordBatch) -> pa.RecordBatch:
+        if _has(docs, self.word):
+            time.sleep(self.seconds)
+        return docs
