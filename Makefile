@@ -25,7 +25,7 @@ format: .venv/.dev
 	$(BIN)/python tests/docs/generate.py
 
 bench: .venv/.dev
-	$(BIN)/python tests/benchmarks/run.py
+	$(BIN)/python -m tests.benchmarks.run
 
 # Bytecode is compiled at installation: every worker that starts imports from it (measured: 3 times faster).
 $(BIN)/uv:

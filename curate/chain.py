@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.document import ID, PARENT_ID, TEXT, set_column
+from curate.document import ID, ID_TYPE, PARENT_ID, TEXT, set_column
 from curate.errors import CurateError, OperatorError, TransientError
-from curate.ledger import Record, Rows
+from curate.ledger import VERDICT, Record, Rows
 from curate.protocols import Filter, FlatMapper, Mapper, Operator, Scorer
 
 Verb = Callable[[pa.RecordBatch], Any]
@@ -43,8 +43,8 @@ class Chain:
         self._max_errors = max_errors
         self._trace = trace
 
-    def apply(self, docs: pa.RecordBatch) -> pa.RecordBatch:
-        """Return what is left of a batch after all steps."""
+    def apply(self, docs: pa.RecordBatch) -> tuple[pa.RecordBatch, Rows]:
+        """Return what is left of a batch after all steps, and the place in the batch that each row came from."""
         rows: Rows = np.arange(docs.num_rows, dtype=np.int64)
         for step in self.steps:
             if not docs.num_rows:
@@ -52,30 +52,31 @@ class Chain:
             begun = time.perf_counter()
             docs, rows = self._step(step, docs, rows)
             self.seconds[step.label] = self.seconds.get(step.label, 0.0) + time.perf_counter() - begun
-        return docs
+        return docs, rows
+
+    def close(self) -> None:
+        """Free nothing: the steps run in this process."""
 
     def _step(self, step: ChainStep, docs: pa.RecordBatch, rows: Rows) -> tuple[pa.RecordBatch, Rows]:
+        docs, rows, pieces = self._guarded(step, _verb(step), docs, rows)
+        if not pieces:
+            return docs, rows
         match step.operator:
-            case Filter() as op:
-                docs, rows, verdict = self._guarded(step, op.drop, docs, rows)
-                return self._drop(step, docs, rows, verdict)
+            case Filter():
+                return self._drop(step, docs, rows, pieces)
             case Scorer() as op:
-                docs, rows, values = self._guarded(step, op.score, docs, rows)
-                return set_column(docs, step.into, _whole(values, op.output())), rows
-            case Mapper() as op:
-                before, rows, after = self._guarded(step, op.map, docs, rows)
-                return self._edit(step, before, rows, after), rows
-            case FlatMapper() as op:
-                parents, rows, children = self._guarded(step, op.expand, docs, rows)
-                return self._expand(step, parents, rows, children)
-        raise OperatorError(f"step `{step.label}`: {type(step.operator).__name__} is no batch operator")
+                return set_column(docs, step.into, _joined_arrays(step, pieces, op.output())), rows
+            case Mapper():
+                return self._edit(step, docs, rows, joined(pieces, _named(step))), rows
+            case _:
+                return self._expand(step, docs, rows, joined(pieces, _named(step)))
 
     def _guarded(self, step: ChainStep, verb: Verb, docs: pa.RecordBatch, rows: Rows) -> tuple[pa.RecordBatch, Rows, list[Any]]:
-        """Run a verb, quarantine the rows that break it, and return the rest with the results of each piece."""
+        """Run a verb, quarantine the rows that break it, and return the rest with the results of each piece (none if no row is left)."""
         good: list[tuple[int, int]] = []
         results: list[Any] = []
         for start, part, result in bisect(verb, docs):
-            if isinstance(result, Exception):
+            if isinstance(result, BaseException):
                 self._quarantine(step, part, result, rows[start : start + 1])
             else:
                 _check_shape(step, part, result)
@@ -84,12 +85,9 @@ class Chain:
         if len(results) == 1 and good[0] == (0, docs.num_rows):
             return docs, rows, results
         index = np.concatenate([np.arange(s, s + n) for s, n in good]) if good else np.array([], dtype=np.int64)
-        kept = docs.take(pa.array(index, pa.int64()))
-        if not results:
-            results = [verb(docs.slice(0, 0))]
-        return kept, rows[index], results
+        return docs.take(pa.array(index, pa.int64())), rows[index], results
 
-    def _quarantine(self, step: ChainStep, part: pa.RecordBatch, error: Exception, row: Rows) -> None:
+    def _quarantine(self, step: ChainStep, part: pa.RecordBatch, error: BaseException, row: Rows) -> None:
         doc_id = part.column(ID)[0].as_py()
         self.ledger.errored(step.label, [doc_id], [f"{type(error).__name__}: {error}"], row)
         if self.ledger.counts.errored > self._max_errors:
@@ -99,7 +97,7 @@ class Chain:
             ) from error
 
     def _drop(self, step: ChainStep, docs: pa.RecordBatch, rows: Rows, verdicts: list[Any]) -> tuple[pa.RecordBatch, Rows]:
-        verdict = _as_struct(_joined(verdicts))
+        verdict = _joined_arrays(step, [_as_struct(step, piece) for piece in verdicts], VERDICT)
         dropped = pc.is_valid(pc.struct_field(verdict, "reason"))
         if not pc.any(dropped).as_py():
             return docs, rows
@@ -107,18 +105,15 @@ class Chain:
         self.ledger.dropped(step.label, docs.filter(dropped), verdict.filter(dropped), rows[gone])
         return docs.filter(pc.invert(dropped)), rows[~gone]
 
-    def _edit(self, step: ChainStep, before: pa.RecordBatch, rows: Rows, pieces: list[Any]) -> pa.RecordBatch:
-        after = pieces[0] if len(pieces) == 1 else pa.concat_batches(pieces)
-        same = after.column(ID) is before.column(ID) or after.column(ID).equals(before.column(ID))
-        if not same:
+    def _edit(self, step: ChainStep, before: pa.RecordBatch, rows: Rows, after: pa.RecordBatch) -> pa.RecordBatch:
+        if ID not in after.schema.names or not after.column(ID).equals(before.column(ID)):
             raise OperatorError(f"step `{step.label}` changed ids or their order", "a Mapper returns the same rows; use a FlatMapper")
         if TEXT in before.schema.names and TEXT in after.schema.names:
             self.ledger.edited(step.label, before.column(TEXT), after, rows, self._trace)
         return after
 
-    def _expand(self, step: ChainStep, parents: pa.RecordBatch, rows: Rows, pieces: list[Any]) -> tuple[pa.RecordBatch, Rows]:
-        children = pieces[0] if len(pieces) == 1 else pa.concat_batches(pieces)
-        place = pc.index_in(children.column(PARENT_ID), parents.column(ID))
+    def _expand(self, step: ChainStep, parents: pa.RecordBatch, rows: Rows, children: pa.RecordBatch) -> tuple[pa.RecordBatch, Rows]:
+        place = pc.index_in(children.column(PARENT_ID).cast(ID_TYPE), parents.column(ID))
         if place.null_count:
             raise OperatorError(f"step `{step.label}` returned a row whose `parent_id` is no id of its batch")
         origin = place.to_numpy(zero_copy_only=False).astype(np.int64)
@@ -127,7 +122,7 @@ class Chain:
         first = np.searchsorted(origin, origin)
         ids = [f"{parent}/{n}" for parent, n in zip(children.column(PARENT_ID).to_pylist(), np.arange(len(origin)) - first, strict=True)]
         self.ledger.expanded(children.num_rows - parents.num_rows)
-        return set_column(children, ID, pa.array(ids, pa.string())), rows[origin]
+        return set_column(children, ID, pa.array(ids, ID_TYPE)), rows[origin]
 
 
 def bisect(verb: Verb, docs: pa.RecordBatch, start: int = 0) -> Iterator[tuple[int, pa.RecordBatch, Any]]:
@@ -138,8 +133,10 @@ def bisect(verb: Verb, docs: pa.RecordBatch, start: int = 0) -> Iterator[tuple[i
         raise  # a missing model or a full disk is no fault of a row
     except MemoryError as error:
         raise TransientError("out of memory in an operator", cause="out_of_memory") from error
-    except Exception as error:
-        if docs.num_rows == 1:
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # a panic in a Rust library (Polars, tokenizers) is no `Exception`
+        if docs.num_rows <= 1:
             yield start, docs, error
             return
         half = docs.num_rows // 2
@@ -151,7 +148,7 @@ def bisect(verb: Verb, docs: pa.RecordBatch, start: int = 0) -> Iterator[tuple[i
 
 def _check_shape(step: ChainStep, part: pa.RecordBatch, result: Any) -> None:
     """Refuse a result that the verb does not allow: a bug in the operator, not in a row."""
-    name = f"step `{step.label}` ({type(step.operator).__name__})"
+    name = _named(step)
     wants_batch = isinstance(step.operator, (Mapper, FlatMapper))
     if wants_batch != isinstance(result, pa.RecordBatch) or not isinstance(result, (pa.Array, pa.RecordBatch, pa.ChunkedArray)):
         raise OperatorError(f"{name} returned {type(result).__name__}, not a {'RecordBatch' if wants_batch else 'pyarrow Array'}")
@@ -162,23 +159,73 @@ def _check_shape(step: ChainStep, part: pa.RecordBatch, result: Any) -> None:
         raise OperatorError(f"{name} returned {len(result)} rows for {part.num_rows}")
 
 
-def _joined(pieces: list[Any]) -> pa.Array:
-    flat = [chunk for piece in pieces for chunk in (piece.chunks if isinstance(piece, pa.ChunkedArray) else [piece])]
-    return flat[0] if len(flat) == 1 else pa.concat_arrays(flat)
+def _named(step: ChainStep) -> str:
+    return f"step `{step.label}` ({type(step.operator).__name__})"
 
 
-def _whole(pieces: list[Any], kind: pa.DataType) -> pa.Array:
-    values = _joined(pieces)
-    return values if values.type == kind else values.cast(kind)
+def _verb(step: ChainStep) -> Verb:
+    """Return what a step does to a batch."""
+    match step.operator:
+        case Filter() as op:
+            return op.drop
+        case Scorer() as op:
+            return op.score
+        case Mapper() as op:
+            return op.map
+        case FlatMapper() as op:
+            return op.expand
+    raise OperatorError(f"step `{step.label}`: {type(step.operator).__name__} is no batch operator")
 
 
-def _as_struct(verdict: pa.Array) -> pa.StructArray:
-    if pa.types.is_struct(verdict.type):
-        return verdict
-    return pa.StructArray.from_arrays([verdict.cast(pa.string())], ["reason"])
+def _joined_arrays(step: ChainStep, pieces: list[Any], kind: pa.DataType) -> pa.Array:
+    """Return one array of the declared type, cast without loss."""
+    chunks = [chunk for piece in pieces for chunk in (piece.chunks if isinstance(piece, pa.ChunkedArray) else [piece])]
+    try:
+        cast = [chunk if chunk.type == kind else chunk.cast(kind) for chunk in chunks]
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise OperatorError(
+            f"{_named(step)} returned {pieces[0].type}, not {kind}: {error}",
+            "a Scorer returns what its `output()` declares",
+        ) from error
+    return cast[0] if len(cast) == 1 else pa.concat_arrays(cast)
 
 
-def _where(error: Exception) -> str:
-    """Return the last lines of the operator's own traceback."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return "".join(traceback.format_list(frames[-2:])).rstrip()
+def joined(pieces: list[pa.RecordBatch], where: str) -> pa.RecordBatch:
+    """Return one batch; a column that is all null in one piece takes its type from the others."""
+    if len(pieces) == 1:
+        return pieces[0]
+    try:
+        table = pa.concat_tables([pa.Table.from_batches([piece]) for piece in pieces], promote_options="default")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise OperatorError(
+            f"{where} returned columns of different types for parts of one batch: {error}",
+            "give every array that it makes a type: pa.array(values, pa.string())",
+        ) from error
+    whole = table.combine_chunks().to_batches()
+    return whole[0] if whole else pieces[0]
+
+
+def _as_struct(step: ChainStep, verdict: Any) -> pa.StructArray:
+    """Return a Filter's verdict with all columns of evidence."""
+    if isinstance(verdict, pa.ChunkedArray):
+        verdict = verdict.combine_chunks() if verdict.num_chunks != 1 else verdict.chunk(0)
+    known = _columns(verdict) if pa.types.is_struct(verdict.type) else {"reason": verdict}
+    kind = known["reason"].type if "reason" in known else None
+    if kind is None or not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
+        raise OperatorError(
+            f"{_named(step)} returned {verdict.type}, not reasons",
+            "a Filter returns a string per document, null to keep it, or a struct with `reason` and evidence; see `curate.decisions`",
+        )
+    columns = [known.get(field.name, pa.nulls(len(verdict), field.type)) for field in VERDICT]
+    return pa.StructArray.from_arrays([_joined_arrays(step, [c], f.type) for c, f in zip(columns, VERDICT, strict=True)], fields=list(VERDICT))
+
+
+def _columns(verdict: pa.StructArray) -> dict[str, pa.Array]:
+    return dict(zip((field.name for field in verdict.type), verdict.flatten(), strict=True))
+
+
+def _where(error: BaseException) -> str:
+    """Return the lines of the traceback where the operator was called and where it raised."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    shown = frames if len(frames) <= 2 else [frames[0], frames[-1]]
+    return "".join(traceback.format_list(shown)).rstrip()

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Any
 
 import pyarrow as pa
 
@@ -25,6 +27,14 @@ from curate.writers import ParquetShard
 
 ATTEMPTS = ".attempts"
 RECEIPTS = "receipts"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a receipt tells of a shard's rows beyond their counts."""
+
+    statistics: dict[str, Any] = field(default_factory=dict)
+    samples: dict[str, Any] = field(default_factory=dict)
 
 
 def shard_name(index: int) -> str:
@@ -55,6 +65,7 @@ class Attempt:
             shard.abandon()
         with contextlib.suppress(CurateError, OSError):  # the error that ended the attempt is the one to see
             self._stack.__exit__(kind, error, trace)
+        with contextlib.suppress(CurateError, OSError):
             self._storage.delete_tree(self._attempt)
 
     def write(self, table: str, batch: pa.RecordBatch) -> None:
@@ -70,7 +81,7 @@ class Attempt:
     def _name(self, table: str) -> str:
         return join("" if table == "data" else table, f"{shard_name(self._shard)}.parquet")
 
-    def commit(self, unit: str, counts: Counts, statistics: dict, samples: dict, measured: Measured, epoch: int) -> Receipt:  # type: ignore[type-arg]
+    def commit(self, unit: str, counts: Counts, told: Told, measured: Measured, epoch: int) -> Receipt:
         """Make the files durable, verify the accounting, and create the receipt; return the receipt that stands."""
         for shard in self._open.values():
             shard.close()
@@ -87,8 +98,8 @@ class Attempt:
             errors=records.get("errors"),
             trace=records.get("trace"),
             counts=counts,
-            statistics=statistics,
-            samples=samples,
+            statistics=told.statistics,
+            samples=told.samples,
             measured=measured,
             epoch=epoch,
         )

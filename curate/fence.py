@@ -17,7 +17,7 @@ from types import TracebackType
 
 import orjson
 
-from curate.errors import WorkspaceError
+from curate.errors import DatasetError, WorkspaceError
 from curate.storage import Storage, join
 
 HEARTBEAT_S = 10.0
@@ -32,6 +32,7 @@ class Fence:
         self._folder = join(folder, ".fence")
         self._run_id = run_id
         self._stop = threading.Event()
+        self._retired = False
         self.epoch = 0
         self.lost = False
 
@@ -50,7 +51,7 @@ class Fence:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop.set()
         self._thread.join()
-        if not self.lost:
+        if not self.lost and not self._retired:
             with contextlib.suppress(Exception):  # the store may be what failed; a stale fence is taken over anyway
                 self._storage.write(self._path(self.epoch), self._beat(released=True))
 
@@ -58,6 +59,14 @@ class Fence:
         """Raise `WorkspaceError` when another run has taken over."""
         if self.lost or self._last() != self.epoch:
             raise WorkspaceError(f"another run took over {self._folder} while this one was silent", "let the other run finish")
+
+    def retire(self) -> None:
+        """Remove the fence while it is held: what it protects is finished."""
+        self._stop.set()
+        self._thread.join()
+        self._retired = True
+        for info in self._storage.list(self._folder):
+            self._storage.delete(info.path)
 
     def _path(self, epoch: int) -> str:
         return join(self._folder, f"{epoch:06d}.json")
@@ -67,7 +76,10 @@ class Fence:
         return max((int(name[:-5]) for name in names if name.endswith(".json")), default=0)
 
     def _refuse_living_holder(self, epoch: int) -> None:
-        holder = orjson.loads(self._storage.read(self._path(epoch)))
+        try:
+            holder = orjson.loads(self._storage.read(self._path(epoch)))
+        except DatasetError:  # its run finished and removed it meanwhile
+            return
         age = time.time() - holder["beat"]
         here = holder["host"] == socket.gethostname()
         if holder["released"] or (here and not _alive(holder["pid"], holder["started"])):

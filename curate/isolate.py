@@ -7,6 +7,7 @@ to the document at fault, which is quarantined as `worker_died` or `timeout`.
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import selectors
 import struct
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 import pyarrow as pa
 
+from curate.chain import Chain, ChainStep, joined
 from curate.document import ID
 from curate.errors import OperatorError
 from curate.ledger import Record, Rows
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from curate.shard import StepSpec
 
 _HEADER = struct.Struct("!Q")
+_BOOT = "import sys; sys.path[:] = sys.argv[1:]; from curate.isolate import serve; serve()"
 
 
 class IsolatedChain:
@@ -41,10 +44,12 @@ class IsolatedChain:
         self._timeout_s = timeout_s
         self._child: _Child | None = None
 
-    def apply(self, docs: pa.RecordBatch) -> pa.RecordBatch:
-        """Return what is left of a batch after all steps."""
-        parts = [part for part in self._apply(docs, 0) if part.num_rows]
-        return pa.concat_batches(parts) if parts else docs.slice(0, 0)
+    def apply(self, docs: pa.RecordBatch) -> tuple[pa.RecordBatch, Rows]:
+        """Return what is left of a batch after all steps, and the place in the batch that each row came from."""
+        parts = [(part, rows) for part, rows in self._apply(docs, 0) if part.num_rows]
+        if not parts:
+            return docs.slice(0, 0), np.array([], dtype=np.int64)
+        return joined([part for part, _ in parts], "the chain"), np.concatenate([rows for _, rows in parts])
 
     def close(self) -> None:
         """End the child."""
@@ -52,7 +57,7 @@ class IsolatedChain:
             self._child.kill()
             self._child = None
 
-    def _apply(self, docs: pa.RecordBatch, start: int) -> list[pa.RecordBatch]:
+    def _apply(self, docs: pa.RecordBatch, start: int) -> list[tuple[pa.RecordBatch, Rows]]:
         if self._child is None:
             self._child = _Child(self._setup)
         try:
@@ -62,15 +67,15 @@ class IsolatedChain:
             return self._without_culprit(docs, start, "timeout" if isinstance(error, TimeoutError) else "worker_died")
         if isinstance(answer, Exception):
             raise answer
-        left, calls, seconds = answer
+        left, rows, calls, seconds = answer
         for name, args in calls:
             _replay(self.ledger, name, args, start)
         for step, spent in seconds.items():
             self.seconds[step] = self.seconds.get(step, 0.0) + spent
         self._check_budget()
-        return [left]
+        return [(left, rows + start)]
 
-    def _without_culprit(self, docs: pa.RecordBatch, start: int, fate: str) -> list[pa.RecordBatch]:
+    def _without_culprit(self, docs: pa.RecordBatch, start: int, fate: str) -> list[tuple[pa.RecordBatch, Rows]]:
         if docs.num_rows > 1:
             half = docs.num_rows // 2
             return self._apply(docs.slice(0, half), start) + self._apply(docs.slice(half), start + half)
@@ -96,14 +101,15 @@ class _Child:
 
     def __init__(self, setup: tuple[Any, ...]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", "from curate.isolate import serve; serve()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-c", _BOOT, *sys.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self._selector = selectors.DefaultSelector()
         self._selector.register(cast(BinaryIO, self._process.stdout), selectors.EVENT_READ)
         _send(cast(BinaryIO, self._process.stdin), setup)
         try:
             self.ask(None, None)
-        except EOFError as error:
+        except (EOFError, BrokenPipeError) as error:
+            self.kill()
             raise OperatorError("the chain's operators cannot be built in a child process: it ended at once") from error
 
     def ask(self, docs: pa.RecordBatch | None, timeout_s: float | None) -> Any:
@@ -119,8 +125,8 @@ class _Child:
         self._process.wait()
         self._selector.close()
         for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+            with contextlib.suppress(BrokenPipeError):  # what it did not read any more
+                cast(BinaryIO, pipe).close()
 
 
 @dataclass
@@ -151,7 +157,6 @@ def _replay(ledger: Record, name: str, args: tuple[Any, ...], start: int) -> Non
 
 def serve() -> None:
     """The child: build the chain, then answer batches until the parent closes the pipe."""
-    from curate.chain import Chain, ChainStep
     from curate.shard import operator
 
     source, out = sys.stdin.buffer, sys.stdout.buffer
@@ -169,7 +174,7 @@ def serve() -> None:
         recorder = _Recorder()
         chain = Chain(chain_steps, recorder, sys.maxsize, trace)
         try:
-            answer: Any = (chain.apply(docs), recorder.calls, chain.seconds)
+            answer: Any = (*chain.apply(docs), recorder.calls, chain.seconds)
         except Exception as error:
             answer = error
         _send(out, answer)

@@ -19,7 +19,7 @@ from curate.commit import receipts, sweep
 from curate.errors import CurateError, DatasetError, OperatorError, WorkspaceError
 from curate.executors.base import Executor
 from curate.fence import Fence
-from curate.ledger import merge_samples
+from curate.ledger import fold_groups, merge_samples
 from curate.manifest import MANIFEST, Manifest, Receipt, add_nested, total
 from curate.plan import Plan, PlannedStage, operator_of
 from curate.protocols import DatasetOperator
@@ -119,20 +119,31 @@ class Run:
         self._on_event({"event": "stage_failed", "stage": result.name, "error": error.message})
 
     def _run_or_reuse(self, planned: PlannedStage, result: StageResult) -> None:
-        if self.plan.status(planned.name) == "done":
-            result.status, result.manifest = "reused", self.plan.dataset(planned.name).manifest
-            self._on_event({"event": "stage_reused", "stage": planned.name, "rows_out": result.manifest.counts.rows_out})
+        if self._reused(planned, result):
             return
         with Fence(self.plan.storage, planned.folder, self.run_id) as fence:
-            shards = self._dataset_operator(planned, fence, result) if planned.operator else self._chain(planned, fence, result)
-            fence.verify()
-            result.manifest = self._finish(planned, shards)
-        self.plan.storage.delete_tree(join(planned.folder, ".fence"))
+            if not self._reused(planned, result):  # another run may have finished it just before the fence was free
+                shards = self._dataset_operator(planned, fence, result) if planned.operator else self._chain(planned, fence, result)
+                fence.verify()
+                result.manifest = self._finish(planned, shards)
+            fence.retire()
+        if result.status == "reused" or result.manifest is None:
+            return
         result.status = "done"
         counts = result.manifest.counts
         self._on_event(
             {"event": "stage_done", "stage": planned.name, "seconds": 0.0, "rows_in": counts.rows_in, "rows_out": counts.rows_out}
         )
+
+    def _reused(self, planned: PlannedStage, result: StageResult) -> bool:
+        """Take a finished dataset as the stage's result, unless more rows were quarantined in it than are allowed now."""
+        if self.plan.status(planned.name) != "done":
+            return False
+        manifest = self.plan.dataset(planned.name).manifest
+        _verify_budget(planned, manifest.counts.errored, manifest.samples)
+        result.status, result.manifest = "reused", manifest
+        self._on_event({"event": "stage_reused", "stage": planned.name, "rows_out": manifest.counts.rows_out})
+        return True
 
     def _chain(self, planned: PlannedStage, fence: Fence, result: StageResult) -> list[Receipt]:
         """Make the shards that have no receipt yet and no twin in an earlier dataset of this stage."""
@@ -146,11 +157,13 @@ class Run:
                     done[task.shard] = dataclasses.replace(twins[task.unit], shard=task.shard)
         waiting = [task for task in tasks if task.shard not in done]
         result.new_shards = len(waiting)
+        errored = sum(receipt.counts.errored for receipt in done.values())
+        for receipt in done.values():
+            _verify_budget(planned, errored, receipt.samples)
         for receipt in self._map(planned, waiting, len(tasks), result):
             done[receipt.shard] = receipt
-            errored = sum(r.counts.errored for r in done.values())
-            if errored > planned.stage.max_errors:
-                raise _over_budget(planned, errored, list(done.values()))
+            errored += receipt.counts.errored
+            _verify_budget(planned, errored, receipt.samples)
         return [done[task.shard] for task in tasks]
 
     def _map(self, planned: PlannedStage, tasks: list[ShardTask], shards: int, result: StageResult) -> Any:
@@ -206,7 +219,7 @@ class Run:
             shards=[dataclasses.replace(shard, statistics={}, samples={}) for shard in shards],
             counts=counts,
             aligned_to=planned.aligned_to,
-            statistics=statistics,
+            statistics=fold_groups(statistics),
             samples=samples,
             measured=measured,
             curate_version=curate.__version__,
@@ -259,9 +272,12 @@ def _located(error: BaseException, planned: PlannedStage, task: ShardTask) -> Ba
     return error
 
 
-def _over_budget(planned: PlannedStage, errored: int, shards: list[Receipt]) -> DatasetError:
-    first = next(error for shard in shards for error in shard.samples.get("errors", []))
-    return DatasetError(
+def _verify_budget(planned: PlannedStage, errored: int, samples: Mapping[str, Any]) -> None:
+    """Raise `DatasetError` when more rows were quarantined than the stage allows; `samples` holds the first of them."""
+    if errored <= planned.stage.max_errors or not samples.get("errors"):
+        return
+    first = samples["errors"][0]
+    raise DatasetError(
         f"stage {planned.name}: {errored} rows could not be processed, {planned.stage.max_errors} are allowed;"
         f" the first: `{first['id']}` at step `{first['step']}`: {first['error']}",
         "mend the data, or set `max_errors` on the stage; finished shards are kept",

@@ -6,6 +6,7 @@ after its worker died. The result is the shard's receipt.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections.abc import Sequence
@@ -13,15 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.chain import Chain, ChainStep
-from curate.commit import Attempt
+from curate.commit import Attempt, Told
 from curate.document import ID, TEXT
 from curate.errors import DatasetError
 from curate.isolate import IsolatedChain
-from curate.ledger import Ledger
+from curate.ledger import Ledger, Rows
 from curate.manifest import Measured, Receipt
 from curate.memory import peak_rss_bytes, reset_peak_rss
 from curate.protocols import Operator, Scorer
@@ -67,20 +69,13 @@ class ShardTask:
         return sum(part.size for part in self.source.slices) if isinstance(self.source, FileSource) else self.source.size
 
 
-Hashes = np.ndarray[Any, np.dtype[np.uint64]]
-
-
 @functools.lru_cache(maxsize=64)
 def _operator(use: str, params: str, code: str | None) -> Operator:
-    import orjson
-
     return build(OperatorSpec(use, orjson.loads(params), code))
 
 
 def operator(spec: OperatorSpec) -> Operator:
     """Return this worker's instance of an operator: made once, so that a model is loaded once."""
-    import orjson
-
     return _operator(spec.use, orjson.dumps(dict(spec.params), option=orjson.OPT_SORT_KEYS).decode(), spec.code)
 
 
@@ -94,7 +89,8 @@ def run_shard(task: ShardTask) -> Receipt:
         chain: Chain | IsolatedChain = Chain(steps, ledger, task.max_errors, task.trace)
         if task.isolate or task.timeout_s is not None:
             chain = IsolatedChain(task.steps, ledger, task.max_errors, task.trace, task.timeout_s)
-        _pump(task, chain, ledger, attempt)
+        with contextlib.closing(chain):
+            _pump(task, chain, ledger, attempt)
         ledger.counts.bytes_in = task.size
         measured = Measured(
             seconds=time.perf_counter() - begun,
@@ -103,7 +99,7 @@ def run_shard(task: ShardTask) -> Receipt:
             attempts=task.attempt,
             steps=chain.seconds,
         )
-        return attempt.commit(task.unit, ledger.counts, ledger.statistics, ledger.samples(), measured, task.epoch)
+        return attempt.commit(task.unit, ledger.counts, Told(ledger.statistics(), ledger.samples()), measured, task.epoch)
 
 
 def _pump(task: ShardTask, chain: Chain | IsolatedChain, ledger: Ledger, attempt: Attempt) -> None:
@@ -113,8 +109,9 @@ def _pump(task: ShardTask, chain: Chain | IsolatedChain, ledger: Ledger, attempt
         docs = batch.docs
         if docs.num_rows:
             ledger.came_in(docs)
-            docs = _finish(chain.apply(docs), ledger, task)
+            docs = _without_nulls(*chain.apply(docs), ledger, task)
             if docs.num_rows:
+                docs = conform(docs, task.schema, f"stage folder {task.folder}")
                 ledger.went_out(docs)
                 attempt.write("data", docs)
         ledger.flush()
@@ -135,18 +132,18 @@ def _record_unread(batch: ReadBatch, ledger: Ledger, max_errors: int) -> None:
             )
 
 
-def _finish(docs: pa.RecordBatch, ledger: Ledger, task: ShardTask) -> pa.RecordBatch:
-    """Quarantine documents without a text and give the batch exactly the declared columns."""
+def _without_nulls(docs: pa.RecordBatch, rows: Rows, ledger: Ledger, task: ShardTask) -> pa.RecordBatch:
+    """Quarantine documents whose text is null."""
     if task.kind == "documents" and TEXT in docs.schema.names and docs.column(TEXT).null_count:
         missing = pc.is_null(docs.column(TEXT))
         ids = docs.column(ID).filter(missing).to_pylist()
-        ledger.errored("document", ids, ["the text is null"] * len(ids), np.flatnonzero(missing.to_numpy(zero_copy_only=False)))
+        ledger.errored("document", ids, ["the text is null"] * len(ids), rows[missing.to_numpy(zero_copy_only=False)])
         if ledger.counts.errored > task.max_errors:
             raise DatasetError(
                 f"document `{ids[0]}` has a null text", "`normalize` turns null texts into empty ones; or raise `max_errors`"
             )
         docs = docs.filter(pc.invert(missing))
-    return conform(docs, task.schema, f"stage folder {task.folder}")
+    return docs
 
 
 def _score_columns(steps: Sequence[ChainStep], schema: pa.Schema) -> list[str]:

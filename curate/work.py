@@ -24,7 +24,7 @@ import orjson
 import pyarrow as pa
 
 from curate.attempts import attempt_all
-from curate.commit import Attempt, receipts, shard_name
+from curate.commit import Attempt, Told, receipts, shard_name
 from curate.errors import DatasetError, OperatorError
 from curate.executors.base import Executor, Resources
 from curate.ledger import DROPS, Ledger
@@ -167,7 +167,7 @@ def run_emit_task(task: EmitTask) -> Receipt:
                 attempt.write("data", produced.cast(task.schema))
         ledger.counts.bytes_in = task.size
         measured = Measured(time.perf_counter() - begun, time.process_time() - cpu_begun, peak_rss_bytes(), task.attempt)
-        return attempt.commit(task.unit, ledger.counts, {}, {}, measured, task.epoch)
+        return attempt.commit(task.unit, ledger.counts, Told(), measured, task.epoch)
 
 
 def _emit_drops(ledger: Ledger, attempt: Attempt, drops: pa.RecordBatch) -> None:

@@ -81,14 +81,14 @@ def outcome(item: Any, answer: Answer) -> Outcome:
     if answer.failed:
         return Outcome(item, error=_rebuilt(answer))
     try:
-        return Outcome(item, pickle.loads(answer.payload))
+        return Outcome(item, pickle.loads(answer.payload))  # noqa: S301 - our own worker's
     except Exception as error:
         return Outcome(item, error=error)
 
 
 def _rebuilt(answer: Answer) -> BaseException:
     try:
-        found = pickle.loads(answer.payload)
+        found = pickle.loads(answer.payload)  # noqa: S301 - our own worker's
     except Exception:
         found = None
     kind = getattr(errors, answer.kind, None)

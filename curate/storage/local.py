@@ -66,7 +66,7 @@ class LocalStorage:
         target = self._path(path)
         with self._finished(target) as hidden:
             with explained(str(target), writing=True):
-                out = open(hidden, "wb", buffering=_BUFFER)
+                out = open(hidden, "wb", buffering=_BUFFER)  # noqa: SIM115 - below, apart from the caller's errors
             with explained_writing(str(target)), out:
                 yield out
                 out.flush()
@@ -107,7 +107,7 @@ class LocalStorage:
     @staticmethod
     def _rename(source: Path, target: Path) -> None:
         with explained(str(target), writing=True):
-            os.replace(source, target)
+            source.replace(target)
             _sync_folder(target.parent)
 
     def delete(self, path: str) -> None:
@@ -122,7 +122,7 @@ class LocalStorage:
         for folder, _, names in os.walk(self._path(prefix)):
             for name in filter(is_unfinished, names):
                 with explained(folder, writing=True), contextlib.suppress(FileNotFoundError):
-                    os.unlink(os.path.join(folder, name))
+                    Path(folder, name).unlink()
 
 
 def _linked(hidden: Path, target: Path, data: bytes) -> bool:
@@ -159,7 +159,7 @@ def _write_new(path: Path, data: bytes) -> None:
 def _walk(folder: str, relative: str, above: frozenset[tuple[int, int]]) -> Iterator[FileInfo]:
     """Yield the files below a folder, through links; a link that leads back to a folder above is not followed."""
     with contextlib.suppress(FileNotFoundError):  # removed while we look
-        stat = os.stat(folder)
+        stat = Path(folder).stat()
         here = (stat.st_dev, stat.st_ino)
         if here in above:
             return

@@ -14,7 +14,7 @@ from typing import Any
 FIRST_STEP = 256 << 10
 LAST_STEP = 8 << 20
 MAX_REQUEST = 64 << 20
-AHEAD = 2
+AHEAD = 3
 PART = 8 << 20
 
 

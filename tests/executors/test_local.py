@@ -195,7 +195,12 @@ def test_each_task_gets_gpus_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_affinity_limits_the_processors() -> None:
-    script = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); from curate.executors.machine import available_cpus as c; print(c())"
+    script = """
+import os
+os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+from curate.executors.machine import available_cpus
+print(available_cpus())
+"""
     assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "1"
     assert 1 <= available_cpus() <= (os.cpu_count() or 1)
     assert available_memory() > 64 << 20
@@ -213,5 +218,6 @@ def test_executors_are_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_local_executor_imports_no_ray() -> None:
-    script = "import sys; from curate.executors import open_executor; open_executor('local', 2); print('ray' in sys.modules, 'pyarrow' in sys.modules)"
+    use = "from curate.executors import open_executor; open_executor('local', 2)"
+    script = f"import sys; {use}; print('ray' in sys.modules, 'pyarrow' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", script], text=True) == "False False\n"

@@ -148,7 +148,7 @@ def test_a_job_runs_on_the_cluster_and_its_exit_code_comes_back(
     script = "import os, sys; print('hello from', os.environ['CURATE_TEST']); sys.exit(3)"
     assert submit_job(f"http://{cluster.head_node.webui_url}", [sys.executable, "-c", script], {"CURATE_TEST": "the job"}) == 3
     assert "hello from the job" in capfd.readouterr().err
-    with pytest.raises(CurateError, match="cannot submit a job to http://127.0.0.1:9"):
+    with pytest.raises(CurateError, match=r"cannot submit a job to http://127\.0\.0\.1:9"):
         submit_job("http://127.0.0.1:9", ["true"], {})
 
 

@@ -1,0 +1,159 @@
+"""The documents tell the truth: what they show runs, what they name exists, and what is generated is current."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from curate.cli import cli
+from curate.registry import packs
+from tests.conftest import ROOT
+from tests.docs import blocks, generate
+from tests.storage.conftest import S3Server, s3, s3_server  # noqa: F401 - fixtures
+
+DOCUMENTS = generate.documents()
+PIPELINES = sorted((ROOT / "pipelines").glob("*.yaml"))
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _with_examples() -> list[Path]:
+    return [path for path in DOCUMENTS if blocks.marked(_text(path))]
+
+
+@pytest.mark.parametrize("path", _with_examples(), ids=_name)
+def test_examples_run(path: Path, tmp_path: Path) -> None:
+    blocks.checkout(tmp_path, ROOT)
+    for block in blocks.marked(_text(path)):
+        blocks.carry_out(block, tmp_path, {})
+
+
+def test_a_failing_example_is_noticed(tmp_path: Path) -> None:
+    [good, bad] = blocks.marked("<!-- run -->\n```python\nprint(1)\n```\n\n<!-- run -->\n```sh\ncurate check missing.yaml\n```\n")
+    blocks.carry_out(good, tmp_path, {})
+    with pytest.raises(AssertionError, match=r"missing\.yaml"):
+        blocks.carry_out(bad, tmp_path, {})
+
+
+@pytest.mark.s3
+def test_the_quickstart_runs_with_everything_on_s3(s3: S3Server, tmp_path: Path) -> None:  # noqa: F811
+    blocks.checkout(tmp_path, ROOT)
+    bucket = s3.new_bucket()
+    line = f"curate run pipelines/quickstart.yaml -w s3://{bucket}/ws --set outputs.corpus.path=s3://{bucket}/quickstart --quiet"
+    blocks.carry_out(blocks.Block("sh", line, None), tmp_path, {})
+    keys = [entry["Key"] for entry in s3.client().list_objects_v2(Bucket=bucket)["Contents"]]
+    assert "quickstart/manifest.json" in keys
+    assert any(key.startswith("ws/datasets/corpus@") and key.endswith("/manifest.json") for key in keys)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=_name)
+def test_command_lines_are_what_curate_understands(path: Path) -> None:
+    for words in blocks.command_lines(_text(path)):
+        _parse(words)
+
+
+def _parse(words: list[str]) -> None:
+    """Parse a command line without running it; raises when an option or argument is wrong."""
+    command: click.Command = cli
+    context = click.Context(cli)
+    rest = list(words)
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        name = rest.pop(0)
+        found = command.get_command(context, name)
+        assert found is not None, f"no command {name}: curate {' '.join(words)}"
+        command = found
+        context = click.Context(command)
+    if not isinstance(command, click.Group):
+        command.make_context("curate", rest)
+
+
+def test_a_wrong_option_is_noticed() -> None:
+    with pytest.raises(click.UsageError):
+        _parse(["run", "pipeline.yaml", "--wokers", "2"])
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=_name)
+def test_links_lead_somewhere(path: Path) -> None:
+    broken = [link for link in _LINK.findall(_without_code(_text(path))) if not _resolves(path, link)]
+    assert not broken
+
+
+def _without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```$|`[^`\n]*`(?!\])", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def _resolves(path: Path, link: str) -> bool:
+    if re.match(r"[a-z]+:", link):
+        return True
+    file, _, anchor = link.partition("#")
+    target = (path.parent / file) if file else path
+    return target.exists() and (not anchor or anchor in _anchors(target))
+
+
+def _anchors(path: Path) -> set[str]:
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in _HEADING.findall(_text(path))}
+
+
+def test_generated_blocks_are_current() -> None:
+    done = subprocess.run([sys.executable, "tests/docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_command_is_documented() -> None:
+    page = _text(ROOT / "curate" / "cli" / "README.md")
+    missing = [" ".join(path) for path in generate.commands() if f"## curate {' '.join(path)}\n" not in page]
+    assert not missing
+
+
+def test_every_operator_is_documented() -> None:
+    page = _text(ROOT / "operators" / "README.md") + _text(ROOT / "scorers" / "README.md")
+    missing = [name for name, target in packs().items() if target.startswith("curate") and f"`{name}`" not in page]
+    assert not missing
+
+
+def test_every_room_has_a_readme() -> None:
+    rooms = ["curate", "pipelines", "scorers", "operators", "tests", "deploy", "docker"]
+    assert [room for room in rooms if not _text(ROOT / room / "README.md").startswith("# ")] == []
+
+
+@pytest.mark.parametrize("path", PIPELINES, ids=_name)
+def test_every_shipped_pipeline_checks_and_plans(path: Path, tmp_path: Path) -> None:
+    for command in ("check", "plan"):
+        options = ["--workspace", str(tmp_path)] if command == "plan" else []
+        done = subprocess.run(
+            [sys.executable, "-m", "curate", command, _name(path), *options], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert f"({path.name})" in _text(ROOT / "pipelines" / "README.md"), "pipelines/README.md lists every pipeline"
+
+
+def test_commands_of_the_deployment_are_what_curate_understands() -> None:
+    job = yaml.safe_load(_text(ROOT / "deploy" / "rayjob.yaml"))
+    unit = _text(ROOT / "deploy" / "curate.service")
+    entry = re.search(r"^ExecStart=(?:\S*/)?(curate .*)$", unit, re.MULTILINE)
+    cron = re.search(r"(curate run [^;&|]*?)(?: >>|$)", _text(ROOT / "deploy" / "crontab"), re.MULTILINE)
+    assert entry and cron
+    for line in (job["spec"]["entrypoint"], entry[1], cron[1]):
+        words = line.split()
+        assert words[0] == "curate"
+        _parse(words[1:])
+
+
+def test_the_deployment_names_the_version_of_ray_that_we_install() -> None:
+    job = yaml.safe_load(_text(ROOT / "deploy" / "rayjob.yaml"))
+    wanted = re.search(r"ray\[default\]>=([\d.]+),", _text(ROOT / "pyproject.toml"))
+    assert wanted and job["spec"]["rayClusterSpec"]["rayVersion"].startswith(wanted[1])
