@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,7 +19,6 @@ from curate.executors.base import Executor, Outcome, Resources
 
 BUDGETS = {"worker_died": 3, "preempted": 20, "out_of_memory": 2, "storage": 6}
 ISOLATE_AFTER = 2
-OnEvent = Callable[[Mapping[str, Any]], None]
 
 
 class Task(Protocol):
@@ -61,7 +60,7 @@ class _Queue(Iterator[Any]):
 
 def attempt_all(
     executor: Executor, fn: Callable[[Any], Any], tasks: Iterable[Task], resources: Resources, on_retry: Callable[[Any, str], None]
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Yield one final outcome per task: its result, or the error that no budget covers."""
     ordered = sorted(tasks, key=lambda task: -task.size)
     deaths: dict[int, Counter[str]] = {}

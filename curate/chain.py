@@ -217,7 +217,9 @@ def _as_struct(step: ChainStep, verdict: Any) -> pa.StructArray:
             "a Filter returns a string per document, null to keep it, or a struct with `reason` and evidence; see `curate.decisions`",
         )
     columns = [known.get(field.name, pa.nulls(len(verdict), field.type)) for field in VERDICT]
-    return pa.StructArray.from_arrays([_joined_arrays(step, [c], f.type) for c, f in zip(columns, VERDICT, strict=True)], fields=list(VERDICT))
+    return pa.StructArray.from_arrays(
+        [_joined_arrays(step, [c], f.type) for c, f in zip(columns, VERDICT, strict=True)], fields=list(VERDICT)
+    )
 
 
 def _columns(verdict: pa.StructArray) -> dict[str, pa.Array]:

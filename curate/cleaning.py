@@ -31,12 +31,13 @@ def unused(storage: Storage) -> list[Unused]:
         folder: list(files) for folder, files in groupby(storage.list("datasets"), key=lambda info: "/".join(info.path.split("/")[:2]))
     }
     used = _with_lenders(storage, _in_last_plans(storage) & set(folders), folders)
+    living = {_stage(folder) for folder, files in folders.items() if _worked_on(storage, files)}  # may be about to borrow from any of these
     return [
         Unused(
             folder, sum(info.size for info in files), "superseded" if join(folder, MANIFEST) in {i.path for i in files} else "unfinished"
         )
         for folder, files in sorted(folders.items())
-        if folder not in used and not _worked_on(storage, files)
+        if folder not in used and _stage(folder) not in living
     ]
 
 
@@ -70,6 +71,10 @@ def _borrowed(shards: list[Receipt]) -> Iterator[str]:
         for record in (shard.data, shard.drops, shard.errors, shard.trace):
             if record is not None and record.path.startswith("../"):
                 yield record.path
+
+
+def _stage(folder: str) -> str:
+    return folder.rpartition("@")[0]
 
 
 def _worked_on(storage: Storage, files: list[FileInfo]) -> bool:

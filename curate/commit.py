@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+import orjson
 import pyarrow as pa
 
 from curate.dataset import join_url
@@ -126,28 +127,39 @@ def receipt_path(folder: str, shard: int) -> str:
 def receipts(storage: Storage, folder: str) -> dict[int, Receipt]:
     """Return the receipts of a dataset in progress whose files are there in full; others are taken back.
 
-    A receipt whose file is missing or short (a disk that lost what it had promised) is removed, so that the shard is
-    made again.
+    A receipt that is cut short, or whose file is missing or short (a disk that lost what it had promised), is removed, so
+    that the shard is made again.
     """
     sizes = {info.path: info.size for info in storage.list(folder)}
     found: dict[int, Receipt] = {}
     for path in sizes:
         if not path.startswith(f"{folder}/{RECEIPTS}/") or not path.endswith(".json"):
             continue
-        receipt = Receipt.from_json(storage.read(path), join_url(storage.url, path))
-        records = [r for r in (receipt.data, receipt.drops, receipt.errors, receipt.trace) if r is not None]
-        if all(r.path.startswith("../") or sizes.get(join(folder, r.path)) == r.bytes for r in records):
+        data = storage.read(path)
+        receipt = Receipt.from_json(data, join_url(storage.url, path)) if _is_json(data) else None
+        if receipt and all(sizes.get(join(folder, record.path)) == record.bytes for record in _records(receipt)):
             found[receipt.shard] = receipt
         else:
             storage.delete(path)
     return found
 
 
+def _is_json(data: bytes) -> bool:
+    """Tell a whole receipt from one whose making was killed where files have no hard links."""
+    try:
+        orjson.loads(data)
+    except ValueError:
+        return False
+    return True
+
+
+def _records(receipt: Receipt) -> list[FileRecord]:
+    return [record for record in (receipt.data, receipt.drops, receipt.errors, receipt.trace) if record is not None]
+
+
 def sweep(storage: Storage, folder: str, kept: list[Receipt]) -> None:
     """Remove what lost or killed attempts left behind, keeping every file that a receipt names."""
-    named = {
-        join(folder, r.path) for receipt in kept for r in (receipt.data, receipt.drops, receipt.errors, receipt.trace) if r is not None
-    }
+    named = {join(folder, record.path) for receipt in kept for record in _records(receipt)}
     attempts = join(folder, ATTEMPTS)
     leftovers = [info.path for info in storage.list(attempts)]
     if not any(path in named for path in leftovers):

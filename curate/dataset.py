@@ -75,7 +75,7 @@ class Dataset:
         paths = [join_url(self.storage.url, self.shard_path(i)) for i, s in enumerate(self.manifest.shards) if s.data.rows]
         if not paths:
             return pl.LazyFrame(pl.from_arrow(self.schema.empty_table()))
-        return pl.scan_parquet(paths)
+        return pl.scan_parquet(paths, glob=False)
 
     def to_datasets(self) -> Any:
         """Return a Hugging Face `datasets.Dataset` over the shards (needs `pip install datasets`)."""
@@ -122,7 +122,7 @@ def open_parquet(storage: Storage, path: str) -> pq.ParquetFile:
     """Open a Parquet file for reading in bounded memory: no whole column chunk is held at once."""
     try:
         return pq.ParquetFile(storage.open_arrow(path), pre_buffer=False, buffer_size=1 << 20)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise DatasetError(
             f"{join_url(storage.url, path)}: not a readable Parquet file: {error}",
             "the shard is damaged: remove its dataset's folder and run again",
@@ -141,7 +141,7 @@ def read_shard(
                 per_row = max(1, meta.total_byte_size // max(1, meta.num_rows))
                 rows = max(1, min(BATCH_ROWS, batch_bytes // per_row))
                 yield from file.iter_batches(batch_size=rows, row_groups=[group], columns=chosen, use_threads=False)
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             raise DatasetError(f"{join_url(storage.url, path)}: damaged: {error}", "remove its dataset's folder and run again") from error
 
 
@@ -167,6 +167,5 @@ class RowStream:
 
     def finish(self) -> None:
         """Raise `DatasetError` unless every row was taken."""
-        rest = self._rest if self._rest is not None else next(self._batches, None)
-        if rest is not None and rest.num_rows:
+        if self._rest is not None or any(batch.num_rows for batch in self._batches):
             raise DatasetError(f"{self._where}: more rows than the documents that it describes", "remove the dataset and run again")

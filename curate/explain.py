@@ -16,7 +16,7 @@ from curate.manifest import FileRecord, Receipt
 
 @dataclass(frozen=True)
 class Event:
-    """What one stage did with a document: `kept`, `dropped`, `errored`, `edited` or `measured`."""
+    """What one stage did with a document: `kept`, `dropped`, `errored`, `edited`, `measured` or `expanded` (to `documents` others)."""
 
     stage: str
     what: str
@@ -25,7 +25,7 @@ class Event:
 
 
 def explain(datasets: list[Dataset], doc_id: str) -> list[Event]:
-    """Return the document's events, stage by stage; an empty list means that no stage ever saw it.
+    """Return the document's events, stage by stage; an empty list means that no stage ever saw it, or that a FlatMapper left none of it.
 
     Documents made from it by a FlatMapper have ids that begin with `<id>/` and stories of their own.
     """
@@ -38,6 +38,19 @@ def _in_dataset(dataset: Dataset, doc_id: str) -> Iterator[Event]:
             for row in _rows(dataset, record, doc_id):
                 yield Event(dataset.name, what, shard.shard, {k: v for k, v in row.items() if k != ID and v is not None})
         yield from _kept(dataset, shard, doc_id)
+        if PARENT_ID in dataset.manifest.columns and (made := _children(dataset, shard, doc_id)):
+            yield Event(dataset.name, "expanded", shard.shard, {"documents": made})
+
+
+def _children(dataset: Dataset, shard: Receipt, doc_id: str) -> int:
+    """Count the documents that were made from this one, whatever became of them in the same stage."""
+    made: set[str] = set()
+    for record in (shard.data, shard.drops, shard.errors):
+        for batch in _ids(dataset, record):
+            ids = batch.column(ID)
+            below = ids.filter(pc.starts_with(ids, pattern=f"{doc_id}/"))
+            made |= {child for child in below.to_pylist() if child[len(doc_id) + 1 :].isdecimal()}
+    return len(made)
 
 
 def _kept(dataset: Dataset, shard: Receipt, doc_id: str) -> Iterator[Event]:
@@ -51,17 +64,19 @@ def _kept(dataset: Dataset, shard: Receipt, doc_id: str) -> Iterator[Event]:
 
 def _rows(dataset: Dataset, record: FileRecord | None, doc_id: str) -> Iterator[dict[str, Any]]:
     """Yield the rows of one file with this id; the column of ids is read first, the others only on a hit."""
-    if record is None or not record.rows:
-        return
-    path = resolve(dataset.path, record)
     start = 0
     hits: list[int] = []
-    for batch in read_shard(dataset.storage, path, [ID]):
+    for batch in _ids(dataset, record):
         found = pc.indices_nonzero(pc.equal(batch.column(ID), doc_id))
         hits += [start + i for i in found.to_pylist()]
         start += batch.num_rows
-    if hits:
-        yield from _take(dataset, path, hits)
+    if hits and record is not None:
+        yield from _take(dataset, resolve(dataset.path, record), hits)
+
+
+def _ids(dataset: Dataset, record: FileRecord | None) -> Iterator[pa.RecordBatch]:
+    if record is not None and record.rows:
+        yield from read_shard(dataset.storage, resolve(dataset.path, record), [ID])
 
 
 def _take(dataset: Dataset, path: str, places: list[int]) -> Iterator[dict[str, Any]]:

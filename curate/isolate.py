@@ -100,9 +100,7 @@ class _Child:
     """The process and the two pipes to it."""
 
     def __init__(self, setup: tuple[Any, ...]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _BOOT, *sys.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        self._process = subprocess.Popen([sys.executable, "-c", _BOOT, *sys.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._selector = selectors.DefaultSelector()
         self._selector.register(cast(BinaryIO, self._process.stdout), selectors.EVENT_READ)
         _send(cast(BinaryIO, self._process.stdin), setup)

@@ -108,7 +108,11 @@ class Ledger:
         ids, reasons, values = zip(*drops, strict=True)
         docs = pa.RecordBatch.from_pydict({ID: pa.array(ids, pa.string())})
         self.counts.rows_in += docs.num_rows
-        evidence = [pa.array(reasons, pa.string()), pa.array(values, pa.float64()), *(pa.nulls(docs.num_rows, f.type) for f in list(VERDICT)[2:])]
+        evidence = [
+            pa.array(reasons, pa.string()),
+            pa.array(values, pa.float64()),
+            *(pa.nulls(docs.num_rows, f.type) for f in list(VERDICT)[2:]),
+        ]
         verdict = pa.StructArray.from_arrays(evidence, fields=list(VERDICT))
         self.dropped("read", docs, verdict, np.full(docs.num_rows, row, dtype=np.int64))
 

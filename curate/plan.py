@@ -199,7 +199,9 @@ def _plan_import(planned: PlannedInput, plan: Plan) -> PlannedStage:
     chain = chain_identity([], "documents", trace=False)
     return PlannedStage(
         name=planned.name,
-        stage=Stage(planned.name, max_errors=max(stage.max_errors for stage in plan.pipeline.stages.values() if planned.name in stage.sources)),
+        stage=Stage(
+            planned.name, max_errors=max(stage.max_errors for stage in plan.pipeline.stages.values() if planned.name in stage.sources)
+        ),
         kind="documents",
         documents=(planned.name,),
         attributes=(),

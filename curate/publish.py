@@ -1,6 +1,6 @@
 """Publishes a finished dataset: shards re-grouped to a target size in a new versioned folder, then one pointer file.
 
-    <path>/v-3f2a90c1d2e4b5f6/part-00000.parquet …      never changed once the pointer names it
+    <path>/v-3f2a90c1d2e4b5f6/part-00000.parquet …      named by dataset, format and file size; never changed once the pointer names it
     <path>/manifest.json                                  written last; `curate.load(path)` follows it
 
 A reader sees the old version or the new one, never a mixture. Earlier versions stay for those who read them.
@@ -8,6 +8,8 @@ A reader sees the old version or the new one, never a mixture. Earlier versions 
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from curate.attempts import attempt_all
 from curate.dataset import Dataset, join_url, read_shard
 from curate.errors import PipelineError
 from curate.executors.base import Executor, Resources
+from curate.fingerprint import digest
 from curate.manifest import MANIFEST, Counts, FileRecord, Manifest, Receipt
 from curate.pipeline import Output, Pipeline
 from curate.storage import Storage, is_remote, join, open_storage
@@ -56,11 +59,11 @@ class PublishTask:
 
 def publish(pipeline: Pipeline, output: Output, dataset: Dataset, executor: Executor) -> Published:
     """Write the output unless this very version is there already, and return where it is."""
-    url = output.path if is_remote(output.path) else os.path.abspath(pipeline.folder / output.path)
+    url = output.path if is_remote(output.path) else os.path.normpath(pipeline.folder.absolute() / output.path)
     target = open_storage(url)
-    version = f"v-{dataset.manifest.fingerprint}"
+    version = f"v-{digest([dataset.manifest.fingerprint, output.format, output.shard_bytes])}"
     standing = _standing(target, pipeline, url)
-    if standing is None or standing.fingerprint != dataset.manifest.fingerprint or _format(standing) != output.format:
+    if standing is None or not standing.shards[0].data.path.startswith(f"{version}/"):
         records = _write(dataset, target, version, output, executor)
         target.write(MANIFEST, _manifest(dataset, records, pipeline.name).to_json())
     else:
@@ -83,10 +86,6 @@ def _standing(target: Storage, pipeline: Pipeline, url: str) -> Manifest | None:
     return None
 
 
-def _format(manifest: Manifest) -> str:
-    return "jsonl" if manifest.shards and manifest.shards[0].data.path.endswith(".jsonl.zst") else "parquet"
-
-
 def _write(dataset: Dataset, target: Storage, version: str, output: Output, executor: Executor) -> list[FileRecord]:
     shards = dataset.manifest.shards
     suffix = "parquet" if output.format == "parquet" else "jsonl.zst"
@@ -105,10 +104,11 @@ def _write(dataset: Dataset, target: Storage, version: str, output: Output, exec
         for number, group in enumerate(groups)
     ]
     records: dict[str, FileRecord] = {}
-    for outcome in attempt_all(executor, write_file, tasks, Resources(), lambda task, cause: None):
-        if outcome.error is not None:
-            raise outcome.error
-        records[outcome.item.path] = outcome.result
+    with contextlib.closing(attempt_all(executor, write_file, tasks, Resources(), lambda task, cause: None)) as outcomes:
+        for outcome in outcomes:
+            if outcome.error is not None:
+                raise outcome.error
+            records[outcome.item.path] = outcome.result
     return [records[task.path] for task in tasks]
 
 
@@ -148,10 +148,8 @@ def _lines(batch: pa.RecordBatch) -> Iterator[bytes]:
 
 
 def _plain(value: Any) -> str:
-    """JSON has no binary and no decimals: UTF-8 text where it is text, else base64 or the number's digits."""
+    """JSON has no binary and no decimals: base64 and the number's digits stand for them."""
     if isinstance(value, bytes):
-        import base64
-
         return base64.b64encode(value).decode()
     return str(value)
 

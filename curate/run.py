@@ -15,7 +15,7 @@ from typing import Any
 
 import curate
 from curate.attempts import attempt_all
-from curate.commit import receipts, sweep
+from curate.commit import sweep
 from curate.errors import CurateError, DatasetError, OperatorError, WorkspaceError
 from curate.executors.base import Executor
 from curate.fence import Fence
@@ -26,7 +26,7 @@ from curate.protocols import DatasetOperator
 from curate.publish import publish
 from curate.shard import ShardTask, run_shard
 from curate.storage import join
-from curate.units import reusable, shard_tasks
+from curate.units import finished, shard_tasks
 from curate.work import SCRATCH, Verdict, Work
 
 OnEvent = Callable[[Mapping[str, Any]], None]
@@ -122,13 +122,13 @@ class Run:
         if self._reused(planned, result):
             return
         with Fence(self.plan.storage, planned.folder, self.run_id) as fence:
-            if not self._reused(planned, result):  # another run may have finished it just before the fence was free
-                shards = self._dataset_operator(planned, fence, result) if planned.operator else self._chain(planned, fence, result)
-                fence.verify()
-                result.manifest = self._finish(planned, shards)
+            if self._reused(planned, result):  # another run finished it just before the fence was free
+                fence.retire()
+                return
+            shards = self._dataset_operator(planned, fence, result) if planned.operator else self._chain(planned, fence, result)
+            fence.verify()
+            result.manifest = self._finish(planned, shards)
             fence.retire()
-        if result.status == "reused" or result.manifest is None:
-            return
         result.status = "done"
         counts = result.manifest.counts
         self._on_event(
@@ -148,13 +148,7 @@ class Run:
     def _chain(self, planned: PlannedStage, fence: Fence, result: StageResult) -> list[Receipt]:
         """Make the shards that have no receipt yet and no twin in an earlier dataset of this stage."""
         tasks = shard_tasks(self.plan, planned, fence.epoch)
-        done = {shard: receipt for shard, receipt in receipts(self.plan.storage, planned.folder).items() if shard < len(tasks)}
-        done = {shard: receipt for shard, receipt in done.items() if receipt.unit == tasks[shard].unit}
-        if len(done) < len(tasks):
-            twins = reusable(self.plan, planned)
-            for task in tasks:
-                if task.shard not in done and task.unit in twins:
-                    done[task.shard] = dataclasses.replace(twins[task.unit], shard=task.shard)
+        done = finished(self.plan, planned, tasks)
         waiting = [task for task in tasks if task.shard not in done]
         result.new_shards = len(waiting)
         errored = sum(receipt.counts.errored for receipt in done.values())
@@ -177,8 +171,7 @@ class Run:
             result.retries += 1
             self._on_event({"event": "retry", "stage": name, "shard": task.shard, "cause": cause, "attempt": task.attempt})
 
-        outcomes = attempt_all(self.executor, run_shard, tasks, planned.stage.resources, on_retry)
-        with contextlib.closing(outcomes):  # type: ignore[type-var]
+        with contextlib.closing(attempt_all(self.executor, run_shard, tasks, planned.stage.resources, on_retry)) as outcomes:
             for outcome in outcomes:
                 if outcome.error is not None:
                     raise _located(outcome.error, planned, outcome.item)
@@ -285,6 +278,8 @@ def _verify_budget(planned: PlannedStage, errored: int, samples: Mapping[str, An
 
 
 def _verify_conserved(planned: PlannedStage, rows: int, shards: list[Receipt]) -> None:
+    if not shards:
+        raise OperatorError(f"stage {planned.name}: `{planned.stage.use}` wrote no shard", "an operator ends with `work.write_shards(…)`")
     counts, _ = total(shards)
     if counts.rows_in != rows:
         raise OperatorError(

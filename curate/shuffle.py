@@ -8,14 +8,16 @@ of ranges of each partition. So there is no small-file storm, no footer to parse
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
+from curate.dataset import join_url
+from curate.errors import DatasetError
 from curate.storage import Storage
 
 FLUSH_BYTES = 64 << 20
@@ -61,15 +63,11 @@ class ShuffleWriter:
         self._offset = 0
         self._matrix: list[np.ndarray[Any, np.dtype[np.uint64]]] = []
 
-    def __enter__(self) -> ShuffleWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._buffer.clear()
-
     def write(self, partition: Partitions, batch: pa.RecordBatch) -> None:
-        """Add rows; `partition` gives each row's partition, 0 ≤ p < partitions."""
-        self._buffer.append((partition, batch))
+        """Add rows; `partition` gives each row's partition, 0 ≤ p < partitions (else ValueError)."""
+        if len(partition) != batch.num_rows or (len(partition) and not 0 <= partition.min() <= partition.max() < self._partitions):
+            raise ValueError(f"{self._path}: every row needs a partition from 0 to {self._partitions - 1}")
+        self._buffer.append((partition.astype(np.int64), batch))
         self._buffered += batch.nbytes
         if self._buffered >= FLUSH_BYTES:
             self._flush()
@@ -123,16 +121,13 @@ def ranges(storage: Storage, files: Sequence[ShuffleFile]) -> list[list[Range]]:
 
 def read(storage: Storage, parts: Sequence[Range], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Yield the rows of ranges, in order."""
-    stream: BinaryIO | None = None
-    opened = ""
-    for part in parts:
-        if stream is None or part.path != opened:
-            if stream is not None:
-                stream.close()
-            stream, opened = storage.open_input(part.path), part.path
-        stream.seek(part.start)
-        source = pa.BufferReader(stream.read(part.stop - part.start))
-        while source.tell() < source.size():
-            yield pa.ipc.read_record_batch(pa.ipc.read_message(source), schema)
-    if stream is not None:
-        stream.close()
+    for path, of_file in itertools.groupby(parts, key=lambda part: part.path):
+        with storage.open_input(path) as stream:
+            for part in of_file:
+                stream.seek(part.start)
+                data = stream.read(part.stop - part.start)
+                if len(data) < part.stop - part.start:
+                    raise DatasetError(f"{join_url(storage.url, path)}: cut short", "remove the stage's dataset folder and run again")
+                source = pa.BufferReader(data)
+                while source.tell() < source.size():
+                    yield pa.ipc.read_record_batch(pa.ipc.read_message(source), schema)

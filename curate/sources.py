@@ -88,10 +88,11 @@ def _read_files(source: FileSource, schema: pa.Schema) -> Iterator[ReadBatch]:
                 docs = set_column(docs, name, pa.repeat(pa.scalar(value), docs.num_rows))
             seen.append(hash64(docs.column(ID)))
             yield ReadBatch(conform(docs, schema, part.file.path), batch.drops, batch.errors)
-            if left is not None:
-                left -= docs.num_rows
-                if left <= 0:
-                    return
+            left = None if left is None else left - docs.num_rows
+            if left == 0:
+                break
+        if left == 0:
+            break
     if seen:
         _refuse_repeats(source, np.concatenate(seen))
 

@@ -8,12 +8,12 @@ that it made before.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from curate import inputs
-from curate.commit import receipts
-from curate.dataset import Dataset, open_dataset, resolve
+from curate.commit import receipt_path, receipts
+from curate.dataset import Dataset, open_dataset
 from curate.errors import DatasetError
 from curate.fingerprint import unit_identity
 from curate.manifest import MANIFEST, FileRecord, Receipt
@@ -22,7 +22,6 @@ from curate.readers import reader
 from curate.readers.base import Slice
 from curate.shard import ShardTask
 from curate.sources import FileSource, ShardSource
-from curate.storage import Storage, join
 
 
 def shard_tasks(plan: Plan, planned: PlannedStage, epoch: int) -> list[ShardTask]:
@@ -111,6 +110,25 @@ def _verify_aligned(attributes: Dataset, documents: Dataset) -> None:
         raise DatasetError(f"attributes {attributes.url} do not describe {documents.url}", "remove the attributes' folder and run again")
 
 
+def finished(plan: Plan, planned: PlannedStage, tasks: Sequence[ShardTask]) -> dict[int, Receipt]:
+    """Return the shards that need not be made: those with a receipt of their own, and twins in earlier datasets.
+
+    A receipt for another unit (its source was made anew with other bytes) is taken back, since it would win over the new one.
+    """
+    done: dict[int, Receipt] = {}
+    for shard, receipt in receipts(plan.storage, planned.folder).items():
+        if shard < len(tasks) and receipt.unit == tasks[shard].unit:
+            done[shard] = receipt
+        else:
+            plan.storage.delete(receipt_path(planned.folder, shard))
+    if len(done) < len(tasks):
+        twins = reusable(plan, planned)
+        for task in tasks:
+            if task.shard not in done and task.unit in twins:
+                done[task.shard] = dataclasses.replace(twins[task.unit], shard=task.shard)
+    return done
+
+
 def reusable(plan: Plan, planned: PlannedStage) -> dict[str, Receipt]:
     """Return shards of earlier datasets of this stage, made by the same chain, by the fingerprint of their units."""
     storage = plan.storage
@@ -141,9 +159,3 @@ def _from_sibling(receipt: Receipt, folder: str) -> Receipt:
     data = moved(receipt.data)
     assert data is not None
     return dataclasses.replace(receipt, data=data, drops=moved(receipt.drops), errors=moved(receipt.errors), trace=moved(receipt.trace))
-
-
-def files_of(storage: Storage, folder: str, shards: list[Receipt]) -> set[str]:
-    """Return the storage paths of every file that shards name, siblings' included."""
-    records = [r for shard in shards for r in (shard.data, shard.drops, shard.errors, shard.trace) if r is not None]
-    return {resolve(folder, record) for record in records} | {join(folder, MANIFEST)}

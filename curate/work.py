@@ -14,6 +14,7 @@ the stage's fingerprint, so a rerun does only what is missing; scratch goes when
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,8 +26,8 @@ import pyarrow as pa
 
 from curate.attempts import attempt_all
 from curate.commit import Attempt, Told, receipts, shard_name
-from curate.errors import DatasetError, OperatorError
-from curate.executors.base import Executor, Resources
+from curate.errors import CurateError, OperatorError
+from curate.executors.base import Executor, Outcome, Resources
 from curate.ledger import DROPS, Ledger
 from curate.manifest import Measured, Receipt
 from curate.memory import peak_rss_bytes, reset_peak_rss
@@ -71,21 +72,21 @@ class Place:
     def write_shuffle(self, partitions: int, schema: pa.Schema, rows: Iterator[tuple[Any, pa.RecordBatch]]) -> ShuffleFile:
         """Write (partition of each row, rows) pairs as this task's shuffle file."""
         path = f"{self.prefix}.shuffle"
-        with self.storage.open_output(f"{path}.tmp") as out, ShuffleWriter(out, path, partitions, schema) as writer:
+        with self.storage.open_output(path) as out:
+            writer = ShuffleWriter(out, path, partitions, schema)
             for partition, batch in rows:
                 writer.write(partition, batch)
-            file = writer.close()
-        return ShuffleFile(self.storage.adopt(f"{path}.tmp", path), file.matrix, file.flushes, file.partitions)
+            return writer.close()
 
     def write_table(self, name: str, table: pa.Table) -> str:
         """Write a table as an Arrow IPC file and return its path in the storage."""
         path = f"{self.prefix}.{name}.arrow"
         with (
-            self.storage.open_output(f"{path}.tmp") as out,
+            self.storage.open_output(path) as out,
             pa.ipc.new_file(pa.PythonFile(cast(Any, _Plain(out)), "w"), table.schema) as writer,
         ):
             writer.write_table(table)
-        return self.storage.adopt(f"{path}.tmp", path)
+        return path
 
     def read_table(self, path: str) -> pa.Table:
         """Read a table that a task wrote."""
@@ -256,27 +257,40 @@ class Work:
                 {"event": "retry", "stage": name, "shard": task.prefix.rpartition("/")[2], "cause": cause, "attempt": task.attempt}
             )
 
-        outcomes = attempt_all(self._executor, fn, tasks, self.resources, on_retry)
-        for outcome in outcomes:
-            if outcome.error is not None:
-                outcomes.close()  # type: ignore[attr-defined]
-                raise _explained(outcome.error, phase)
-            task = outcome.item
-            seconds = outcome.result.measured.seconds if isinstance(outcome.result, Receipt) else 0.0
-            rows = outcome.result.counts.rows_in if isinstance(outcome.result, Receipt) else 0
-            event = {"event": "shard_done", "stage": name, "shard": task.prefix.rpartition("/")[2], "phase": phase}
-            self._on_event(event | {"rows_in": rows, "rows_out": rows, "text_bytes_in": 0, "bytes_in": task.size, "seconds": seconds})
-            yield task, outcome.result
+        with contextlib.closing(attempt_all(self._executor, fn, tasks, self.resources, on_retry)) as outcomes:
+            for outcome in outcomes:
+                if outcome.error is not None:
+                    raise _explained(outcome.error, phase)
+                self._on_event(_task_done(name, phase, outcome))
+                yield outcome.item, outcome.result
 
     def _function(self, fn: Callable[..., Any]) -> Function:
-        name = fn.__qualname__
+        name = getattr(fn, "__qualname__", repr(fn))
         if "<" in name or "." in name:
             raise OperatorError(f"`{name}` is no module-level function", "tasks run in other processes: define it at the top of the file")
+        if fn.__module__ == "__main__":
+            raise OperatorError(f"`{name}` is defined in the script itself, which workers do not import", "move it to a module beside it")
         user = fn.__module__.startswith("curate_user_")
         return Function(fn.__module__, name, self.code if user else None)
 
 
+def _task_done(stage: str, phase: str, outcome: Outcome) -> dict[str, Any]:
+    made = outcome.result if isinstance(outcome.result, Receipt) else None
+    rows = made.counts.rows_in if made else 0
+    return {
+        "event": "shard_done",
+        "stage": stage,
+        "shard": outcome.item.prefix.rpartition("/")[2],
+        "phase": phase,
+        "rows_in": rows,
+        "rows_out": rows,
+        "text_bytes_in": 0,
+        "bytes_in": outcome.item.size,
+        "seconds": made.measured.seconds if made else 0.0,
+    }
+
+
 def _explained(error: BaseException, phase: str) -> BaseException:
-    if isinstance(error, (DatasetError, OperatorError)) or not isinstance(error, Exception):
+    if isinstance(error, CurateError) or not isinstance(error, Exception):
         return error
     return OperatorError(f"phase `{phase}` failed: {type(error).__name__}: {error}").with_traceback(error.__traceback__)

@@ -1,7 +1,7 @@
 """Writes shards whose bytes depend on the rows alone: one place sets every Parquet option.
 
 Rows arrive in batches of any size and leave in row groups cut by a rule that looks only at the rows: a group ends after
-the row with which its variable-length values reach `ROW_GROUP_BYTES`, or its rows `ROW_GROUP_ROWS`. Chunks are joined
+the row with which its values reach `ROW_GROUP_BYTES`, or its rows `ROW_GROUP_ROWS`. Chunks are joined
 before they are written, since Parquet's page boundaries follow Arrow's chunks. Byte identity is promised for equal
 versions of curate and pyarrow, row identity across versions.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 ROW_GROUP_BYTES = 32 << 20
 ROW_GROUP_ROWS = 1 << 17
 ZSTD_LEVEL = 3
+Sizes = np.ndarray[Any, np.dtype[np.int64]]
 _WIDE = ("text", "html", "id", "before", "after")  # no dictionary: values hardly repeat. No statistics but for `id`
 
 
@@ -27,7 +28,7 @@ class HashingFile(io.RawIOBase):
     """Passes bytes on to a file, counts them and takes their SHA-256."""
 
     def __init__(self, out: BinaryIO) -> None:
-        self._out = out
+        self._out: BinaryIO | None = out
         self._hash = hashlib.sha256()
         self.size = 0
 
@@ -36,10 +37,15 @@ class HashingFile(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         size = memoryview(data).nbytes
-        self._hash.update(data)
-        self._out.write(data)
-        self.size += size
+        if self._out is not None:
+            self._hash.update(data)
+            self._out.write(data)
+            self.size += size
         return size
+
+    def abandon(self) -> None:
+        """Take what is still written and pass none of it on."""
+        self._out = None
 
     def tell(self) -> int:
         return self.size
@@ -101,6 +107,7 @@ class ParquetShard:
     def abandon(self) -> None:
         """Give the file up, so that nothing is written to it any more."""
         self._pending = []
+        self.file.abandon()  # Arrow's writer ends its file even when it is merely forgotten
         self._writer.is_open = False
 
     def close(self) -> None:
@@ -110,16 +117,31 @@ class ParquetShard:
         self._writer.close()
 
 
-def row_bytes(batch: pa.RecordBatch) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return each row's bytes in top-level strings and binaries, plus 8 per column."""
-    total = np.full(batch.num_rows, 8 * batch.num_columns, dtype=np.int64)
+def row_bytes(batch: pa.RecordBatch) -> Sizes:
+    """Return each row's bytes: 8 per value, and what strings, binaries and lists hold beyond that."""
+    total: Sizes = np.zeros(batch.num_rows, dtype=np.int64)
     for column in batch.columns:
-        if _is_wide(column.type):
-            lengths = pc.fill_null(pc.binary_length(column), 0)
-            total += cast(Any, lengths).to_numpy(zero_copy_only=False)
+        total += _value_bytes(column)
     return total
 
 
-def _is_wide(kind: pa.DataType) -> bool:
-    types = pa.types
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind) or types.is_large_binary(kind))
+def _value_bytes(column: pa.Array) -> Sizes:
+    types, kind = pa.types, column.type
+    if types.is_map(kind):
+        return _value_bytes(column.cast(pa.list_(pa.struct([kind.key_field, kind.item_field]))))
+    size: Sizes = np.full(len(column), 8, dtype=np.int64)
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind) or types.is_large_binary(kind):
+        size += _numbers(pc.binary_length(column))
+    elif types.is_struct(kind):
+        for child in column.flatten():
+            size += _value_bytes(child)
+    elif types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        lengths = _numbers(pc.list_value_length(column))
+        edges = np.concatenate(([0], np.cumsum(lengths)))
+        inside = np.concatenate(([0], np.cumsum(_value_bytes(column.flatten()))))
+        size += inside[edges[1:]] - inside[edges[:-1]]
+    return size
+
+
+def _numbers(lengths: pa.Array) -> Sizes:
+    return np.asarray(pc.fill_null(lengths, 0).to_numpy(zero_copy_only=False), dtype=np.int64)

@@ -10,9 +10,9 @@ Emits attributes, one row per document, in its order:
 | similarity | double | 1.0 for a duplicate, null if `keep`                   |
 | reason     | string | `duplicate`, null if `keep`                           |
 
-Three phases. `hash` reads each shard once and keeps 24 bytes per document: the 128-bit key and the row. The first
-document of each key in the shard goes through the shuffle, so a key that half of the corpus shares costs one row per shard.
-`decide` finds each key's first shard. `mark` writes the attributes. Memory per task: 24 bytes per document of one shard.
+Three phases. `hash` reads each shard once and keeps 16 bytes per document: its 128-bit key. The first document of each key
+in the shard goes through the shuffle, so a key that half of the corpus shares costs one row per shard. `decide` finds each
+key's first shard. `mark` writes the attributes. A document whose column is null repeats nothing and always stays.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ import pyarrow.compute as pc
 
 from curate import shuffle
 from curate.dataset import Dataset, read_shard
+from curate.document import leaf
+from curate.errors import DatasetError
 from curate.hashing import hash128
 from curate.protocols import DatasetOperator
 from curate.shuffle import Range, ShuffleFile
@@ -34,6 +36,10 @@ from curate.work import Place, Work
 
 FIRST = pa.schema({"high": pa.uint64(), "low": pa.uint64(), "shard": pa.uint32(), "id": pa.string()})
 """What passes through the shuffle: the first document of each key in each shard; the answer has the same columns."""
+
+
+WHITE_SPACE = r"[\s\p{Z}\x{0b}\x{1c}-\x{1f}\x{85}]+"
+r"""What Unicode calls white space, as Python's `str.split` does; RE2's `\s` is ASCII only and lacks the vertical tab."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +97,12 @@ def hash_shard(item: dict[str, Any], place: Place) -> dict[str, Any]:
     keys: list[bytes] = []
     ids: list[pa.Array] = []
     for batch in read_shard(place.storage, item["path"], ["id", item["by"]]):
-        keys.append(hash_values(batch.column(item["by"]), item["normalize"]))
+        keys.append(hash_values(leaf(batch, item["by"]), batch.column("id"), item["normalize"]))
         ids.append(batch.column("id"))
     high, low = _halves(b"".join(keys))
     firsts, _ = _first_rows(high, low)
     names = pa.chunked_array(ids, pa.string()).take(pa.array(firsts)).combine_chunks() if ids else pa.array([], pa.string())
-    table = pa.table({"high": high, "low": low, "row": np.arange(len(high), dtype=np.uint32)})
+    table = pa.table({"high": high, "low": low})
     shards = np.full(len(firsts), item["shard"], dtype=np.uint32)
     sent = pa.RecordBatch.from_pydict({"high": high[firsts], "low": low[firsts], "shard": shards, "id": names}, FIRST)
     partition = high[firsts] % np.uint64(item["partitions"])
@@ -131,7 +137,7 @@ def mark_shard(item: dict[str, Any], place: Place) -> Iterator[pa.RecordBatch]:
     foreign = _lookup(high[firsts], low[firsts], elsewhere)
     ids = pa.concat_arrays([b.column("id") for b in read_shard(place.storage, item["path"], ["id"])] or [pa.array([], pa.string())])
     if len(ids) != len(high):
-        raise ValueError(f"{item['path']} changed: {len(ids)} rows, {len(high)} were hashed")
+        raise DatasetError(f"{item['path']} changed: {len(ids)} rows, {len(high)} were hashed", "run again")
     foreign_of = foreign[group]
     kept_here = ids.take(pa.array(firsts[group]))
     kept_there = elsewhere.column("id").take(pa.array(foreign_of, mask=foreign_of < 0)).combine_chunks()
@@ -148,13 +154,19 @@ def mark_shard(item: dict[str, Any], place: Place) -> Iterator[pa.RecordBatch]:
     )
 
 
-def hash_values(values: pa.Array, normalize: bool) -> bytes:
-    """Return 16 bytes per value; null counts as a value of its own."""
+def hash_values(values: pa.Array, ids: pa.Array, normalize: bool) -> bytes:
+    """Return 16 bytes per value; each null has a key of its own, made from the document's id."""
     text = values if pa.types.is_string(values.type) or pa.types.is_large_string(values.type) else values.cast(pa.string())
     if normalize:
-        squeezed = pc.replace_substring_regex(pc.utf8_lower(text), pattern=r"[\s\p{Z}]+", replacement=" ")
-        text = pc.utf8_trim_whitespace(squeezed)
-    return hash128(text)
+        text = pc.utf8_trim_whitespace(pc.replace_substring_regex(pc.utf8_lower(text), pattern=WHITE_SPACE, replacement=" "))
+    keys = hash128(text)
+    if not text.null_count:
+        return keys
+    rows = np.frombuffer(keys, dtype=np.uint8).reshape(-1, 16).copy()
+    nulls = text.is_null()
+    own = np.frombuffer(hash128(ids.filter(nulls)), dtype=np.uint8).reshape(-1, 16)
+    rows[nulls.to_numpy(zero_copy_only=False)] = ~own  # inverted: no text that happens to equal the id has this key
+    return rows.tobytes()
 
 
 def _halves(keys: bytes) -> tuple[Any, Any]:

@@ -49,7 +49,7 @@ def main(source: Path, target: Path) -> None:
                 writers[prefix].write_record(record)
     for prefix, writer in writers.items():
         site, _, language = prefix.removeprefix("https://").partition(".invalid/")
-        path = target / f"{site}_{language.strip('/') or 'en'}.warc.gz"
+        path = target / f"{site}_{language.strip('/').replace('_', '-') or 'en'}.warc.gz"
         path.write_bytes(writer.out.getvalue())
         print(f"{path.stat().st_size:>10,}  {path}")
 
