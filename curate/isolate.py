@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
@@ -25,9 +25,7 @@ from curate.document import ID
 from curate.errors import OperatorError
 from curate.ledger import Record, Rows
 from curate.manifest import Counts
-
-if TYPE_CHECKING:
-    from curate.shard import StepSpec
+from curate.steps import StepSpec, operator
 
 _HEADER = struct.Struct("!Q")
 _BOOT = "import sys; sys.path[:] = sys.argv[1:]; from curate.isolate import serve; serve()"
@@ -155,8 +153,6 @@ def _replay(ledger: Record, name: str, args: tuple[Any, ...], start: int) -> Non
 
 def serve() -> None:
     """The child: build the chain, then answer batches until the parent closes the pipe."""
-    from curate.shard import operator
-
     source, out = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # what an operator prints must not mix with the answers
     steps, trace = _receive(source)

@@ -30,7 +30,7 @@ from curate.protocols import Operator
 from curate.readers import reader
 from curate.readers.base import ReadOptions
 from curate.registry import OperatorSpec
-from curate.shard import StepSpec
+from curate.steps import StepSpec
 from curate.storage import Storage, is_remote, join, open_file
 
 FILE_CACHE = "cache/files.json"

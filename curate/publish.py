@@ -19,7 +19,6 @@ from typing import Any, cast
 import orjson
 import pyarrow as pa
 
-import curate
 from curate.attempts import attempt_all
 from curate.dataset import Dataset, join_url, read_shard
 from curate.errors import PipelineError
@@ -29,6 +28,7 @@ from curate.manifest import MANIFEST, Counts, FileRecord, Manifest, Receipt
 from curate.pipeline import Output, Pipeline
 from curate.storage import Storage, is_remote, join, open_storage
 from curate.units import group_shards
+from curate.version import VERSION
 from curate.writers import HashingFile, ParquetShard
 
 
@@ -161,4 +161,4 @@ def _manifest(dataset: Dataset, records: list[FileRecord], pipeline: str) -> Man
         )
         for number, record in enumerate(records)
     ]
-    return replace(dataset.manifest, shards=shards, statistics={}, samples={}, curate_version=curate.__version__, pipeline=pipeline)
+    return replace(dataset.manifest, shards=shards, statistics={}, samples={}, curate_version=VERSION, pipeline=pipeline)

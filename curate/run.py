@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import curate
 from curate.attempts import attempt_all
 from curate.commit import sweep
 from curate.errors import CurateError, DatasetError, OperatorError, WorkspaceError
@@ -27,6 +26,7 @@ from curate.publish import publish
 from curate.shard import ShardTask, run_shard
 from curate.storage import join
 from curate.units import finished, shard_tasks
+from curate.version import VERSION
 from curate.work import SCRATCH, Verdict, Work
 
 OnEvent = Callable[[Mapping[str, Any]], None]
@@ -215,7 +215,7 @@ class Run:
             statistics=fold_groups(statistics),
             samples=samples,
             measured=measured,
-            curate_version=curate.__version__,
+            curate_version=VERSION,
         )
         storage = self.plan.storage
         storage.delete_tree(join(planned.folder, SCRATCH))

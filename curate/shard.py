@@ -7,13 +7,11 @@ after its worker died. The result is the shard's receipt.
 from __future__ import annotations
 
 import contextlib
-import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -25,20 +23,11 @@ from curate.isolate import IsolatedChain
 from curate.ledger import Ledger, Rows
 from curate.manifest import Measured, Receipt
 from curate.memory import peak_rss_bytes, reset_peak_rss
-from curate.protocols import Operator, Scorer
+from curate.protocols import Scorer
 from curate.readers.base import ReadBatch
-from curate.registry import OperatorSpec, build
 from curate.sources import FileSource, ShardSource, conform, read_source
+from curate.steps import StepSpec, operator
 from curate.storage import open_storage
-
-
-@dataclass(frozen=True)
-class StepSpec:
-    """An operator of the chain, by specification."""
-
-    label: str
-    into: str
-    operator: OperatorSpec
 
 
 @dataclass(frozen=True)
@@ -66,16 +55,6 @@ class ShardTask:
     def size(self) -> int:
         """The file bytes that it reads."""
         return sum(part.size for part in self.source.slices) if isinstance(self.source, FileSource) else self.source.size
-
-
-@functools.lru_cache(maxsize=64)
-def _operator(use: str, params: str, code: str | None) -> Operator:
-    return build(OperatorSpec(use, orjson.loads(params), code))
-
-
-def operator(spec: OperatorSpec) -> Operator:
-    """Return this worker's instance of an operator: made once, so that a model is loaded once."""
-    return _operator(spec.use, orjson.dumps(dict(spec.params), option=orjson.OPT_SORT_KEYS).decode(), spec.code)
 
 
 def run_shard(task: ShardTask) -> Receipt:

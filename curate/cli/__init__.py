@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-import curate
 from curate.errors import CurateError
+from curate.version import VERSION
 
 COMMANDS = {
     "run": ("curate.cli.run:run", "Run a pipeline; a run that was stopped goes on where it was."),
@@ -53,7 +53,7 @@ class _Lazy(click.Group):
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(curate.__version__, prog_name="curate")
+@click.version_option(VERSION, prog_name="curate")
 def cli() -> None:
     """Turn raw crawls into pretraining corpora, and account for every document on the way."""
 

@@ -22,11 +22,11 @@ from typing import Any, Protocol, Self
 
 import pyarrow as pa
 
-import curate
 from curate.errors import CurateError, PipelineError, TransientError
 from curate.executors.base import Outcome, Resources
 from curate.executors.machine import available_cpus
 from curate.executors.task import Answer, failure, outcome, perform, thread_environment
+from curate.version import VERSION
 
 try:
     import ray
@@ -249,7 +249,7 @@ def _options(resources: Resources) -> dict[str, Any]:
 
 
 def _versions() -> Versions:
-    return (("curate", curate.__version__), ("pyarrow", pa.__version__), ("python", platform.python_version()))
+    return (("curate", VERSION), ("pyarrow", pa.__version__), ("python", platform.python_version()))
 
 
 def _compare(driver: Versions, worker: Versions) -> None:

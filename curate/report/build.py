@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-import curate
 from curate.dataset import join_url
 from curate.errors import CurateError
 from curate.plan import Plan, PlannedStage
 from curate.run import RunResult, StageResult
+from curate.version import VERSION
 
 
 def build_report(plan: Plan, result: RunResult, context: Mapping[str, Any]) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def build_report(plan: Plan, result: RunResult, context: Mapping[str, Any]) -> d
         "run_id": result.run_id,
         "pipeline": plan.pipeline.name,
         "status": result.status,
-        "curate_version": curate.__version__,
+        "curate_version": VERSION,
         "command": context["command"],
         "executor": context["executor"],
         "started_at": started.isoformat(timespec="seconds"),

@@ -23,7 +23,9 @@ WORDS_PER_LINE = 12
 
 def sample_texts(workspace: Path) -> list[str]:
     """Return the texts of the sample crawl's English pages."""
-    pipeline = Pipeline("texts", {"crawl": Input(str(SAMPLE / "*_en*.warc.gz"))}, {"text": Stage("crawl", [Step("extract_html"), Step("normalize")])})
+    pipeline = Pipeline(
+        "texts", {"crawl": Input(str(SAMPLE / "*_en*.warc.gz"))}, {"text": Stage("crawl", [Step("extract_html"), Step("normalize")])}
+    )
     report = curate.run_pipeline(pipeline, workspace=str(workspace), on="local", workers=1)
     dataset = curate.load(report["stages"][0]["dataset"])
     return [text for batch in dataset.batches(["text"]) for text in batch.column("text").to_pylist() if text]

@@ -30,7 +30,9 @@ MB = 1_000_000
 def seconds(command: list[str]) -> float:
     """Return the wall time of a command on one core."""
     begun = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, {0}))
+    subprocess.run(
+        command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, {0})
+    )
     return time.perf_counter() - begun
 
 
@@ -81,7 +83,13 @@ def memory(folder: Path, texts: list[str]) -> list[tuple[str, str, str]]:
     rows = []
     for kind, write in (("parquet", corpus.write_parquet), ("jsonl", corpus.write_jsonl)):
         peaks = [_peak(folder, kind, write, texts, size) for size in (50 * MB, 1000 * MB)]
-        rows.append((f"peak RSS of a task, {kind}, 50 MB → 1 GB file", " → ".join(f"{p / MB:.0f} MB" for p in peaks), f"{peaks[1] / peaks[0] - 1:+.0%} (limit ±20 %)"))
+        rows.append(
+            (
+                f"peak RSS of a task, {kind}, 50 MB → 1 GB file",
+                " → ".join(f"{p / MB:.0f} MB" for p in peaks),
+                f"{peaks[1] / peaks[0] - 1:+.0%} (limit ±20 %)",
+            )
+        )
     return rows
 
 
@@ -100,7 +108,10 @@ def _peak(folder: Path, kind: str, write: Callable[[Path, list[str], int], None]
 
 def machine() -> str:
     """Say where the numbers come from."""
-    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), platform.processor())
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")),
+        platform.processor(),
+    )
     return f"{model}, {os.cpu_count()} cores; Python {platform.python_version()}, pyarrow {pa.__version__}; one core per command."
 
 

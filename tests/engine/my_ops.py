@@ -64,7 +64,9 @@ class Upper(Mapper):
 
     def map(self, docs: pa.RecordBatch) -> pa.RecordBatch:
         found = refuse(docs, self.poison)
-        changed = pa.array([None if t is None else t.replace("a", "Ä").replace("b", "bb") for t in docs.column("text").to_pylist()], pa.large_string())
+        changed = pa.array(
+            [None if t is None else t.replace("a", "Ä").replace("b", "bb") for t in docs.column("text").to_pylist()], pa.large_string()
+        )
         docs = docs.set_column(docs.schema.get_field_index("text"), "text", changed)
         return docs.append_column("vowels", pa.array([text.count("a") or None for text in found]))
 
@@ -91,7 +93,9 @@ class Parts(FlatMapper):
     def expand(self, docs: pa.RecordBatch) -> pa.RecordBatch:
         pieces = [(i, part) for i, text in enumerate(refuse(docs, self.poison)) for part in text.split("|") if text]
         children = docs.take(pa.array([i for i, _ in pieces], pa.int64()))
-        children = children.set_column(children.schema.get_field_index("text"), "text", pa.array([part for _, part in pieces], pa.large_string()))
+        children = children.set_column(
+            children.schema.get_field_index("text"), "text", pa.array([part for _, part in pieces], pa.large_string())
+        )
         return children.append_column("parent_id", children.column("id"))
 
 

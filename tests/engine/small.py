@@ -38,7 +38,9 @@ def documents(count: int, start: int = 0, words: int = 5) -> list[dict[str, Any]
 
 def pipeline(path: Path, stages: Mapping[str, Stage], **kwargs: Any) -> Pipeline:
     """Return a pipeline over one input of JSON lines, `crawl`; operators' files lie beside this one."""
-    return Pipeline(**{"name": "small", "inputs": {"crawl": Input(str(path))}, "stages": stages, "folder": FOLDER, "shard_bytes": 1 << 20} | kwargs)
+    return Pipeline(
+        **{"name": "small", "inputs": {"crawl": Input(str(path))}, "stages": stages, "folder": FOLDER, "shard_bytes": 1 << 20} | kwargs
+    )
 
 
 def plan(pipe: Pipeline, workspace: Path) -> Plan:

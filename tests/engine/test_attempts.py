@@ -122,7 +122,12 @@ def test_what_no_retry_mends_is_final_at_once(cause: str) -> None:
 
 def test_the_hungry_wait_for_the_others_and_get_twice_the_memory() -> None:
     _, executor, _ = tried([Job("big", 9, ("out_of_memory",)), Job("small", 1), Job("tiny", 0)], slots=2, memory=100)
-    assert [(job.name, resources.memory) for job, resources in executor.calls] == [("big", 100), ("small", 100), ("tiny", 100), ("big", 200)]
+    assert [(job.name, resources.memory) for job, resources in executor.calls] == [
+        ("big", 100),
+        ("small", 100),
+        ("tiny", 100),
+        ("big", 200),
+    ]
 
 
 def test_without_a_limit_the_hungry_have_none_either() -> None:

@@ -16,8 +16,8 @@ from curate.isolate import IsolatedChain
 from curate.ledger import Ledger
 from curate.protocols import Filter, FlatMapper, Mapper, Operator, Scorer, decisions
 from curate.registry import OperatorSpec
-from curate.shard import StepSpec
 from curate.sources import conform
+from curate.steps import StepSpec
 from tests.engine import my_ops
 from tests.engine.small import FOLDER
 
@@ -29,7 +29,9 @@ STEPS = [
     ChainStep(my_ops.Short(2, "4"), "short", "short"),
     ChainStep(my_ops.Short(1, "5", plain=True), "plain", "plain"),
 ]
-OUT = pa.schema({"id": pa.string(), "text": pa.large_string(), "size": my_ops.Length().output(), "vowels": pa.int64(), "parent_id": pa.string()})
+OUT = pa.schema(
+    {"id": pa.string(), "text": pa.large_string(), "size": my_ops.Length().output(), "vowels": pa.int64(), "parent_id": pa.string()}
+)
 TEXTS = st.lists(st.none() | st.text(alphabet="abcé|12345", max_size=9), min_size=1, max_size=25)
 
 
@@ -52,7 +54,12 @@ class Story:
         self.ledger.counts.verify("test")
 
     def all(self) -> dict[str, Any]:
-        return {"rows": self.rows, "counts": self.ledger.counts, "statistics": self.ledger.statistics(), "samples": self.ledger.samples()} | self.tables
+        return {
+            "rows": self.rows,
+            "counts": self.ledger.counts,
+            "statistics": self.ledger.statistics(),
+            "samples": self.ledger.samples(),
+        } | self.tables
 
 
 def batch(texts: list[str | None]) -> pa.RecordBatch:
@@ -141,7 +148,9 @@ def test_parents_without_children_are_counted() -> None:
 
 
 def test_statistics_count_every_text_once() -> None:
-    story = Story([ChainStep(my_ops.Length(), "length", "size"), ChainStep(my_ops.Short(3), "short", "short")], [batch(["", "ab", "abc", "x" * 99])])
+    story = Story(
+        [ChainStep(my_ops.Length(), "length", "size"), ChainStep(my_ops.Short(3), "short", "short")], [batch(["", "ab", "abc", "x" * 99])]
+    )
     lengths = story.ledger.statistics()["length"]
     assert sum(lengths["kept"].values()) == 2 and sum(lengths["dropped"].values()) == 2
     scores = story.ledger.statistics()["scores"]["size.chars"]
@@ -349,7 +358,11 @@ def test_what_is_no_batch_operator_is_refused() -> None:
 
 
 SPECS = [
-    StepSpec(step.label, step.into, OperatorSpec(f"my_ops.py:{type(step.operator).__name__}", vars(step.operator), (FOLDER / "my_ops.py").read_text()))
+    StepSpec(
+        step.label,
+        step.into,
+        OperatorSpec(f"my_ops.py:{type(step.operator).__name__}", vars(step.operator), (FOLDER / "my_ops.py").read_text()),
+    )
     for step in STEPS
 ]
 

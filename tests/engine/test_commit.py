@@ -42,7 +42,8 @@ def files(workspace: Path) -> dict[str, bytes]:
 def test_a_commit_leaves_files_and_a_receipt(tmp_path: Path) -> None:
     receipt = attempt_shard(tmp_path)
     assert set(files(tmp_path)) == {
-        f"{FOLDER}/{name}" for name in ("part-00000.parquet", "drops/part-00000.parquet", "errors/part-00000.parquet", "receipts/part-00000.json")
+        f"{FOLDER}/{name}"
+        for name in ("part-00000.parquet", "drops/part-00000.parquet", "errors/part-00000.parquet", "receipts/part-00000.json")
     }
     assert receipts(LocalStorage(tmp_path), FOLDER) == {0: receipt}
     assert receipt.trace is None and receipt.drops is not None and receipt.drops.rows == 2
@@ -101,7 +102,15 @@ attempt_shard(Path(sys.argv[1]))
 
 @pytest.mark.parametrize(
     ("point", "number"),
-    [("before open_output", 1), ("before adopt", 1), ("after adopt", 1), ("after adopt", 2), ("after adopt", 3), ("before create", 1), ("after create", 1)],
+    [
+        ("before open_output", 1),
+        ("before adopt", 1),
+        ("after adopt", 1),
+        ("after adopt", 2),
+        ("after adopt", 3),
+        ("before create", 1),
+        ("after create", 1),
+    ],
 )
 def test_a_kill_at_any_point_leaves_a_rerun_the_same_bytes(tmp_path: Path, point: str, number: int) -> None:
     calm, stormy = tmp_path / "calm", tmp_path / "stormy"

@@ -30,9 +30,7 @@ def shard(folder: Path, texts: list[str]) -> LocalStorage:
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
     source = small.write_jsonl(tmp_path / "in/a.jsonl", small.documents(200))
-    plan, _ = small.run(
-        small.pipeline(source, {"clean": Stage("crawl", [Step("my_ops.py:Even")])}, shard_bytes=3000), tmp_path / "ws[*]"
-    )
+    plan, _ = small.run(small.pipeline(source, {"clean": Stage("crawl", [Step("my_ops.py:Even")])}, shard_bytes=3000), tmp_path / "ws[*]")
     return plan.dataset("clean")
 
 
@@ -124,7 +122,10 @@ def test_rows_left_over_are_an_error(taken: int) -> None:
 
 @pytest.mark.parametrize(
     ("path", "found"),
-    [("part-00001.parquet", "datasets/a@1/part-00001.parquet"), ("../a@0/drops/part-00001.parquet", "datasets/a@0/drops/part-00001.parquet")],
+    [
+        ("part-00001.parquet", "datasets/a@1/part-00001.parquet"),
+        ("../a@0/drops/part-00001.parquet", "datasets/a@0/drops/part-00001.parquet"),
+    ],
 )
 def test_records_may_lie_in_a_sibling(path: str, found: str) -> None:
     assert resolve("datasets/a@1", FileRecord(path, 0, 0, "")) == found

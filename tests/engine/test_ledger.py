@@ -15,7 +15,6 @@ from curate.hashing import hash64
 from curate.ledger import OTHER, SAMPLES, VERDICT, Ledger, fold_groups, merge_samples
 from curate.manifest import add_nested
 
-
 SCHEMA = pa.schema(
     {
         "id": pa.string(),
@@ -30,7 +29,13 @@ SCHEMA = pa.schema(
 
 def documents(sites: list[str | None]) -> pa.RecordBatch:
     rows = [
-        {"id": f"d{i:04d}", "text": "x" * (i % 7) if i % 5 else None, "site": site, "lang": {"code": site, "confidence": i / 100}, "n": i % 3}
+        {
+            "id": f"d{i:04d}",
+            "text": "x" * (i % 7) if i % 5 else None,
+            "site": site,
+            "lang": {"code": site, "confidence": i / 100},
+            "n": i % 3,
+        }
         for i, site in enumerate(sites)
     ]
     return pa.RecordBatch.from_pylist(rows, SCHEMA)

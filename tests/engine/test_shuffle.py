@@ -36,7 +36,9 @@ def batches(partitions: list[list[int]], file: int) -> list[tuple[Any, pa.Record
 
 @settings(max_examples=80, deadline=None)
 @given(files=FILES, count=st.integers(1, 12), flush=st.sampled_from([1, 300, 64 << 20]))
-def test_rows_come_back_by_partition_in_order(files: list[list[list[int]]], count: int, flush: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_rows_come_back_by_partition_in_order(
+    files: list[list[list[int]]], count: int, flush: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     storage = LocalStorage(tmp_path_factory.mktemp("shuffle"))
     files = [[[p % count for p in batch] for batch in file] for file in files]
     with pytest.MonkeyPatch.context() as patch:

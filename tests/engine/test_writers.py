@@ -39,7 +39,9 @@ ROWS = st.lists(
             "text": st.none() | WORDS,
             "html": st.none() | st.binary(max_size=20),
             "lang": st.none()
-            | st.fixed_dictionaries({"code": st.none() | st.sampled_from(["en", "de"]), "confidence": st.just(0.5), "deep": st.none() | DEEP}),
+            | st.fixed_dictionaries(
+                {"code": st.none() | st.sampled_from(["en", "de"]), "confidence": st.just(0.5), "deep": st.none() | DEEP}
+            ),
             "tags": st.none() | st.lists(st.none() | WORDS, max_size=4),
             "vectors": st.none() | st.lists(st.lists(st.floats(allow_nan=False), max_size=3), max_size=3),
             "n": st.none() | st.integers(-(2**63), 2**63 - 1),
@@ -69,7 +71,11 @@ def with_offset(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 @settings(max_examples=60, deadline=None)
-@given(rows=ROWS, cuts=st.lists(st.integers(0, 40), max_size=6), limits=st.sampled_from([(1 << 25, 1 << 17), (200, 1 << 17), (1 << 25, 3), (90, 2)]))
+@given(
+    rows=ROWS,
+    cuts=st.lists(st.integers(0, 40), max_size=6),
+    limits=st.sampled_from([(1 << 25, 1 << 17), (200, 1 << 17), (1 << 25, 3), (90, 2)]),
+)
 def test_bytes_do_not_depend_on_the_batches(rows: list[dict[str, Any]], cuts: list[int], limits: tuple[int, int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writers, "ROW_GROUP_BYTES", limits[0])

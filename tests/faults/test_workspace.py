@@ -56,7 +56,9 @@ def test_a_workspace_that_is_a_file(make: Make, tmp_path: Path) -> None:
 def test_two_runs_on_one_workspace(make: Make, tmp_path: Path) -> None:
     slow = [{"use": "rules.py:Sleeps", "params": {"word": "fox", "seconds": 8}}]
     pipeline = make([WORDS] * 3, slow)
-    first = subprocess.Popen(command("run", str(pipeline), "-w", str(tmp_path / "ws"), "-q", "--run-id", "first"), stdout=subprocess.DEVNULL)
+    first = subprocess.Popen(
+        command("run", str(pipeline), "-w", str(tmp_path / "ws"), "-q", "--run-id", "first"), stdout=subprocess.DEVNULL
+    )
     _until(lambda: any((tmp_path / "ws").glob("datasets/*/.fence/*.json")))
     second = run("run", str(pipeline), "-w", str(tmp_path / "ws"), "-q", code=1)
     assert "run first is working on datasets/clean@" in second.stderr
@@ -72,7 +74,9 @@ def test_a_vanished_and_a_changed_input(make: Make, tmp_path: Path) -> None:
     pipeline.write_text(text)
     for name in ("e1", "e2"):
         (tmp_path / f"{name}.jsonl").write_bytes(b'{"id": "%s", "text": "late"}\n' % name.encode())
-    process = subprocess.Popen(command("run", str(pipeline), "-w", str(tmp_path / "ws"), "-q", "--workers", "1"), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command("run", str(pipeline), "-w", str(tmp_path / "ws"), "-q", "--workers", "1"), stderr=subprocess.PIPE, text=True
+    )
     _until(lambda: any((tmp_path / "ws").glob("datasets/*/.fence/*.json")))
     (tmp_path / "e1.jsonl").unlink()
     (tmp_path / "e2.jsonl").write_bytes(b'{"id": "e2", "text": "changed meanwhile"}\n')
@@ -87,7 +91,9 @@ def test_a_vanished_and_a_changed_input(make: Make, tmp_path: Path) -> None:
 def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(make: Make, tmp_path: Path) -> None:
     slow = [{"use": "rules.py:Sleeps", "params": {"word": "fox", "seconds": 3}}]
     pipeline = make([WORDS] * 3, slow)
-    process = subprocess.Popen(command("run", str(pipeline), "-w", str(tmp_path / "ws"), "-q", "--workers", "2"), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command("run", str(pipeline), "-w", str(tmp_path / "ws"), "-q", "--workers", "2"), stderr=subprocess.PIPE, text=True
+    )
     _until(lambda: any((tmp_path / "ws").glob("datasets/*/.fence/*.json")))
     time.sleep(1)
     process.send_signal(signal.SIGINT)
