@@ -143,6 +143,10 @@ def _joined(source: Storage, task: PublishTask, out: Any) -> FileRecord:
 
 
 def _lines(batch: pa.RecordBatch) -> Iterator[bytes]:
+    for index, field in enumerate(batch.schema):
+        if pa.types.is_temporal(field.type) and getattr(field.type, "unit", "") == "ns":  # more than Python's own times can hold
+            kind = pa.int64() if pa.types.is_duration(field.type) else pa.string()
+            batch = batch.set_column(index, field.name, batch.column(index).cast(kind))
     for row in batch.to_pylist():
         yield orjson.dumps(row, default=_plain, option=orjson.OPT_APPEND_NEWLINE)
 

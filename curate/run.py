@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,7 +140,7 @@ class Run:
         if self.plan.status(planned.name) != "done":
             return False
         manifest = self.plan.dataset(planned.name).manifest
-        _verify_budget(planned, manifest.counts.errored, manifest.samples)
+        _verify_budget(planned, manifest.counts.errored, [manifest.samples])
         result.status, result.manifest = "reused", manifest
         self._on_event({"event": "stage_reused", "stage": planned.name, "rows_out": manifest.counts.rows_out})
         return True
@@ -152,12 +152,11 @@ class Run:
         waiting = [task for task in tasks if task.shard not in done]
         result.new_shards = len(waiting)
         errored = sum(receipt.counts.errored for receipt in done.values())
-        for receipt in done.values():
-            _verify_budget(planned, errored, receipt.samples)
+        _verify_budget(planned, errored, _samples(done))
         for receipt in self._map(planned, waiting, len(tasks), result):
             done[receipt.shard] = receipt
             errored += receipt.counts.errored
-            _verify_budget(planned, errored, receipt.samples)
+            _verify_budget(planned, errored, _samples(done))
         return [done[task.shard] for task in tasks]
 
     def _map(self, planned: PlannedStage, tasks: list[ShardTask], shards: int, result: StageResult) -> Any:
@@ -265,11 +264,15 @@ def _located(error: BaseException, planned: PlannedStage, task: ShardTask) -> Ba
     return error
 
 
-def _verify_budget(planned: PlannedStage, errored: int, samples: Mapping[str, Any]) -> None:
-    """Raise `DatasetError` when more rows were quarantined than the stage allows; `samples` holds the first of them."""
-    if errored <= planned.stage.max_errors or not samples.get("errors"):
+def _samples(done: Mapping[int, Receipt]) -> Iterator[Mapping[str, Any]]:
+    return (done[shard].samples for shard in sorted(done))
+
+
+def _verify_budget(planned: PlannedStage, errored: int, samples: Iterable[Mapping[str, Any]]) -> None:
+    """Raise `DatasetError` when more rows were quarantined than the stage allows; `samples`, in shard order, hold the first of them."""
+    if errored <= planned.stage.max_errors:
         return
-    first = samples["errors"][0]
+    first = next(error for found in samples for error in found.get("errors", []))
     raise DatasetError(
         f"stage {planned.name}: {errored} rows could not be processed, {planned.stage.max_errors} are allowed;"
         f" the first: `{first['id']}` at step `{first['step']}`: {first['error']}",

@@ -40,7 +40,14 @@ class Retrying:
 def alive(folder: Path) -> list[int]:
     """Return the processes that `note_pid` has noted and that still run."""
     noted = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
-    return [pid for pid in noted if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+    return [pid for pid in noted if _is_alive(pid)]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def eventually(condition: Any, seconds: float = 2) -> bool:

@@ -14,7 +14,6 @@ from typing import Any
 import psutil
 import pytest
 
-import curate
 from curate.errors import CurateError, PipelineError, TransientError
 from curate.executors import Executor, Resources, open_executor
 from tests.executors import tasks
@@ -124,7 +123,9 @@ def test_gpus_are_free_again_after_a_map(executor: Executor) -> None:
 
 
 def test_workers_with_another_version_are_refused(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curate, "__version__", "0.0.1")
+    import curate.executors.ray as module
+
+    monkeypatch.setattr(module, "VERSION", "0.0.1")
     (outcome,) = executor.map(tasks.square, iter([1]), ONE)
     assert type(outcome.error) is CurateError
     assert "the driver has 0.0.1" in str(outcome.error)

@@ -1,0 +1,153 @@
+"""Exact deduplication agrees with a few lines of plain Python, however the documents are cut into shards and partitions."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from curate import shuffle
+from curate.pipeline import Input, Stage, Step
+from tests.engine import small
+
+WHITE = " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2009\u2028\u2029\u202f\u205f\u3000"
+TEXTS = st.none() | st.text(alphabet="aAäÄ." + WHITE, max_size=5) | st.sampled_from(["same", "Same ", "\u3000SAME", "", "d0001"])
+
+
+def reference(docs: list[dict[str, Any]], by: str, normalize: bool) -> list[tuple[str, bool, str | None]]:
+    """Return (id, keep, kept_id) for every document."""
+    first: dict[str, str] = {}
+    answers: list[tuple[str, bool, str | None]] = []
+    for doc in docs:
+        value = doc[by]
+        key = " ".join(value.lower().split()) if normalize and value is not None else value
+        kept = doc["id"] if key is None else first.setdefault(key, doc["id"])
+        answers.append((doc["id"], kept == doc["id"], None if kept == doc["id"] else kept))
+    return answers
+
+
+def marks(folder: Path, docs: list[dict[str, Any]], params: dict[str, Any], shards: int = 1, partitions: int = 1, workers: int = 1) -> Any:
+    """Run the operator on documents cut into so many files, each a shard."""
+    edges = [round(i * len(docs) / shards) for i in range(shards + 1)]
+    for number in range(shards):
+        rows = docs[edges[number] : edges[number + 1]]
+        if rows:
+            schema = pa.schema({"id": pa.string(), "text": pa.large_string(), "url": pa.string(), "meta": pa.struct({"host": pa.string()})})
+            path = folder / f"in/{number:03d}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            small.write_shard(path, [pa.RecordBatch.from_pylist(rows, schema)], schema)
+    # `normalize` gives documents without a text an empty one elsewhere; here nulls must arrive, so nothing but reading comes first
+    pipe = small.pipeline(
+        folder / "in",
+        {"mark": Stage("crawl", use="exact_dedup", params=params)},
+        inputs={"crawl": Input(str(folder / "in"))},
+        shard_bytes=1,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shuffle, "partitions_for", lambda rows, row_bytes: partitions)
+        plan, _ = small.run(pipe, folder / "ws", workers)
+    return plan.dataset("mark")
+
+
+def told(dataset: Any) -> list[tuple[str, bool, str | None]]:
+    rows = small.rows(dataset)
+    for row in rows:
+        assert (row["similarity"], row["reason"]) == ((None, None) if row["keep"] else (1.0, "duplicate"))
+    return [(row["id"], row["keep"], row["kept_id"]) for row in rows]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    values=st.lists(TEXTS, min_size=1, max_size=30),
+    shards=st.sampled_from([1, 2, 3, 7]),
+    partitions=st.sampled_from([1, 2, 5, 64]),
+    by=st.sampled_from(["text", "url"]),
+    normalize=st.booleans(),
+)
+def test_agrees_with_plain_python(
+    values: list[str | None], shards: int, partitions: int, by: str, normalize: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if by == "text":
+        values = [value or "" for value in values]  # a document without a text never gets so far
+    docs = [{"id": f"d{i:04d}", "text": f"t{i}", "url": None} | {by: value} for i, value in enumerate(values)]
+    dataset = marks(tmp_path_factory.mktemp("dedup"), docs, {"by": by, "normalize": normalize}, shards, partitions)
+    assert told(dataset) == reference(docs, by, normalize)
+
+
+def test_every_white_space_of_unicode_is_a_blank(tmp_path: Path) -> None:
+    assert all(character.isspace() for character in WHITE)
+    docs = [{"id": f"d{i}", "text": f"{white}one{white}{white}Two{white}"} for i, white in enumerate(WHITE)]
+    assert [keep for _, keep, _ in told(marks(tmp_path, docs, {}, shards=3))] == [True] + [False] * (len(WHITE) - 1)
+
+
+def test_without_a_value_nothing_is_repeated(tmp_path: Path) -> None:
+    docs = [{"id": f"d{i}", "text": "x", "url": url} for i, url in enumerate([None, "u", None, "d0", "u", None])]
+    found = told(marks(tmp_path, docs, {"by": "url"}, shards=2))
+    assert [keep for _, keep, _ in found] == [True, True, True, True, False, True]
+
+
+def test_a_nested_column(tmp_path: Path) -> None:
+    docs = [
+        {"id": f"d{i}", "text": str(i), "meta": meta} for i, meta in enumerate([{"host": "a"}, {"host": "b"}, None, {"host": "A"}, None])
+    ]
+    assert [keep for _, keep, _ in told(marks(tmp_path, docs, {"by": "meta.host"}, shards=2))] == [True, True, True, False, True]
+
+
+def test_all_equal_leave_one(tmp_path: Path) -> None:
+    docs = [{"id": f"d{i:04d}", "text": "the same"} for i in range(200)]
+    dataset = marks(tmp_path, docs, {}, shards=5, partitions=3)
+    assert told(dataset) == [("d0000", True, None)] + [(f"d{i:04d}", False, "d0000") for i in range(1, 200)]
+
+
+def test_no_document_at_all(tmp_path: Path) -> None:
+    source = small.write_jsonl(tmp_path / "in/a.jsonl", small.documents(3))
+    stages = {
+        "none": Stage("crawl", [Step("length", {"min_chars": 10**6})]),
+        "mark": Stage("none", use="exact_dedup"),
+        "corpus": Stage(["none", "mark"], apply=["mark"]),
+    }
+    plan, _ = small.run(small.pipeline(source, stages), tmp_path / "ws")
+    assert plan.dataset("mark").rows == plan.dataset("corpus").rows == 0
+    assert len(plan.dataset("mark").manifest.shards) == 1
+
+
+def test_the_evidence_reaches_the_ledger(tmp_path: Path) -> None:
+    docs = [{"id": f"d{i}", "text": text} for i, text in enumerate(["a", "b", "A", "b ", "c"])]
+    source = small.write_jsonl(tmp_path / "in/a.jsonl", docs)
+    stages = {"mark": Stage("crawl", use="exact_dedup"), "corpus": Stage(["crawl", "mark"], apply=["mark"])}
+    plan, _ = small.run(small.pipeline(source, stages, shard_bytes=40), tmp_path / "ws")
+    evidence = {"step": "mark", "reason": "duplicate", "value": None, "similarity": 1.0}
+    assert small.ledger(plan.dataset("corpus"), "drops") == [
+        {"id": "d2", "kept_id": "d0"} | evidence,
+        {"id": "d3", "kept_id": "d1"} | evidence,
+    ]
+    assert [row["id"] for row in small.rows(plan.dataset("corpus"))] == ["d0", "d1", "d4"]
+
+
+@pytest.mark.parametrize("name", ["spam_email_sa", "reviews_ko_nsmc"])
+def test_real_documents(shared_data: Path, tmp_path: Path, name: str) -> None:
+    if not (shared_data / name).is_dir():
+        pytest.skip(f"no {name} in {shared_data}")
+    with pa.input_stream(shared_data / name / "docs.jsonl.zst", compression="zstd") as stream:
+        texts = [orjson.loads(line)["text"] for line in stream.read().splitlines()[:4000]]
+    docs = [{"id": f"d{i:05d}", "text": text} for i, text in enumerate(texts)]
+    docs += [{"id": f"copy{i:05d}", "text": f"\n{text}  "} for i, text in enumerate(texts[::7])]
+    plain = [doc for doc in docs if doc["text"].lower() == "".join(map(str.lower, doc["text"]))]  # Python's final sigma looks at neighbours
+    found = told(marks(tmp_path, plain, {}, shards=4, partitions=3, workers=2))
+    assert found == reference(plain, "text", True)
+    assert sum(not keep for _, keep, _ in found) >= len(texts[::7]) - 50
+    other = told(marks(tmp_path / "other", plain, {}, shards=9, partitions=1))
+    assert other == found
+
+
+def test_parameters_are_identity(tmp_path: Path) -> None:
+    source = small.write_jsonl(tmp_path / "in/a.jsonl", small.documents(3))
+    pipe = small.pipeline(source, {"mark": Stage("crawl", use="exact_dedup")})
+    other = dataclasses.replace(pipe, stages={"mark": Stage("crawl", use="exact_dedup", params={"by": "id"})})
+    assert small.plan(pipe, tmp_path / "ws").stages["mark"].fingerprint != small.plan(other, tmp_path / "ws").stages["mark"].fingerprint
