@@ -22,6 +22,7 @@ from curate.storage import Storage, join
 
 HEARTBEAT_S = 10.0
 STALE_S = 60.0
+FENCE = ".fence"
 
 
 class Fence:
@@ -29,7 +30,7 @@ class Fence:
 
     def __init__(self, storage: Storage, folder: str, run_id: str) -> None:
         self._storage = storage
-        self._folder = join(folder, ".fence")
+        self._folder = join(folder, FENCE)
         self._run_id = run_id
         self._stop = threading.Event()
         self._retired = False
@@ -65,8 +66,7 @@ class Fence:
         self._stop.set()
         self._thread.join()
         self._retired = True
-        for info in self._storage.list(self._folder):
-            self._storage.delete(info.path)
+        remove_fence(self._storage, self._folder.rpartition("/")[0])
 
     def _path(self, epoch: int) -> str:
         return join(self._folder, f"{epoch:06d}.json")
@@ -112,6 +112,12 @@ class Fence:
                     self.lost = True
                     return
                 self._storage.write(self._path(self.epoch), self._beat())
+
+
+def remove_fence(storage: Storage, folder: str) -> None:
+    """Remove the fence of a finished dataset, one file after another: somebody may be making the next one."""
+    for info in storage.list(join(folder, FENCE)):
+        storage.delete(info.path)
 
 
 def _started(pid: int) -> str:

@@ -17,7 +17,7 @@ from curate.attempts import attempt_all
 from curate.commit import sweep
 from curate.errors import CurateError, DatasetError, OperatorError, WorkspaceError
 from curate.executors.base import Executor
-from curate.fence import Fence
+from curate.fence import Fence, remove_fence
 from curate.ledger import fold_groups, merge_samples
 from curate.manifest import MANIFEST, Manifest, Receipt, add_nested, total
 from curate.plan import Plan, PlannedStage, operator_of
@@ -141,6 +141,7 @@ class Run:
             return False
         manifest = self.plan.dataset(planned.name).manifest
         _verify_budget(planned, manifest.counts.errored, [manifest.samples])
+        remove_fence(self.plan.storage, planned.folder)  # of a run that was killed once the manifest stood
         result.status, result.manifest = "reused", manifest
         self._on_event({"event": "stage_reused", "stage": planned.name, "rows_out": manifest.counts.rows_out})
         return True

@@ -1,11 +1,14 @@
-"""What tests share: where the larger real data lies, and a checkout's own sample."""
+"""What tests share: where the larger real data lies, a checkout's own sample, and an S3 server."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.s3_server import S3Server
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,3 +26,17 @@ def shared_data() -> Path:
 def quickstart() -> Path:
     """The quickstart pipeline."""
     return ROOT / "pipelines" / "quickstart.yaml"
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    server = S3Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The server, with an environment that leads to it."""
+    s3_server.point_to(monkeypatch)
+    return s3_server

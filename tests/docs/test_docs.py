@@ -15,7 +15,7 @@ from curate.cli import cli
 from curate.registry import packs
 from tests.conftest import ROOT
 from tests.docs import blocks, generate
-from tests.storage.conftest import S3Server, s3, s3_server  # noqa: F401 - fixtures
+from tests.s3_server import S3Server
 
 DOCUMENTS = generate.documents()
 PIPELINES = sorted((ROOT / "pipelines").glob("*.yaml"))
@@ -50,7 +50,7 @@ def test_a_failing_example_is_noticed(tmp_path: Path) -> None:
 
 
 @pytest.mark.s3
-def test_the_quickstart_runs_with_everything_on_s3(s3: S3Server, tmp_path: Path) -> None:  # noqa: F811
+def test_the_quickstart_runs_with_everything_on_s3(s3: S3Server, tmp_path: Path) -> None:
     blocks.checkout(tmp_path, ROOT)
     bucket = s3.new_bucket()
     line = f"curate run pipelines/quickstart.yaml -w s3://{bucket}/ws --set outputs.corpus.path=s3://{bucket}/quickstart --quiet"

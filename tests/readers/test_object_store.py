@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -22,46 +14,20 @@ from curate.errors import DatasetError, PipelineError
 from curate.inputs import Listing, content_identities, list_input, units
 from curate.pipeline import Input
 from curate.readers import ReadOptions, reader
+from tests.s3_server import S3Server
 
 pytestmark = pytest.mark.s3
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[Any]:
-    """A bucket of a `moto` server that this test starts."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-p", url.rpartition(":")[2]],
-        env=os.environ | {"INITIAL_NO_AUTH_ACTION_COUNT": "1000000"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    with pytest.MonkeyPatch.context() as environment:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            environment.delenv(name)
-        for name, value in {"ENDPOINT_URL": url, "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "REGION": "us-east-1"}.items():
-            environment.setenv(f"AWS_{name}", value)
-        try:
-            wait_for(url, server)
-            client = boto3.client("s3", endpoint_url=url, aws_access_key_id="key", aws_secret_access_key="secret", region_name="us-east-1")
-            client.create_bucket(Bucket="raw")
-            yield client
-        finally:
-            server.kill()
-            server.wait()
-
-
-def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except OSError:
-            assert server.poll() is None, "the S3 server ended"
-            time.sleep(0.1)
-    pytest.fail("the S3 server did not start")
+@pytest.fixture
+def bucket(s3: S3Server) -> Any:
+    """A client of a server with an empty bucket `raw`."""
+    client = s3.client()
+    client.create_bucket(Bucket="raw")
+    yield client
+    for entry in client.list_objects_v2(Bucket="raw").get("Contents", []):
+        client.delete_object(Bucket="raw", Key=entry["Key"])
+    client.delete_bucket(Bucket="raw")
 
 
 def fill(folder: Path, client: Any) -> None:

@@ -1,0 +1,71 @@
+"""A run on a Ray cluster of several nodes, one of which dies in the middle of a stage: a retry, and the same bytes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+import pytest
+
+from curate.launch import Request, launch
+from curate.pipeline_yaml import load_pipeline
+from tests.contracts.workspaces import contents, run
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Path:
+    """Twenty shards whose documents each take a moment."""
+    lines = [orjson.dumps({"id": f"d{n:03d}", "text": f"document number {n} waits"}) for n in range(40)]
+    (tmp_path / "docs.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    shutil.copy(Path(__file__).parents[1] / "faults" / "rules.py", tmp_path / "rules.py")
+    text = """
+name: cluster
+inputs: {docs: {path: docs.jsonl}}
+shard_bytes: 100
+stages:
+  slow: {from: docs, operators: [{use: "rules.py:Sleeps", params: {word: waits, seconds: 0.4}}]}
+  dedup: {from: slow, use: exact_dedup}
+  corpus: {from: [slow, dedup], apply: [dedup]}
+"""
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_node_that_dies_costs_a_retry_and_not_the_run(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        victim = cluster.add_node(num_cpus=2)
+        cluster.wait_for_nodes()
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        done: list[Mapping[str, Any]] = []
+
+        def kill_in_the_middle(event: Mapping[str, Any]) -> None:
+            if event["event"] == "shard_done":
+                done.append(event)
+            if len(done) == 3 and victim in cluster.worker_nodes:
+                raylet = psutil.Process(victim.all_processes["raylet"][0].process.pid)
+                for process in [raylet, *raylet.children(recursive=True)]:
+                    process.kill()
+                cluster.remove_node(victim, allow_graceful=False)
+
+        loaded = load_pipeline(pipeline)
+        report = launch(loaded.pipeline, loaded.positions, Request(workspace=str(tmp_path / "stormy"), on="auto"), kill_in_the_middle)
+        assert report["status"] == "done", report["error"]
+        assert victim not in cluster.worker_nodes
+        assert report["stages"][0]["retries"] >= 1
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    monkeypatch.delenv("RAY_ADDRESS")
+    run("run", str(pipeline), "-w", str(tmp_path / "calm"), "--workers", "2", "-q")
+    assert contents(tmp_path / "stormy") == contents(tmp_path / "calm")
