@@ -2,6 +2,7 @@
 
 OPERATORS = {
     "exact_dedup": "curate_operators.exact_dedup:ExactDedup",
+    "expect": "curate_operators.expect:Expect",
     "extract_html": "curate_operators.extract:ExtractHtml",
     "gopher_quality": "curate_operators.gopher:GopherQuality",
     "language": "curate_operators.language:Language",
