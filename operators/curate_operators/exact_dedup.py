@@ -46,17 +46,24 @@ r"""What Unicode calls white space, as Python's `str.split` does; RE2's `\s` is 
 class ExactDedup(DatasetOperator):
     """Marks exact duplicates; the first document in the dataset's order stays.
 
-    What it does: documents whose column `by` is equal are duplicates. With `normalize`, case and white space are ignored:
-    texts are lower-cased and runs of white space count as one blank, which catches copies that differ in layout only.
+    ## What it does
+    Documents whose column `by` is equal are duplicates. With `normalize`, case and white space are ignored: texts are
+    lower-cased and runs of white space count as one blank, which catches copies that differ in layout only. Nothing is
+    removed here: `apply` on a later stage does that, with the kept document and the similarity as evidence.
 
-    Why: exact copies are the cheapest duplicates to find and the most common in crawls (mirrors, reprints, error pages).
+    ## Why
+    Exact copies are the cheapest duplicates to find and the most common in crawls (mirrors, reprints, error pages).
 
-    Example:
-        dedup:
-          from: clean
-          use: exact_dedup
+    ## Example
+        dedup: {from: clean, use: exact_dedup}
+        corpus: {from: [clean, dedup], apply: [dedup]}
 
-    Source: equality of 128-bit xxh3 hashes; two different texts collide with probability 2⁻¹²⁸ per pair.
+    ## Parameters
+    - `by`: the column to compare, such as `text`, `url` or `meta.host`; where it is null the document always stays.
+    - `normalize`: ignore case and white space.
+
+    ## Source
+    Equality of 128-bit xxh3 hashes; two different texts collide with probability 2⁻¹²⁸ per pair.
     """
 
     version: ClassVar[int] = 1

@@ -20,6 +20,7 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 
+from curate import Input, Pipeline, Stage, Step, load, registry, run_pipeline
 from tests.benchmarks import corpus
 
 HERE = Path(__file__).parent
@@ -78,6 +79,44 @@ def startup(folder: Path, runs: int) -> list[tuple[str, str, str]]:
     return [(name, f"{statistics.median(seconds(command) for _ in range(runs)):.2f} s", limit) for name, (command, limit) in asked.items()]
 
 
+def operators(folder: Path) -> list[tuple[str, str, str]]:
+    """Measure the batch operators on the sample's pages, in this process on one core."""
+    os.sched_setaffinity(0, {0})
+    html = pa.concat_tables(_pages(folder, ()))
+    texts = pa.concat_tables(_pages(folder, (Step("extract_html"), Step("normalize"))))
+    specs = [Step("extract_html"), Step("normalize"), Step("language"), Step("length", {"min_words": 50}), Step("gopher_quality")]
+    rows = []
+    for step in specs:
+        docs = (html if step.use == "extract_html" else texts).combine_chunks().to_batches()[0]
+        size = docs.column("html" if step.use == "extract_html" else "text").nbytes
+        rows.append(
+            (
+                f"`{step.use}`, MB/s on one core",
+                f"{size / MB / _best(step, docs):,.0f}",
+                "of HTML" if step.use == "extract_html" else "of text",
+            )
+        )
+    return rows
+
+
+def _pages(folder: Path, steps: tuple[Step, ...]) -> list[pa.Table]:
+    pipeline = Pipeline("pages", {"crawl": Input(str(corpus.SAMPLE / "*.warc.gz"))}, {"pages": Stage("crawl", list(steps))})
+    report = run_pipeline(pipeline, workspace=str(folder / "pages"), on="local", workers=1)
+    return [pa.Table.from_batches(list(load(report["stages"][0]["dataset"]).batches()))]
+
+
+def _best(step: Step, docs: pa.RecordBatch) -> float:
+    """Return the seconds of the fastest of five calls."""
+    operator = registry.build(registry.OperatorSpec(step.use, step.params))
+    verb = next(getattr(operator, name) for name in ("drop", "map", "score") if hasattr(operator, name))
+    times = []
+    for _ in range(6):
+        begun = time.perf_counter()
+        verb(docs)
+        times.append(time.perf_counter() - begun)
+    return min(times[1:])
+
+
 def memory(folder: Path, texts: list[str]) -> list[tuple[str, str, str]]:
     """Compare a task's peak memory over a 50 MB and a 1 GB file, read as one shard."""
     rows = []
@@ -124,7 +163,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="curate-bench-") as name:
         folder = Path(name)
         texts = corpus.sample_texts(folder / "sample")
-        rows = [*startup(folder, chosen.runs), *overhead(folder, texts, chosen.runs), *memory(folder, texts)]
+        rows = [*startup(folder, chosen.runs), *overhead(folder, texts, chosen.runs), *memory(folder, texts), *operators(folder)]
     table = "\n".join(["| what | median | |", "|---|---|---|", *(f"| {what} | {value} | {note} |" for what, value, note in rows)])
     told = f"{machine()}\n\n{table}"
     print(told)

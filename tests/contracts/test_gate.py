@@ -27,7 +27,9 @@ def gated(quickstart: Path, folder: Path, params: str) -> Path:
         ("{max_kept_ratio: 0.5}", "51.4% of text kept, at most 0.5 expected"),
     ],
 )
-def test_a_check_that_says_no(quickstart: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, params: str, message: str) -> None:
+def test_a_check_that_says_no(
+    quickstart: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, params: str, message: str
+) -> None:
     path, workspace = gated(quickstart, tmp_path, params), tmp_path_factory.getbasetemp() / "gate"
     done = run("run", str(path), "-w", str(workspace), "-q", code=3)
     assert message in done.stdout
