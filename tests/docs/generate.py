@@ -93,10 +93,8 @@ def _operator(name: str) -> str:
     facts += [f"adds {_code(about['adds'])}"] if about["adds"] else []
     facts += [f"emits {about['emits']}"] if about["emits"] else []
     lines = [f"### {name}", "", about["summary"].partition("\n\n")[0], "", " · ".join(facts), ""]
-    if about["parameters"]:
-        lines += ["| parameter | type | default |", "|---|---|---|"]
-        lines += [f"| `{p['name']}` | {p['type'].replace('|', 'or')} | {_default(p)} |" for p in about["parameters"]]
-        lines += [""]
+    lines += [f"- `{p['name']}`: {p['type'].replace('|', 'or')}, {_default(p)}" for p in about["parameters"]]
+    lines += [""] if about["parameters"] else []
     return "\n".join(lines)
 
 
@@ -108,7 +106,7 @@ def _default(parameter: dict[str, Any]) -> str:
     if parameter["required"]:
         return "required"
     shown = repr(parameter["default"])
-    return f"`{shown}`" if len(shown) <= 60 else f"`{shown[:57]}…`"
+    return f"default `{shown if len(shown) <= 60 else shown[:57] + '…'}`"
 
 
 def public_api() -> str:

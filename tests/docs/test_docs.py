@@ -15,7 +15,6 @@ from curate.cli import cli
 from curate.registry import packs
 from tests.conftest import ROOT
 from tests.docs import blocks, generate
-from tests.s3_server import S3Server
 
 DOCUMENTS = generate.documents()
 PIPELINES = sorted((ROOT / "pipelines").glob("*.yaml"))
@@ -47,17 +46,6 @@ def test_a_failing_example_is_noticed(tmp_path: Path) -> None:
     blocks.carry_out(good, tmp_path, {})
     with pytest.raises(AssertionError, match=r"missing\.yaml"):
         blocks.carry_out(bad, tmp_path, {})
-
-
-@pytest.mark.s3
-def test_the_quickstart_runs_with_everything_on_s3(s3: S3Server, tmp_path: Path) -> None:
-    blocks.checkout(tmp_path, ROOT)
-    bucket = s3.new_bucket()
-    line = f"curate run pipelines/quickstart.yaml -w s3://{bucket}/ws --set outputs.corpus.path=s3://{bucket}/quickstart --quiet"
-    blocks.carry_out(blocks.Block("sh", line, None), tmp_path, {})
-    keys = [entry["Key"] for entry in s3.client().list_objects_v2(Bucket=bucket)["Contents"]]
-    assert "quickstart/manifest.json" in keys
-    assert any(key.startswith("ws/datasets/corpus@") and key.endswith("/manifest.json") for key in keys)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=_name)

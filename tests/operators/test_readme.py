@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from curate.registry import OperatorSpec, build
+from curate.registry import OperatorSpec, build, packs
 from curate.testing import check_operator
 from tests.operators.conftest import ROOT, batch
 
@@ -17,7 +17,5 @@ def test_example_operator() -> None:
 
 
 def test_table_names_every_operator() -> None:
-    from curate_operators import OPERATORS
-
     readme = (ROOT / "operators" / "README.md").read_text(encoding="utf-8")
-    assert sorted(re.findall(r"^\| `(\w+)` \|", readme, re.MULTILINE)) == sorted(OPERATORS)
+    assert sorted(re.findall(r"^\| `(\w+)` \|", readme, re.MULTILINE)) == sorted(packs())
