@@ -21,7 +21,7 @@ SEGMENT_S = 5.0
 
 
 class EventLog:
-    """Writes events of one run; `seconds` counts from the log's start."""
+    """Writes events of one run; `elapsed_s` counts from the log's start."""
 
     def __init__(self, storage: Storage, folder: str) -> None:
         self._storage = storage
@@ -40,7 +40,7 @@ class EventLog:
     def on_event(self, event: Mapping[str, Any]) -> None:
         """Add an event; segments are written as time passes."""
         now = time.monotonic()
-        stamp = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "seconds": round(now - self._begun, 3)}
+        stamp = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "elapsed_s": round(now - self._begun, 3)}
         self._lines.append(orjson.dumps(stamp | dict(event), default=str, option=orjson.OPT_APPEND_NEWLINE))
         if now - self._written > SEGMENT_S:
             self._flush()

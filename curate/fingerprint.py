@@ -37,7 +37,8 @@ def operator_identity(spec: OperatorSpec, operator: Operator, references: Mappin
         field.name: references.get(field.name, getattr(operator, field.name))
         for field in dataclasses.fields(operator)  # type: ignore[arg-type]
     }
-    return {"use": spec.use, "version": operator.version, "code": spec.code_sha, "package": _package(spec), "params": params}
+    name = spec.use.rpartition(":")[2] if spec.code is not None else spec.use  # a file is its content, wherever it lies
+    return {"use": name, "version": operator.version, "code": spec.code_sha, "package": _package(spec), "params": params}
 
 
 def chain_identity(steps: Sequence[Mapping[str, Any]], kind: str, trace: bool) -> str:

@@ -119,6 +119,7 @@ class Run:
         self._on_event({"event": "stage_failed", "stage": result.name, "error": error.message})
 
     def _run_or_reuse(self, planned: PlannedStage, result: StageResult) -> None:
+        begun = time.perf_counter()
         if self._reused(planned, result):
             return
         with Fence(self.plan.storage, planned.folder, self.run_id) as fence:
@@ -132,7 +133,13 @@ class Run:
         result.status = "done"
         counts = result.manifest.counts
         self._on_event(
-            {"event": "stage_done", "stage": planned.name, "seconds": 0.0, "rows_in": counts.rows_in, "rows_out": counts.rows_out}
+            {
+                "event": "stage_done",
+                "stage": planned.name,
+                "seconds": time.perf_counter() - begun,
+                "rows_in": counts.rows_in,
+                "rows_out": counts.rows_out,
+            }
         )
 
     def _reused(self, planned: PlannedStage, result: StageResult) -> bool:

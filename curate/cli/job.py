@@ -6,6 +6,7 @@ all through the workspace, which the cluster must see as well. Code comes from t
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -57,7 +58,7 @@ def _with_files(pipeline: Pipeline, built: Built, storage: Storage, folder: str)
         if code is None:
             return use
         file, _, name = use.rpartition(":")
-        local = os.path.basename(file)
+        local = f"operators/{hashlib.sha256(code.encode()).hexdigest()[:16]}/{os.path.basename(file)}"
         storage.write(join(folder, local), code.encode())
         return f"{local}:{name}"
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pyarrow as pa
 
 from curate.document import TEXT, TEXT_TYPE, drop_columns, set_column
 from curate.errors import OperatorError, PipelineError
-from curate.protocols import Mapper
+from curate.protocols import Cost, Mapper
 
 if TYPE_CHECKING:
     from resiliparse.parse.html import HTMLTree
@@ -61,6 +61,8 @@ class ExtractHtml(Mapper):
     ## Source
     Bevendorff et al., *Elastic ChatNoir* (2018); Barbaresi, *Trafilatura* (2021); the choice as in DCLM.
     """
+
+    cost: ClassVar[Cost] = "costly"
 
     method: Literal["resiliparse", "trafilatura"] = "resiliparse"
     keep_html: bool = False
