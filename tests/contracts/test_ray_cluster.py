@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,3 +71,24 @@ def test_a_node_that_dies_costs_a_retry_and_not_the_run(pipeline: Path, tmp_path
     monkeypatch.delenv("RAY_ADDRESS")
     run("run", str(pipeline), "-w", str(tmp_path / "calm"), "--workers", "2", "-q")
     assert contents(tmp_path / "stormy") == contents(tmp_path / "calm")
+
+
+def test_a_run_sent_as_a_job_gives_the_bytes_of_a_local_one(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.cluster_utils import Cluster
+
+    rules = tmp_path / "rules" / "rules.py"  # in a folder of its own: what travels keeps its meaning, not its place
+    rules.parent.mkdir()
+    (tmp_path / "rules.py").rename(rules)
+    pipeline.write_text(pipeline.read_text().replace('"rules.py:Sleeps"', '"rules/rules.py:Sleeps"').replace("seconds: 0.4", "seconds: 0.01"))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": True, "dashboard_port": 0})
+    try:
+        address = f"http://{cluster.head_node.webui_url}"
+        sent = run("run", str(pipeline), "-w", str(tmp_path / "job"), "--on", address, "--set", "slow.Sleeps.seconds=0.02")
+        assert "40 in + 0 added = 40 out" in sent.stderr
+        wrong = run("run", str(pipeline), "-w", str(tmp_path / "job"), "--on", address, "--set", "slow.Sleeps.secs=1", code=2)
+        assert "did you mean `seconds`?" in wrong.stderr
+    finally:
+        cluster.shutdown()
+    run("run", str(pipeline), "-w", str(tmp_path / "local"), "--workers", "2", "-q", "--set", "slow.Sleeps.seconds=0.02")
+    assert contents(tmp_path / "job") == contents(tmp_path / "local")
