@@ -95,7 +95,7 @@ def plan_for(pipeline: Pipeline, positions: Positions | None, storage: Storage, 
     """Validate a pipeline and plan it in a workspace; `limit` reads only so many documents of each input."""
     if limit is not None:
         pipeline = replace(pipeline, inputs={name: replace(spec, limit=limit) for name, spec in pipeline.inputs.items()})
-    return make_plan(pipeline, validate(pipeline, positions), storage)
+    return make_plan(pipeline, validate(pipeline, positions), storage, positions)
 
 
 def new_run_id(now: datetime) -> str:

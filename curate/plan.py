@@ -25,6 +25,7 @@ from curate.inputs import Listing, content_identities, list_input
 from curate.manifest import MANIFEST, Kind
 from curate.pipeline import Input, Pipeline, Stage, Step
 from curate.pipeline_graph import imported
+from curate.pipeline_mistakes import Positions
 from curate.pipeline_validate import Built
 from curate.protocols import Operator
 from curate.readers import reader
@@ -136,7 +137,7 @@ def input_schemas(pipeline: Pipeline) -> dict[str, pa.Schema]:
     return {name: _schemas(list_input(name, spec, pipeline.folder), _options(name, spec))[1] for name, spec in pipeline.inputs.items()}
 
 
-def make_plan(pipeline: Pipeline, built: Built, storage: Storage) -> Plan:
+def make_plan(pipeline: Pipeline, built: Built, storage: Storage, positions: Positions | None = None) -> Plan:
     """List inputs, check columns and give every stage its fingerprint."""
     plan = Plan(pipeline, built, storage)
     cache = _read_cache(storage)
@@ -146,7 +147,7 @@ def make_plan(pipeline: Pipeline, built: Built, storage: Storage) -> Plan:
     if cache != known:
         with contextlib.suppress(CurateError):  # a read-only workspace can still be planned
             storage.write(FILE_CACHE, orjson.dumps(cache))
-    schemas = check_columns(pipeline, built, {name: planned.schema for name, planned in plan.inputs.items()})
+    schemas = check_columns(pipeline, built, {name: planned.schema for name, planned in plan.inputs.items()}, positions)
     for name in imported(pipeline, built.kinds):
         plan.stages[name] = _plan_import(plan.inputs[name], plan)
     for name in built.order:

@@ -79,7 +79,9 @@ def test_a_run_sent_as_a_job_gives_the_bytes_of_a_local_one(pipeline: Path, tmp_
     rules = tmp_path / "rules" / "rules.py"  # in a folder of its own: what travels keeps its meaning, not its place
     rules.parent.mkdir()
     (tmp_path / "rules.py").rename(rules)
-    pipeline.write_text(pipeline.read_text().replace('"rules.py:Sleeps"', '"rules/rules.py:Sleeps"').replace("seconds: 0.4", "seconds: 0.01"))
+    pipeline.write_text(
+        pipeline.read_text().replace('"rules.py:Sleeps"', '"rules/rules.py:Sleeps"').replace("seconds: 0.4", "seconds: 0.01")
+    )
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": True, "dashboard_port": 0})
     try:

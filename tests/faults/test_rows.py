@@ -82,3 +82,24 @@ def test_repeated_ids_are_refused_with_both_places(make: Make, tmp_path: Path) -
         docs.write(b'{"id": "d005", "text": "again"}\n')
     done = run("run", str(pipeline), "-w", str(tmp_path / "ws"), "-q", code=1)
     assert "id `d005` is in" in done.stderr and "name a column of unique ids" in done.stderr
+
+
+def test_an_empty_input_is_an_empty_corpus(tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    pipeline = tmp_path / "pipeline.yaml"
+    pipeline.write_text(
+        "name: empty\ninputs: {raw: {path: empty.jsonl}}\n"
+        "stages:\n  clean: {from: raw, operators: [{use: normalize}, {use: language}, {use: gopher_quality}]}\n"
+        "  dedup: {from: clean, use: exact_dedup}\n  corpus: {from: [clean, dedup], apply: [dedup]}\n"
+        "outputs: {corpus: {path: out, format: jsonl}}\n"
+    )
+    done = run("run", str(pipeline), "-w", str(tmp_path / "ws"), "-q")
+    assert "0 in + 0 added = 0 out + 0 dropped + 0 merged + 0 errored  ok" in done.stdout
+    assert [path.name for path in (tmp_path / "out").rglob("part-*")] == ["part-00000.jsonl.zst"]
+
+
+def test_mistakes_found_while_planning_name_file_and_line(make: Make, tmp_path: Path) -> None:
+    pipeline = make(TEXTS, [{"use": "where", "params": {"keep": "sorce = 'x'"}}])
+    done = run("run", str(pipeline), "-w", str(tmp_path / "ws"), "-q", code=2)
+    assert f"{pipeline}:9: " in done.stderr
+    assert "did you mean `source`?" in done.stderr
