@@ -98,7 +98,10 @@ class Chain:
 
     def _drop(self, step: ChainStep, docs: pa.RecordBatch, rows: Rows, verdicts: list[Any]) -> tuple[pa.RecordBatch, Rows]:
         verdict = _joined_arrays(step, [_as_struct(step, piece) for piece in verdicts], VERDICT)
-        dropped = pc.is_valid(pc.struct_field(verdict, "reason"))
+        reasons = pc.struct_field(verdict, "reason")
+        if pc.any(pc.equal(reasons, "")).as_py():
+            raise OperatorError(f"{_named(step)} gave an empty reason", "null keeps a document; a reason says why it goes")
+        dropped = pc.is_valid(reasons)
         if not pc.any(dropped).as_py():
             return docs, rows
         gone = dropped.to_numpy(zero_copy_only=False)
@@ -108,6 +111,7 @@ class Chain:
     def _edit(self, step: ChainStep, before: pa.RecordBatch, rows: Rows, after: pa.RecordBatch) -> pa.RecordBatch:
         if ID not in after.schema.names or not after.column(ID).equals(before.column(ID)):
             raise OperatorError(f"step `{step.label}` changed ids or their order", "a Mapper returns the same rows; use a FlatMapper")
+        _check_columns(step, before, after)
         if TEXT in before.schema.names and TEXT in after.schema.names:
             self.ledger.edited(step.label, before.column(TEXT), after, rows, self._trace)
         return after
@@ -133,9 +137,9 @@ def bisect(verb: Verb, docs: pa.RecordBatch, start: int = 0) -> Iterator[tuple[i
         raise  # a missing model or a full disk is no fault of a row
     except MemoryError as error:
         raise TransientError("out of memory in an operator", cause="out_of_memory") from error
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+    except (KeyboardInterrupt, GeneratorExit):
         raise
-    except BaseException as error:  # a panic in a Rust library (Polars, tokenizers) is no `Exception`
+    except BaseException as error:  # `sys.exit`, or a panic in a Rust library (Polars, tokenizers): no `Exception`
         if docs.num_rows <= 1:
             yield start, docs, error
             return
@@ -144,6 +148,16 @@ def bisect(verb: Verb, docs: pa.RecordBatch, start: int = 0) -> Iterator[tuple[i
         yield from bisect(verb, docs.slice(half), start + half)
         return
     yield start, docs, result
+
+
+def _check_columns(step: ChainStep, before: pa.RecordBatch, after: pa.RecordBatch) -> None:
+    """Refuse columns that a Mapper takes away or adds without saying so: they would be lost without a word."""
+    assert isinstance(step.operator, Mapper)
+    declared = (set(before.schema.names) | set(step.operator.adds())) - set(step.operator.removes())
+    lost, new = declared - set(after.schema.names), set(after.schema.names) - declared
+    if lost or new:
+        what = f"lost {', '.join(sorted(lost))}" if lost else f"added {', '.join(sorted(new))}"
+        raise OperatorError(f"{_named(step)} {what}, which it does not declare", "declare columns in `adds()` and `removes()`")
 
 
 def _check_shape(step: ChainStep, part: pa.RecordBatch, result: Any) -> None:

@@ -54,7 +54,9 @@ def _in_last_plans(storage: Storage) -> set[str]:
         path = join("runs", run_id, "plan.json")
         if storage.info(path) is not None:
             plan = orjson.loads(storage.read(path))
-            last[plan["pipeline"]] = {stage["dataset"] for stage in plan["stages"].values()}
+            named = {stage["dataset"] for stage in plan["stages"].values()}
+            earlier = last.get(plan["pipeline"], set()) if plan.get("partial") else set()  # a limited run supersedes nothing
+            last[plan["pipeline"]] = earlier | named
     return set().union(*last.values())
 
 

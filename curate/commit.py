@@ -64,10 +64,17 @@ class Attempt:
             return
         for shard in self._open.values():
             shard.abandon()
-        with contextlib.suppress(CurateError, OSError):  # the error that ended the attempt is the one to see
+        explained: CurateError | None = None
+        try:
             self._stack.__exit__(kind, error, trace)
+        except CurateError as told:  # the same error, as the store explains it: a full disk, a refused write
+            explained = told
+        except OSError:
+            pass  # the error that ended the attempt is the one to see
         with contextlib.suppress(CurateError, OSError):
             self._storage.delete_tree(self._attempt)
+        if explained is not None and isinstance(error, OSError):
+            raise explained from error
 
     def write(self, table: str, batch: pa.RecordBatch) -> None:
         """Add rows to `data`, `drops`, `errors` or `trace`."""

@@ -120,6 +120,9 @@ def resolve(folder: str, record: FileRecord) -> str:
 
 def open_parquet(storage: Storage, path: str) -> pq.ParquetFile:
     """Open a Parquet file for reading in bounded memory: no whole column chunk is held at once."""
+    if path.endswith(".jsonl.zst"):
+        where = join_url(storage.url, path)
+        raise DatasetError(f"{where} is JSONL, which is published for others to read", "read it as an input with `format: jsonl`")
     try:
         return pq.ParquetFile(storage.open_arrow(path), pre_buffer=False, buffer_size=1 << 20)
     except (pa.ArrowException, OSError) as error:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.metadata
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import xxhash
 
@@ -24,8 +24,8 @@ from curate.registry import OperatorSpec
 
 def digest(value: Any) -> str:
     """Return 16 hex digits of the SHA-256 of a JSON value with sorted keys."""
-    data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
-    return hashlib.sha256(data).hexdigest()[:16]
+    data = json.dumps(value, sort_keys=True, default=str)  # the standard library: it knows integers of any size
+    return hashlib.sha256(data.encode()).hexdigest()[:16]
 
 
 def operator_identity(spec: OperatorSpec, operator: Operator, references: Mapping[str, str]) -> dict[str, Any]:

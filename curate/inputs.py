@@ -57,6 +57,9 @@ class Listing:
 
 def list_input(name: str, spec: Input, folder: Path) -> Listing:
     """List the files of an input; local paths are relative to `folder`. Raises `PipelineError` when there are none."""
+    for path in spec.paths:
+        if "://" in path and not is_remote(path) and not path.startswith("file://"):
+            raise PipelineError(f"input `{name}`: unknown kind of place: {path}", "a local path, or s3://, gs://, az://, http(s)://")
     patterns = [paths.parse(path, str(folder.expanduser().absolute())) for path in spec.paths]
     if not patterns:
         raise PipelineError(f"input `{name}` has no path")

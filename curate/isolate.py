@@ -70,7 +70,7 @@ class IsolatedChain:
             _replay(self.ledger, name, args, start)
         for step, spent in seconds.items():
             self.seconds[step] = self.seconds.get(step, 0.0) + spent
-        self._check_budget()
+        self._check_budget("")
         return [(left, rows + start)]
 
     def _without_culprit(self, docs: pa.RecordBatch, start: int, fate: str) -> list[tuple[pa.RecordBatch, Rows]]:
@@ -83,14 +83,14 @@ class IsolatedChain:
             else f"{fate}: the process ended while it worked on this document"
         )
         self.ledger.errored("chain", [docs.column(ID)[0].as_py()], [said], np.array([start], dtype=np.int64))
-        self._check_budget()
+        self._check_budget(f": document `{docs.column(ID)[0].as_py()}`: {said}")
         return []
 
-    def _check_budget(self) -> None:
+    def _check_budget(self, last: str) -> None:
         if self.ledger.counts.errored > self._max_errors:
             raise OperatorError(
-                f"{self.ledger.counts.errored} quarantined rows, {self._max_errors} are allowed",
-                "`curate show DATASET --errors` lists them once `max_errors` on the stage allows them",
+                f"quarantined rows: {self.ledger.counts.errored}, allowed: {self._max_errors}{last}",
+                "mend the document or the operator, or allow it with `max_errors` on the stage",
             )
 
 

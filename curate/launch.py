@@ -8,6 +8,7 @@ print(report["status"], report["outputs"])
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from curate.pipeline_mistakes import Positions
 from curate.pipeline_validate import validate
 from curate.pipeline_yaml import load_pipeline, to_yaml
 from curate.plan import Plan, make_plan
+from curate.publish import check_destinations
 from curate.registry import suggest
 from curate.report.build import build_report
 from curate.report.html import render
@@ -35,6 +37,7 @@ from curate.storage import Storage, join, open_storage
 
 OnEvent = Callable[[Mapping[str, Any]], None]
 DEFAULT_WORKSPACE = "workspace"
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,15 @@ def run_pipeline(
 def launch(pipeline: Pipeline, positions: Positions | None, request: Request, on_event: OnEvent) -> dict[str, Any]:
     """Plan and run, telling events as they happen; write and return the report."""
     started = datetime.now(UTC)
+    _check_request(request)
     storage = open_storage(request.workspace)
     plan = plan_for(pipeline, positions, storage, request.limit)
     run_id = request.run_id or new_run_id(started)
     folder = join("runs", run_id)
-    _record(storage, folder, plan)
+    partial = request.limit is not None or request.until is not None
+    if not partial:
+        check_destinations(plan.pipeline)
+    _record(storage, folder, plan, partial)
     with EventLog(storage, folder) as log, open_executor(request.on, request.workers) as executor:
 
         def tell(event: Mapping[str, Any]) -> None:
@@ -92,9 +99,10 @@ def launch(pipeline: Pipeline, positions: Positions | None, request: Request, on
 
 
 def plan_for(pipeline: Pipeline, positions: Positions | None, storage: Storage, limit: int | None = None) -> Plan:
-    """Validate a pipeline and plan it in a workspace; `limit` reads only so many documents of each input."""
+    """Validate a pipeline and plan it in a workspace; `limit` reads only so many documents of each input and publishes nothing."""
     if limit is not None:
-        pipeline = replace(pipeline, inputs={name: replace(spec, limit=limit) for name, spec in pipeline.inputs.items()})
+        inputs = {name: replace(spec, limit=limit) for name, spec in pipeline.inputs.items()}
+        pipeline = replace(pipeline, inputs=inputs, outputs={}, checks={})  # a part of the corpus is not the corpus
     return make_plan(pipeline, validate(pipeline, positions), storage, positions)
 
 
@@ -148,10 +156,17 @@ def needed_for(plan: Plan, until: str | None) -> list[str] | None:
     return [name for name in plan.stages if name in wanted]
 
 
-def _record(storage: Storage, folder: str, plan: Plan) -> None:
+def _check_request(request: Request) -> None:
+    if not request.workspace.strip():
+        raise PipelineError("the workspace has no name", "name a folder or a URL with --workspace")
+    if request.run_id is not None and not _RUN_ID.fullmatch(request.run_id):
+        raise PipelineError(f"not a run id: {request.run_id!r}", "letters, digits, `.`, `_` and `-`, beginning with a letter or digit")
+
+
+def _record(storage: Storage, folder: str, plan: Plan, partial: bool) -> None:
     """Write the pipeline, the plan and the users' code, so that the run can be understood from its folder."""
     storage.write(join(folder, "pipeline.yaml"), to_yaml(plan.pipeline).encode())
-    storage.write(join(folder, "plan.json"), orjson.dumps(plan.to_dict(), option=orjson.OPT_INDENT_2))
+    storage.write(join(folder, "plan.json"), orjson.dumps(plan.to_dict() | {"partial": partial}, option=orjson.OPT_INDENT_2))
     for stage in plan.stages.values():
         for spec in [step.operator for step in stage.steps] + ([stage.operator] if stage.operator else []):
             if spec.code is not None and spec.code_sha is not None:

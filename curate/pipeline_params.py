@@ -21,6 +21,7 @@ from curate.pipeline_mistakes import Mistakes, Place, found
 from curate.protocols import DatasetOperator, Filter, FlatMapper, Judge, Mapper, Operator, Scorer
 from curate.registry import find, parameters, suggest
 
+_TOO_LARGE = 1 << 63
 VERBS: tuple[type[Operator], ...] = (Filter, Mapper, FlatMapper, Scorer, DatasetOperator, Judge)
 _WORDS: dict[object, str] = {
     int: "an integer",
@@ -161,9 +162,12 @@ def _value(cls: type[Operator], use: str, name: str, value: Any) -> Any:
     except (TypeError, ValueError) as error:
         raise _Wrong(f"`{name}` of `{use}` must be plain data, found {found(value)}") from error
     try:
-        return adapter.validate_json(text, strict=True)
+        valid = adapter.validate_json(text, strict=True)
     except ValidationError as error:
         raise _explained(error.errors(include_url=False), use, name, hint, value) from None
+    if isinstance(valid, int) and abs(valid) >= _TOO_LARGE:
+        raise _Wrong(f"`{name}` of `{use}` is too large: {valid}", "whole numbers have 64 bits; null is no limit")
+    return valid
 
 
 def _explained(errors: list[ErrorDetails], use: str, name: str, hint: Any, value: Any) -> _Wrong:

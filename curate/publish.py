@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 import orjson
@@ -69,6 +70,20 @@ def publish(pipeline: Pipeline, output: Output, dataset: Dataset, executor: Exec
     else:
         records = [shard.data for shard in standing.shards]
     return Published(join_url(target.url, version), output.format, dataset.rows, sum(record.bytes for record in records))
+
+
+def check_destinations(pipeline: Pipeline) -> None:
+    """Raise `PipelineError` when an output's place is taken, before any work is done for it."""
+    for output in pipeline.outputs.values():
+        url = destination(pipeline, output)
+        if not is_remote(url) and Path(url).is_file():
+            raise PipelineError(f"output {url} is a file", "an output is a folder of files: choose another path")
+        _standing(open_storage(url), pipeline, url)
+
+
+def destination(pipeline: Pipeline, output: Output) -> str:
+    """Return where an output goes: a URL, or an absolute path."""
+    return output.path if is_remote(output.path) else os.path.abspath(pipeline.folder / output.path)
 
 
 def _standing(target: Storage, pipeline: Pipeline, url: str) -> Manifest | None:

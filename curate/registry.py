@@ -95,7 +95,7 @@ def load_code(code: str, name: str) -> types.ModuleType:
     sys.modules[module_name] = module  # dataclasses look their module up while the class is made
     try:
         exec(compile(code, name, "exec"), module.__dict__)  # noqa: S102 - the user's own operator file, named by the user
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         line = next((f" line {t.tb_lineno}" for t in _frames(error) if t.tb_frame.f_code.co_filename == name), "")
         raise PipelineError(f"cannot load {name}:{line} {type(error).__name__}: {error}") from error

@@ -100,7 +100,9 @@ def _record_unread(batch: ReadBatch, ledger: Ledger, max_errors: int) -> None:
     if batch.drops:
         ledger.dropped_unread([(d.id, d.reason, d.value) for d in batch.drops], end)
     if batch.errors:
-        ledger.counts.rows_in += len(batch.errors)
+        more = sum(e.rows - 1 for e in batch.errors)  # records without a line of their own in `errors/`
+        ledger.counts.rows_in += len(batch.errors) + more
+        ledger.counts.errored += more
         ids, errors = [e.id for e in batch.errors], [e.error for e in batch.errors]
         ledger.errored("read", ids, errors, np.full(len(ids), end, dtype=np.int64))
         if ledger.counts.errored > max_errors:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
 from dataclasses import dataclass
-
-import orjson
 
 from curate.protocols import Operator
 from curate.registry import OperatorSpec, build
@@ -22,9 +21,9 @@ class StepSpec:
 
 @functools.lru_cache(maxsize=64)
 def _operator(use: str, params: str, code: str | None) -> Operator:
-    return build(OperatorSpec(use, orjson.loads(params), code))
+    return build(OperatorSpec(use, json.loads(params), code))
 
 
 def operator(spec: OperatorSpec) -> Operator:
     """Return this worker's instance of an operator: made once, so that a model is loaded once."""
-    return _operator(spec.use, orjson.dumps(dict(spec.params), option=orjson.OPT_SORT_KEYS).decode(), spec.code)
+    return _operator(spec.use, json.dumps(dict(spec.params), sort_keys=True), spec.code)

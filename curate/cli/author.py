@@ -84,7 +84,7 @@ def try_(pipeline: str, docs: int, sets: tuple[str, ...]) -> None:
     with tempfile.TemporaryDirectory(prefix="curate-try-") as workspace:
         request = Request(workspace, on="local", workers=1, limit=docs, command="curate try")
         report = launch(trimmed, loaded.positions, request, lambda event: None)
-    click.echo(funnel(report))
+    click.echo(funnel(report | {"page": None}))  # it goes with the workspace
     for stage in report["stages"]:
         for step, reasons in stage["samples"].get("dropped", {}).items():
             for reason, samples in reasons.items():

@@ -19,6 +19,7 @@ from curate.explain import Event, parents
 from curate.explain import explain as tell_story
 from curate.launch import find_run, read_report, run_datasets, stage_dataset
 from curate.manifest import MANIFEST
+from curate.registry import suggest
 from curate.report.text import summary as funnel
 from curate.report.units import size
 from curate.storage import join, open_storage
@@ -40,7 +41,12 @@ def show(dataset: str, workspace: str, table: str | None, columns: str | None, r
     DATASET is a folder or URL, or the name of a stage of the workspace's last run.
     """
     found = _open(dataset, workspace)
-    batches = found.ledger(table) if table else found.batches(columns.split(",") if columns else None)
+    chosen_columns = columns.split(",") if columns else None
+    known = list(found.manifest.columns)
+    for name in chosen_columns or ():
+        if not table and name not in known:
+            raise DatasetError(f"no column `{name}` in {found.name}", suggest(name, known) or f"columns: {', '.join(known)}")
+    batches = found.ledger(table) if table else found.batches(chosen_columns)
     chosen = islice((row for batch in batches for row in batch.to_pylist()), rows)
     if as_json:
         for row in chosen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -29,7 +30,7 @@ EXIT = {"done": 0, "failed": 1, "gated": 3, "interrupted": 130}
 @click.option("--on", default="auto", show_default=True, metavar="auto|local|ray|HOST:PORT|http://HEAD:8265", help="Where tasks run.")
 @click.option("--workers", type=click.IntRange(min=1), help="Local worker processes; 1 runs in this process. [default: all cores]")
 @options.sets
-@click.option("--limit", type=click.IntRange(min=1), help="Read only so many documents of each input.")
+@click.option("--limit", type=click.IntRange(min=1), help="Read only so many documents of each input; no checks, no outputs.")
 @click.option("--until", metavar="STAGE", help="Run this stage and what it needs; no checks, no outputs.")
 @click.option("--run-id", help="Name the run. [default: date, time and four random digits]")
 @options.as_json
@@ -43,6 +44,7 @@ def run(pipeline: str, as_json: bool, quiet: bool, sets: tuple[str, ...], **chos
       curate run pipeline.yaml --workers 8 --set clean.length.min_chars=500
       curate run pipeline.yaml --on ray --workspace s3://bucket/workspace
     """
+    signal.signal(signal.SIGTERM, _interrupt)  # what service managers send: end as by Ctrl-C
     if chosen["on"].startswith(("http://", "https://")):
         from curate.cli.job import submit
 
@@ -57,6 +59,10 @@ def run(pipeline: str, as_json: bool, quiet: bool, sets: tuple[str, ...], **chos
         click.echo(funnel(report | {"error": None}))  # errors go to stderr
     _tell_end(report)
     sys.exit(EXIT[report["status"]])
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _tell_end(report: dict[str, Any]) -> None:

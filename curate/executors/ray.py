@@ -32,7 +32,9 @@ try:
     import ray
     from ray import cloudpickle, exceptions
 except ModuleNotFoundError as missing:
-    raise CurateError(f"running on Ray needs the package {missing.name!r}", "pip install 'curate[ray]'") from missing
+    raise CurateError(
+        f"running on Ray needs the package {missing.name!r}", "install curate with its extra `ray`: `pip install '.[ray]'` in a checkout"
+    ) from missing
 
 MIN_WINDOW = 64
 MAX_CALLS = 1000  # after so many tasks Ray replaces a worker, so that what libraries leak does not add up

@@ -58,10 +58,14 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class RowError:
-    """A record that could not be read: counted as errored, kept with its error in `errors/`."""
+    """A record that could not be read: counted as errored, kept with its error in `errors/`.
+
+    `rows` is how many records one error stands for, where a damaged block tells how many it held.
+    """
 
     id: str
     error: str
+    rows: int = 1
 
 
 @dataclass

@@ -43,8 +43,6 @@ class JsonlReader:
             resolved = pa.string() if key == options.text and pa.types.is_null(kind) else resolve(kind)
             if resolved is not None and key != EXTRA:
                 known[key] = (resolved, where)
-        if not columns:  # nothing to learn from: empty files hold no documents, which is no error
-            known[options.text] = (pa.large_string(), "")
         return document_schema(known, options).append(pa.field(EXTRA, pa.large_string()))
 
     def split(self, storage: Storage, file: FileInfo, target_bytes: int) -> list[Slice]:

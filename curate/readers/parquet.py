@@ -98,7 +98,7 @@ class _Rows:
     def row_error(self, options: ReadOptions) -> RowError:
         """Return the error that stands for the rows which cannot be decoded."""
         lost = f"rows {self.at}-{self.stop - 1} unreadable ({self.stop - self.at} rows)"
-        return RowError(batches.derived_id(options, self.part.file.path, self.at), f"{lost}: {_one_line(self.error)}")
+        return RowError(batches.derived_id(options, self.part.file.path, self.at), f"{lost}: {_one_line(self.error)}", self.stop - self.at)
 
 
 def _open(raw: pa.NativeFile) -> pq.ParquetFile:

@@ -190,6 +190,8 @@ def document_schema(columns: Mapping[str, Evidence], options: ReadOptions) -> pa
     """Return the documents' schema for the columns of the data: `id` first, `source` added last when missing."""
     _check_named(columns, options)
     fields = [pa.field(ID, ID_TYPE)]
+    if not columns:  # nothing to learn from, as all files are empty or damaged: `read` says what is wrong with them
+        fields.append(pa.field(TEXT, TEXT_TYPE))
     for name, (kind, where) in columns.items():
         final = final_name(name, kind, options)
         if final == TEXT:

@@ -54,7 +54,7 @@ class ExtractHtml(Mapper):
           params: {method: trafilatura}
 
     ## Parameters
-    - `method`: `resiliparse` or `trafilatura` (slower, cleaner; needs `curate[trafilatura]`).
+    - `method`: `resiliparse` or `trafilatura` (slower, cleaner; needs the extra `trafilatura`).
     - `keep_html`: leave the `html` column in place.
     - `max_html_bytes`: how much of a page is read.
 
@@ -166,7 +166,10 @@ def _trafilatura() -> Extractor:
     try:
         from trafilatura import extract
     except ImportError as error:
-        raise OperatorError("extract_html: trafilatura is not installed", "pip install 'curate[trafilatura]'") from error
+        raise OperatorError(
+            "extract_html: trafilatura is not installed",
+            "install curate with its extra `trafilatura`: `pip install '.[trafilatura]'` in a checkout",
+        ) from error
 
     def main_text(page: str, tree: HTMLTree) -> str:
         if _is_deep(tree):  # lxml's own limit is 255 levels, and trafilatura recurses in Python

@@ -51,7 +51,7 @@ def test_without_a_budget_the_first_poison_fails_the_stage(make: Make, tmp_path:
 def test_a_killer_without_a_budget_fails_and_names_the_fault(make: Make, tmp_path: Path) -> None:
     pipeline = make(TEXTS, [step("Kills")])
     done = run("run", str(pipeline), "-w", str(tmp_path / "ws"), "--workers", "2", "-q", code=1)
-    assert "stage clean, shard 0: 1 quarantined rows, 0 are allowed" in done.stderr
+    assert "stage clean, shard 0: quarantined rows: 1, allowed: 0: document `d007`: worker_died" in done.stderr
     assert "Traceback" not in done.stderr
 
 
