@@ -14,7 +14,8 @@
 
 The record offset counts bytes of the file: of the gzip member that holds the record (`+n` when the record starts within
 it), else of the decompressed stream. Drops: `http_status` (value: the status), `not_html`, `not_text`, `too_large` (value:
-bytes), `empty`. Requests, metadata, revisits and archive headers are no documents and not counted.
+bytes), `empty`. A `revisit` (a page that was the same as an earlier one) is dropped under that name.
+Requests, metadata and archive headers are no documents and not counted.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from curate.registry import suggest
 from curate.storage import FileInfo, Storage
 
 _HEAD = 64 << 10
-_NOT_DOCUMENTS = frozenset({"warcinfo", "request", "metadata", "revisit", "continuation"})
+_NOT_DOCUMENTS = frozenset({"warcinfo", "request", "metadata", "continuation"})
 _GIVEN_IDS = ("record_id", "url")
 _COMMON = [
     pa.field("record_id", pa.string()),
@@ -162,6 +163,8 @@ class WetReader(_ArchiveReader):
 
 def _check_page(record: Record, response: Response | None, kind: str, start: bytes) -> None:
     """Raise `Dropped` unless the record is an HTML page that was served as such."""
+    if record.kind == "revisit":
+        raise Dropped("revisit")
     if response is not None and response.status != 200:
         raise Dropped("http_status", float(response.status))
     if record.kind not in ("response", "resource") or "warc-segment-number" in record.fields:

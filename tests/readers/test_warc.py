@@ -128,6 +128,7 @@ def test_what_is_no_page_is_dropped_with_its_reason(tmp_path: Path, read: Read) 
         ("too_large", 2000.0),
         ("not_html", None),
         ("not_html", None),
+        ("revisit", None),
         ("not_html", None),
     ]
     assert (found.rows, found.errors) == ([], [])
@@ -407,8 +408,10 @@ def test_real_archives_have_the_pages_that_another_library_finds(warc_real: Path
 
 def judge(item: Any) -> str | None:
     """Say what a record is, by the rules of this reader, from what `warcio` parsed."""
-    if item.rec_type in ("warcinfo", "request", "metadata", "revisit", "continuation", "arc_header"):
+    if item.rec_type in ("warcinfo", "request", "metadata", "continuation", "arc_header"):
         return None
+    if item.rec_type == "revisit":
+        return "revisit"
     if item.rec_type == "response" and item.http_headers and item.http_headers.get_statuscode().isdigit():
         if item.http_headers.get_statuscode() != "200":
             return "http_status"
