@@ -183,4 +183,4 @@ def test_a_cluster_that_is_not_there_is_a_clear_error() -> None:
 def test_without_ray_installed_the_hint_says_what_to_install() -> None:
     script = "import sys; sys.modules['ray'] = None\nfrom curate.executors import open_executor; open_executor('ray')"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert "hint: pip install 'curate[ray]'" in done.stderr
+    assert "its extra `ray`: `pip install '.[ray]'`" in done.stderr
