@@ -16,6 +16,7 @@ import shlex
 import socket
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -31,6 +32,7 @@ from curate.version import VERSION
 try:
     import ray
     from ray import cloudpickle, exceptions
+    from ray.experimental import internal_kv
 except ModuleNotFoundError as missing:
     raise CurateError(
         f"running on Ray needs the package {missing.name!r}", "install curate with its extra `ray`: `pip install '.[ray]'` in a checkout"
@@ -142,6 +144,7 @@ class _Tasks:
         self._executor = executor
         self._remote = _task.options(**_options(resources))
         self._window, self._until = 0, 0.0
+        self._name = uuid.uuid4().hex
 
     def room(self, busy: int) -> bool:
         if time.monotonic() >= self._until:
@@ -149,12 +152,14 @@ class _Tasks:
         return busy < self._window
 
     def submit(self, task: bytes) -> ray.ObjectRef[Answer]:
-        return self._remote.remote(task, _versions())
+        return self._remote.remote(task, _versions(), self._name)
 
     def finished(self, ref: ray.ObjectRef[Answer], alive: bool) -> None:
         pass
 
     def close(self, refs: list[ray.ObjectRef[Answer]]) -> None:
+        if refs:
+            _call_off(self._name)
         for ref in reversed(refs):  # the last first, so that none starts in the place of one that was cancelled
             ray.cancel(ref, force=True)
 
@@ -218,8 +223,10 @@ def _received(ref: ray.ObjectRef[Answer], item: Any, lanes: _Lanes) -> Outcome:
     return outcome(item, answer)
 
 
-def _carry_out(task: bytes, driver: Versions) -> Answer:
+def _carry_out(task: bytes, driver: Versions, tasks: str | None = None) -> Answer:
     try:
+        if tasks and _called_off(tasks):
+            raise CurateError("this task was cancelled before it began")
         _compare(driver, _versions())
         fn, item = pickle.loads(task)  # noqa: S301 - our own driver's
     except Exception as error:
@@ -228,6 +235,19 @@ def _carry_out(task: bytes, driver: Versions) -> Answer:
 
 
 _task = ray.remote(max_retries=0, max_calls=MAX_CALLS)(_carry_out)
+
+
+# Ray loses a cancellation that reaches a worker just before its task begins: the task would run on and keep its cores.
+# So the driver first writes down that a map has ended, and a task looks for that before it begins.
+_CALLED_OFF = b"curate/called-off"
+
+
+def _call_off(tasks: str) -> None:
+    internal_kv._internal_kv_put(tasks, b"1", namespace=_CALLED_OFF)
+
+
+def _called_off(tasks: str) -> bool:
+    return bool(internal_kv._internal_kv_exists(tasks, namespace=_CALLED_OFF))
 
 
 class _Keeper:

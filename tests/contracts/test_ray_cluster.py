@@ -83,7 +83,8 @@ def test_a_run_sent_as_a_job_gives_the_bytes_of_a_local_one(pipeline: Path, tmp_
         pipeline.read_text().replace('"rules.py:Sleeps"', '"rules/rules.py:Sleeps"').replace("seconds: 0.4", "seconds: 0.01")
     )
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": True, "dashboard_port": 0})
+    ports = {"dashboard_port": 0, "dashboard_agent_listen_port": 0}  # two clusters on one machine may not want the same one
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": True, **ports})
     try:
         address = f"http://{cluster.head_node.webui_url}"
         sent = run("run", str(pipeline), "-w", str(tmp_path / "job"), "--on", address, "--set", "slow.Sleeps.seconds=0.02")

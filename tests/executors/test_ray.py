@@ -16,6 +16,7 @@ import pytest
 
 from curate.errors import CurateError, PipelineError, TransientError
 from curate.executors import Executor, Resources, open_executor
+from curate.executors.task import outcome as told
 from tests.executors import tasks
 
 pytestmark = pytest.mark.ray
@@ -34,7 +35,8 @@ def cluster() -> Iterator[Any]:
         "health_check_timeout_ms": 500,
         "health_check_failure_threshold": 4,
     }
-    head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": 0, "_system_config": quick}
+    ports = {"dashboard_port": 0, "dashboard_agent_listen_port": 0}  # two clusters on one machine may not want the same one
+    head = {"num_cpus": 0, "include_dashboard": True, "_system_config": quick, **ports}
     made = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
         made.add_node(num_cpus=1, num_gpus=1)
@@ -184,3 +186,18 @@ def test_without_ray_installed_the_hint_says_what_to_install() -> None:
     script = "import sys; sys.modules['ray'] = None\nfrom curate.executors import open_executor; open_executor('ray')"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "its extra `ray`: `pip install '.[ray]'`" in done.stderr
+
+
+def test_a_task_whose_cancellation_ray_lost_does_not_begin(executor: Executor, tmp_path: Path) -> None:
+    import ray
+    from ray import cloudpickle
+
+    from curate.executors.ray import RayExecutor, _Tasks
+
+    assert isinstance(executor, RayExecutor)
+    lanes = _Tasks(ONE, executor)
+    under_way = lanes.submit(cloudpickle.dumps((time.sleep, 600)))
+    lanes.close([under_way])
+    late = lanes.submit(cloudpickle.dumps((tasks.note_pid, (str(tmp_path), 0.0))))
+    assert "cancelled before it began" in str(told(0, ray.get(late)).error)
+    assert not list(tmp_path.iterdir())
