@@ -9,5 +9,6 @@ OPERATORS = {
     "length": "curate_operators.length:Length",
     "normalize": "curate_operators.normalize:Normalize",
     "sample": "curate_operators.sample:Sample",
+    "url_blocklist": "curate_operators.url_blocklist:UrlBlocklist",
     "where": "curate_operators.where:Where",
 }

@@ -26,6 +26,10 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "length": [{"min_chars": 10, "max_words": 1000, "max_bytes": 10_000}],
     "normalize": [{}, {"fix_mojibake": False, "max_blank_lines": 0}],
     "sample": [{"fraction": 0.5}, {"fraction": 0.5, "by": "url"}],
+    "url_blocklist": [
+        {"domains": ["example.org"]},
+        {"urls": ["example.org/prose"], "hard_words": ["nul"], "soft_words": ["long", "word"], "substrings": ["quot"], "bad_url": "drop"},
+    ],
     "where": [{"keep": "lang.code = 'en' and length(text) > 10 and text not like '%<%'"}],
 }
 
