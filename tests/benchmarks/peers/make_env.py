@@ -1,0 +1,80 @@
+"""`python tests/benchmarks/peers/make_env.py [--work FOLDER] [NAME …]`: makes a virtual environment for each peer.
+
+They lie in FOLDER/peers/NAME; one that stands complete is left alone. `pip` of the interpreter that runs this does the installing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+
+WORK = Path(tempfile.gettempdir()) / "curate-bench"
+DONE = "complete"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What an environment holds; `bare` packages come without what they ask for, as that is CUDA and more."""
+
+    packages: tuple[str, ...]
+    bare: tuple[str, ...] = ()
+
+
+WORDS = ("spacy==3.8.18", "pyvi", "jieba", "indic-nlp-library", "pythainlp", "sudachipy", "sudachidict_core")
+PEERS = {
+    "datatrove": Peer(("datatrove==0.10.1", "pyarrow", "numpy", "regex", "tldextract", *WORDS)),
+    "data_juicer": Peer(("py-data-juicer==1.6.1", "aiohttp", "msgpack", "ray")),
+    "dolma": Peer(("dolma==1.2.1",)),
+    "nemo_curator": Peer(
+        ("loguru", "ray", "pandas", "pyarrow", "numpy", "beautifulsoup4", "comment_parser", "sentencepiece", "attrs", "pydantic", "regex"),
+        bare=("nemo-curator==1.4.0", "cosmos-xenna"),
+    ),
+}
+
+
+def python(work: Path, name: str) -> Path:
+    """Return the interpreter of a peer's environment."""
+    return work / "peers" / name / "bin" / "python"
+
+
+def present(work: Path) -> list[str]:
+    """Return the peers whose environments stand complete."""
+    return [name for name in PEERS if (work / "peers" / name / DONE).exists()]
+
+
+def make(work: Path, name: str) -> None:
+    """Make one environment."""
+    folder = work / "peers" / name
+    venv.EnvBuilder(clear=True, with_pip=True).create(folder)
+    install = [str(python(work, name)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*install, *PEERS[name].packages], check=True)
+    if PEERS[name].bare:
+        subprocess.run([*install, "--no-deps", *PEERS[name].bare], check=True)
+    (folder / DONE).touch()
+
+
+def main() -> int:
+    """Make what is missing; name what did not install."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, default=WORK)
+    parser.add_argument("names", nargs="*", choices=[[], *PEERS])
+    chosen = parser.parse_args()
+    failed = []
+    for name in chosen.names or PEERS:
+        if name not in present(chosen.work):
+            try:
+                make(chosen.work, name)
+            except subprocess.CalledProcessError:
+                failed.append(name)
+    for name in failed:
+        print(f"{name} did not install; the comparison leaves it out", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
