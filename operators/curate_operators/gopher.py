@@ -1,24 +1,20 @@
-"""The quality rules of the Gopher paper (MassiveText)."""
+"""The quality and repetition rules of the Gopher paper (MassiveText)."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Literal
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from curate import kernels
 from curate.document import TEXT
-from curate.protocols import Filter, decisions
+from curate.protocols import Filter
+from curate_operators.rules import Verdict, ratio
+from curate_operators.stop_words import stop_words
 
-if TYPE_CHECKING:
-    import polars as pl
-
-STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
-BULLETS = "•●*-"
-INDENT = r"[^\S\n]*"
+TOP, REPEATED = (2, 3, 4), (5, 6, 7, 8, 9, 10)
 
 
 @dataclass(frozen=True)
@@ -26,8 +22,8 @@ class GopherQuality(Filter):
     """Drops documents that break a quality rule of the Gopher paper.
 
     ## What it does
-    Words are what stands between white space; a *plain* word has at least one letter, mark or digit. Lines are those that are
-    not blank. The first broken rule, in this order, is the reason; its value is what was measured:
+    Words are those of `curate.kernels`: punctuation is split off and counts as a word of its own, a *plain* word has at least
+    one letter, mark or digit. The first broken rule, in this order, is the reason; its value is what was measured:
 
     | reason | broken when |
     |---|---|
@@ -35,27 +31,29 @@ class GopherQuality(Filter):
     | `words_too_short`, `words_too_long` | characters of plain words ÷ plain words < `min_mean_word_chars`, > `max_mean_word_chars` |
     | `too_many_hashes` | `#` ÷ words > `max_hash_ratio` |
     | `too_many_ellipses` | (`...` + `…`) ÷ words > `max_ellipsis_ratio` |
-    | `too_many_bullet_lines` | lines that start with • ● * or - ÷ lines > `max_bullet_line_ratio` |
+    | `too_many_bullet_lines` | lines that start with • or - ÷ lines > `max_bullet_line_ratio` |
     | `too_many_ellipsis_lines` | lines that end with `...` or `…` ÷ lines > `max_ellipsis_line_ratio` |
     | `too_few_words_with_letter` | words with a letter ÷ words < `min_words_with_letter_ratio` |
-    | `too_few_stop_words` | different words of the, be, to, of, and, that, have, with < `min_stop_words` |
+    | `too_few_stop_words` | different stop words (DCLM: `stop_word_counting: occurrences`) < `min_stop_words` |
 
     A ratio of nothing (no words, no lines) breaks no rule. Null text counts as "".
 
     ## Why
-    Menus, tables, logs and machine lists look unlike prose. The stop words are English: set `min_stop_words: null` elsewhere, and
-    mind that scripts without spaces (Chinese, Japanese, Thai) have very long "words".
+    Menus, tables, logs and machine lists look unlike prose. The stop words are those of `language`, English by default
+    (the, be, to, of, and, that, have, with); `stop_words` gives your own, in the case in which they must stand.
 
     ## Example
         - use: gopher_quality
-          params: {min_words: 20, min_stop_words: null}
+          params: {min_words: 20, language: de}
 
     ## Parameters
     The paper's limits are the defaults; every one can be null = off.
 
     ## Source
-    Rae et al., *Scaling Language Models: Methods, Analysis & Insights from Training Gopher* (2021), A.1.1; bullets as DCLM.
+    Rae et al., *Scaling Language Models: Methods, Analysis & Insights from Training Gopher* (2021), A.1.1; decisions as datatrove's.
     """
+
+    version = 2
 
     min_words: int | None = 50
     max_words: int | None = 100_000
@@ -67,109 +65,101 @@ class GopherQuality(Filter):
     max_ellipsis_line_ratio: float | None = 0.3
     min_words_with_letter_ratio: float | None = 0.8
     min_stop_words: int | None = 2
+    stop_word_counting: Literal["different", "occurrences"] = "different"
+    stop_words: tuple[str, ...] | None = None
+    language: str = "en"
 
     def drop(self, docs: pa.RecordBatch) -> pa.Array:
-        import polars as pl
+        from curate.kernels import line_spans, word_spans
 
-        texts = docs.column(TEXT)
-        rules = self._rules
-        if not rules:
-            return decisions(pa.nulls(len(texts), pa.string()), pa.nulls(len(texts), pa.float64()))
-        needed = {name for rule in rules for name in NEEDS[rule.measure]}
-        counted = pl.DataFrame({TEXT: pl.Series(pc.fill_null(texts, ""))}).select(
-            expression().alias(name) for name, expression in COUNTS.items() if name in needed
-        )
-        measured = counted.select(_measure(name).alias(name) for name in dict.fromkeys(rule.measure for rule in rules))
-        verdict = measured.select(
-            reason=pl.coalesce([pl.when(rule.broken()).then(pl.lit(rule.reason)) for rule in rules]),
-            value=pl.coalesce([pl.when(rule.broken()).then(pl.col(rule.measure)) for rule in rules]),
-        )
-        return decisions(verdict["reason"].to_arrow(), verdict["value"].to_arrow())
-
-    @functools.cached_property
-    def _rules(self) -> list[_Rule]:
-        rules = [
-            _Rule("too_few_words", "plain_words", self.min_words, True),
-            _Rule("too_many_words", "plain_words", self.max_words, False),
-            _Rule("words_too_short", "mean_word_chars", self.min_mean_word_chars, True),
-            _Rule("words_too_long", "mean_word_chars", self.max_mean_word_chars, False),
-            _Rule("too_many_hashes", "hash_ratio", self.max_hash_ratio, False),
-            _Rule("too_many_ellipses", "ellipsis_ratio", self.max_ellipsis_ratio, False),
-            _Rule("too_many_bullet_lines", "bullet_line_ratio", self.max_bullet_line_ratio, False),
-            _Rule("too_many_ellipsis_lines", "ellipsis_line_ratio", self.max_ellipsis_line_ratio, False),
-            _Rule("too_few_words_with_letter", "words_with_letter_ratio", self.min_words_with_letter_ratio, True),
-            _Rule("too_few_stop_words", "stop_words", self.min_stop_words, True),
-        ]
-        return [rule for rule in rules if rule.limit is not None]
+        texts = kernels.texts(docs.column(TEXT))
+        words, lines = kernels.words(texts), kernels.lines(texts)
+        every, count = np.diff(words.first), np.diff(lines.first)
+        plain = (words.kind & word_spans.WORDLIKE) > 0
+        plain_words = kernels.sums(plain, words.first)
+        mean_chars = ratio(kernels.sums(words.chars * plain, words.first), plain_words)
+        verdict = Verdict(len(texts))
+        verdict.below("too_few_words", self.min_words, plain_words)
+        verdict.above("too_many_words", self.max_words, plain_words)
+        verdict.below("words_too_short", self.min_mean_word_chars, mean_chars)
+        verdict.above("words_too_long", self.max_mean_word_chars, mean_chars)
+        verdict.above("too_many_hashes", self.max_hash_ratio, ratio(kernels.occurrences(texts, "#"), every))
+        dots = kernels.occurrences(texts, "...") + kernels.occurrences(texts, "…")
+        verdict.above("too_many_ellipses", self.max_ellipsis_ratio, ratio(dots, every))
+        bullets = kernels.sums((lines.kind & line_spans.BULLET) > 0, lines.first)
+        verdict.above("too_many_bullet_lines", self.max_bullet_line_ratio, ratio(bullets, count))
+        trailing = kernels.sums((lines.kind & line_spans.ELLIPSIS) > 0, lines.first)
+        verdict.above("too_many_ellipsis_lines", self.max_ellipsis_line_ratio, ratio(trailing, count))
+        with_letter = kernels.sums((words.kind & word_spans.ALPHABETIC) > 0, words.first)
+        verdict.below("too_few_words_with_letter", self.min_words_with_letter_ratio, ratio(with_letter, every))
+        if self.min_stop_words is not None:
+            different, occurrences = kernels.matches(words, self.stop_words or stop_words(self.language))
+            found = different if self.stop_word_counting == "different" else occurrences
+            verdict.below("too_few_stop_words", self.min_stop_words, found)
+        return verdict.decisions()
 
 
 @dataclass(frozen=True)
-class _Rule:
-    """One limit on one measure."""
+class GopherRepetition(Filter):
+    """Drops documents that repeat themselves: lines, paragraphs, or n-grams of words.
 
-    reason: str
-    measure: str
-    limit: float | None
-    is_minimum: bool
+    ## What it does
+    The first broken rule, in this order, is the reason; its value is the share:
 
-    def broken(self) -> pl.Expr:
-        import polars as pl
+    | reason | broken when |
+    |---|---|
+    | `repeated_paragraphs`, `repeated_paragraph_chars` | repeated paragraphs ÷ paragraphs, their characters ÷ all > the limit |
+    | `repeated_lines`, `repeated_line_chars` | the same of lines; blank lines do not count |
+    | `top_2_gram` … `top_4_gram` | characters of the most frequent n-gram × its count ÷ all characters > the limit |
+    | `repeated_5_grams` … `repeated_10_grams` | characters of words in repeated n-grams ÷ all characters > the limit |
 
-        measure = pl.col(self.measure)
-        return measure < self.limit if self.is_minimum else measure > self.limit
+    `counting: later` counts a repeat from its second copy on (datatrove, FineWeb); `all` counts the first copy too, as DCLM
+    does: the same limits are stricter.
 
+    ## Why
+    Text that repeats itself is nearly always generated: menus, spam, listings. Models learn to loop from it.
 
-def _matches(pattern: str) -> Callable[[], pl.Expr]:
-    def expression() -> pl.Expr:
-        import polars as pl
+    ## Example
+        - use: gopher_repetition
+          params: {max_repeated_line_ratio: 0.5, max_top_2_gram_ratio: null}
 
-        return pl.col(TEXT).str.count_matches(pattern)
+    ## Parameters
+    The paper's limits are the defaults; every one can be null = off.
 
-    return expression
+    ## Source
+    Rae et al. (2021), table A1; decisions as datatrove's with `later`; Li et al., *DataComp-LM* (2024), with `all`.
+    """
 
+    max_repeated_line_ratio: float | None = 0.3
+    max_repeated_line_char_ratio: float | None = 0.2
+    max_repeated_paragraph_ratio: float | None = 0.3
+    max_repeated_paragraph_char_ratio: float | None = 0.2
+    max_top_2_gram_ratio: float | None = 0.20
+    max_top_3_gram_ratio: float | None = 0.18
+    max_top_4_gram_ratio: float | None = 0.16
+    max_repeated_5_gram_ratio: float | None = 0.15
+    max_repeated_6_gram_ratio: float | None = 0.14
+    max_repeated_7_gram_ratio: float | None = 0.13
+    max_repeated_8_gram_ratio: float | None = 0.12
+    max_repeated_9_gram_ratio: float | None = 0.11
+    max_repeated_10_gram_ratio: float | None = 0.10
+    counting: Literal["later", "all"] = "later"
 
-def _plain_chars() -> pl.Expr:
-    """Characters of plain words: all but white space and the characters of words without letter, mark or digit."""
-    import polars as pl
-
-    without_plain_words = pl.col(TEXT).str.replace_all(r"\S*[\p{L}\p{M}\p{N}]\S*", "")
-    return pl.col(TEXT).str.count_matches(r"\S") - without_plain_words.str.count_matches(r"\S")
-
-
-def _stop_words() -> pl.Expr:
-    """How many different stop words occur; the word boundary is ASCII's, as Unicode's makes the search ten times slower."""
-    import polars as pl
-
-    return pl.sum_horizontal(pl.col(TEXT).str.contains(rf"(?i)(?-u:\b){word}(?-u:\b)") for word in STOP_WORDS)
-
-
-COUNTS: dict[str, Callable[[], pl.Expr]] = {
-    "words": _matches(r"\S+"),
-    "plain_words": _matches(r"[\p{L}\p{M}\p{N}]\S*"),
-    "words_with_letter": _matches(r"\p{L}\S*"),
-    "plain_chars": _plain_chars,
-    "hashes": _matches("#"),
-    "ellipses": _matches(r"\.\.\.|…"),
-    "lines": _matches(r"\S[^\n]*"),
-    "bullet_lines": _matches(rf"(?m)^{INDENT}[{BULLETS}]"),
-    "ellipsis_lines": _matches(rf"(?m)(?:\.\.\.|…){INDENT}$"),
-    "stop_words": _stop_words,
-}
-NEEDS: dict[str, tuple[str, ...]] = {
-    "plain_words": ("plain_words",),
-    "stop_words": ("stop_words",),
-    "mean_word_chars": ("plain_chars", "plain_words"),
-    "hash_ratio": ("hashes", "words"),
-    "ellipsis_ratio": ("ellipses", "words"),
-    "bullet_line_ratio": ("bullet_lines", "lines"),
-    "ellipsis_line_ratio": ("ellipsis_lines", "lines"),
-    "words_with_letter_ratio": ("words_with_letter", "words"),
-}
-
-
-def _measure(name: str) -> pl.Expr:
-    """Return a count, or the ratio of two; a ratio of nothing is null."""
-    import polars as pl
-
-    counts = [pl.col(count).cast(pl.Float64) for count in NEEDS[name]]
-    return counts[0] if len(counts) == 1 else pl.when(counts[1] > 0).then(counts[0] / counts[1])
+    def drop(self, docs: pa.RecordBatch) -> pa.Array:
+        texts = kernels.texts(docs.column(TEXT))
+        chars = kernels.characters(texts).all
+        verdict = Verdict(len(texts))
+        total, repeats, repeated_chars = kernels.repeated_lines(kernels.lines(texts, "blank"), self.counting)
+        verdict.above("repeated_paragraphs", self.max_repeated_paragraph_ratio, ratio(repeats, total))
+        verdict.above("repeated_paragraph_chars", self.max_repeated_paragraph_char_ratio, ratio(repeated_chars, chars))
+        total, repeats, repeated_chars = kernels.repeated_lines(kernels.lines(texts, "runs"), self.counting)
+        verdict.above("repeated_lines", self.max_repeated_line_ratio, ratio(repeats, total))
+        verdict.above("repeated_line_chars", self.max_repeated_line_char_ratio, ratio(repeated_chars, chars))
+        top = {n: limit for n in TOP if (limit := getattr(self, f"max_top_{n}_gram_ratio")) is not None}
+        repeated = {n: limit for n in REPEATED if (limit := getattr(self, f"max_repeated_{n}_gram_ratio")) is not None}
+        top_chars, gram_chars = kernels.repeated_grams(kernels.words(texts), tuple(top), tuple(repeated), self.counting)
+        for place, (n, limit) in enumerate(top.items()):
+            verdict.above(f"top_{n}_gram", limit, ratio(top_chars[:, place], chars))
+        for place, (n, limit) in enumerate(repeated.items()):
+            verdict.above(f"repeated_{n}_grams", limit, ratio(gram_chars[:, place], chars))
+        return verdict.decisions()

@@ -1,0 +1,66 @@
+"""Compiled primitives over the buffers of Arrow string columns: words, lines, characters, repeats.
+
+    from curate import kernels
+
+    texts = kernels.texts(batch.column("text"))
+    words = kernels.words(texts)                      # spans, lengths, kinds, hashes of every word
+    mean_chars = kernels.sums(words.chars, words.first) / numpy.diff(words.first)
+
+Nothing is copied: spans are byte offsets into Arrow's own buffer. Slices and nulls are allowed (a null is an empty text),
+and so is broken UTF-8, whose bytes count as one U+FFFD each. What is computed about a column is shared by all operators
+of a chain. The functions are compiled by Numba at first use and kept on disk; importing this package loads nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from curate.kernels.character_counts import Characters as Characters
+    from curate.kernels.character_counts import characters as characters
+    from curate.kernels.character_counts import occurrences as occurrences
+    from curate.kernels.line_joins import joined_spans as joined_spans
+    from curate.kernels.line_spans import Lines as Lines
+    from curate.kernels.line_spans import lines as lines
+    from curate.kernels.line_spans import trimmed as trimmed
+    from curate.kernels.phrase_search import phrases as phrases
+    from curate.kernels.repeats import repeated_grams as repeated_grams
+    from curate.kernels.repeats import repeated_lines as repeated_lines
+    from curate.kernels.run_counts import plain_words as plain_words
+    from curate.kernels.sentence_counts import sentences as sentences
+    from curate.kernels.span_sums import sums as sums
+    from curate.kernels.text_view import Texts as Texts
+    from curate.kernels.text_view import texts as texts
+    from curate.kernels.word_matches import matches as matches
+    from curate.kernels.word_spans import Words as Words
+    from curate.kernels.word_spans import words as words
+
+_HOME = {
+    "Characters": "character_counts",
+    "characters": "character_counts",
+    "occurrences": "character_counts",
+    "joined_spans": "line_joins",
+    "Lines": "line_spans",
+    "lines": "line_spans",
+    "trimmed": "line_spans",
+    "phrases": "phrase_search",
+    "repeated_grams": "repeats",
+    "repeated_lines": "repeats",
+    "plain_words": "run_counts",
+    "sentences": "sentence_counts",
+    "sums": "span_sums",
+    "Texts": "text_view",
+    "texts": "text_view",
+    "matches": "word_matches",
+    "Words": "word_spans",
+    "words": "word_spans",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,84 @@
+"""How many characters of each kind a text has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.kernels import unicode
+from curate.kernels.compiled import decode, kernel
+from curate.kernels.text_view import Int64s, Texts
+
+
+@dataclass(frozen=True)
+class Characters:
+    """Counts per text, each of shape (texts,); a control character or a mark counts only among `all`."""
+
+    all: Int64s
+    letters: Int64s
+    digits: Int64s
+    upper: Int64s
+    spaces: Int64s
+    punctuation: Int64s
+    symbols: Int64s
+
+    def select(self, kept: NDArray[np.bool_], before: Texts, after: Texts) -> Characters:
+        """Return the counts of the rows that are kept."""
+        return Characters(*(getattr(self, field.name)[kept] for field in fields(self)))
+
+
+def characters(texts: Texts) -> Characters:
+    """Return the counts for every text."""
+    return texts.remember("characters", lambda: Characters(*_characters(texts.data, texts.offsets, unicode.classes()).T.copy()))
+
+
+def occurrences(texts: Texts, needle: str) -> Int64s:
+    """Return how often a string occurs in every text, as `str.count`: without overlap."""
+    return _occurrences(texts.data, texts.offsets, np.frombuffer(needle.encode(), np.uint8))  # type: ignore[no-any-return]
+
+
+@kernel
+def _characters(data: Any, offsets: Any, classes: Any) -> Any:
+    found = np.zeros((len(offsets) - 1, 7), np.int64)
+    for text in range(len(offsets) - 1):
+        place, stop = offsets[text], offsets[text + 1]
+        chars, letters, digits, upper, spaces, punctuation, symbols = 0, 0, 0, 0, 0, 0, 0
+        while place < stop:
+            code, width = np.int64(data[place]), 1
+            if code >= 0x80:
+                code, width = decode(data, place, stop)
+            what = np.int64(classes[code])
+            chars += 1
+            letters += what >> 2 & 1
+            digits += what >> 3 & 1
+            upper += what >> 5 & 1
+            spaces += what & 1
+            punctuation += what >> 7 & 1
+            symbols += what >> 8 & 1
+            place += width
+        found[text, 0], found[text, 1], found[text, 2], found[text, 3] = chars, letters, digits, upper
+        found[text, 4], found[text, 5], found[text, 6] = spaces, punctuation, symbols
+    return found
+
+
+@kernel
+def _occurrences(data: Any, offsets: Any, needle: Any) -> Any:
+    found = np.zeros(len(offsets) - 1, np.int64)
+    size = len(needle)
+    for text in range(len(offsets) - 1):
+        place, last = offsets[text], offsets[text + 1] - size
+        count = 0
+        while place <= last:
+            k = 0
+            while k < size and data[place + k] == needle[k]:
+                k += 1
+            if k == size:
+                count += 1
+                place += size
+            else:
+                place += 1
+        found[text] = count
+    return found

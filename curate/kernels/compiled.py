@@ -1,0 +1,52 @@
+"""How kernels are compiled: once per machine (the cache lies beside the code), without the interpreter's lock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+kernel: Any = numba.njit(nogil=True, cache=True)
+inline: Any = numba.njit(nogil=True, cache=True)
+
+REPLACEMENT = 0xFFFD
+
+
+@inline
+def decode(data: Any, place: int, end: int) -> tuple[int, int]:
+    """Return the code point at `place` and its bytes; a broken sequence is one U+FFFD per byte and never read past `end`."""
+    first = np.int64(data[place])
+    if first < 0x80:
+        return first, 1
+    if 0xC2 <= first < 0xE0:
+        if place + 1 < end and data[place + 1] & 0xC0 == 0x80:
+            return (first & 0x1F) << 6 | np.int64(data[place + 1] & 0x3F), 2
+    elif 0xE0 <= first < 0xF0:
+        if place + 2 < end and data[place + 1] & 0xC0 == 0x80 and data[place + 2] & 0xC0 == 0x80:
+            code = (first & 0x0F) << 12 | np.int64(data[place + 1] & 0x3F) << 6 | np.int64(data[place + 2] & 0x3F)
+            if code >= 0x800:
+                return code, 3
+    elif 0xF0 <= first < 0xF5:
+        if place + 3 < end and data[place + 1] & 0xC0 == 0x80 and data[place + 2] & 0xC0 == 0x80 and data[place + 3] & 0xC0 == 0x80:
+            code = (
+                (first & 0x07) << 18
+                | np.int64(data[place + 1] & 0x3F) << 12
+                | np.int64(data[place + 2] & 0x3F) << 6
+                | np.int64(data[place + 3] & 0x3F)
+            )
+            if 0x10000 <= code < 0x110000:
+                return code, 4
+    return REPLACEMENT, 1
+
+
+HASH_STEP = np.uint64(0x9E3779B97F4A7C15)
+HASH_START = np.uint64(0xCBF29CE484222325)
+
+
+@inline
+def mix(value: Any) -> Any:
+    """Return 64 well-mixed bits (the finaliser of SplitMix64)."""
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))

@@ -1,0 +1,135 @@
+"""A column of texts as numpy arrays, and a memory of what has been computed about it.
+
+`texts(column)` costs nothing but a view: the bytes are Arrow's own. What kernels compute about a column (its words, its
+lines) is kept for as long as the column is the thread's current one, so that the operators of a chain share it; when a
+filter drops rows, `select` carries the spans over to the rows that are left instead of computing them again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+Int64s = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
+T = TypeVar("T")
+
+
+class Selectable(Protocol):
+    """What has been computed about each text of a column."""
+
+    def select(self, kept: NDArray[np.bool_], before: Texts, after: Texts) -> Self:
+        """Return the same for the rows that are kept."""
+        ...
+
+
+@dataclass(frozen=True)
+class Texts:
+    """UTF-8 texts: text `i` is `data[offsets[i]:offsets[i + 1]]`; a null is empty and not `valid`."""
+
+    data: Bytes
+    offsets: Int64s
+    valid: NDArray[np.bool_]
+    known: dict[object, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @classmethod
+    def of(cls, column: pa.Array) -> Texts:
+        """Return a column as texts without making it the current one."""
+        return _view(column)
+
+    @property
+    def sizes(self) -> Int64s:
+        """Return the bytes of each text."""
+        return np.diff(self.offsets)
+
+    def remember(self, key: object, compute: Callable[[], T]) -> T:
+        """Return what `compute` gives, computed once for these texts."""
+        if key not in self.known:
+            self.known[key] = compute()
+        found: T = self.known[key]
+        return found
+
+
+class _Current(threading.local):
+    column: pa.Array | None = None
+    texts: Texts | None = None
+
+
+_current = _Current()
+
+
+def texts(column: pa.Array | pa.ChunkedArray) -> Texts:
+    """Return a string or large_string column as `Texts`, the same object as long as it is the thread's latest."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+        column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    if _current.column is not None and _current.texts is not None and _same(_current.column, column):
+        return _current.texts
+    made = _view(column)
+    _current.column, _current.texts = column, made
+    return made
+
+
+def select(before: pa.Array, after: pa.Array, kept: NDArray[np.bool_]) -> None:
+    """Say that `after` is `before` with only the rows that are `kept`: what is known of them need not be computed again."""
+    known = _current.texts
+    if known is None or _current.column is None or not known.known or not _same(_current.column, before):
+        return
+    made = _view(after)
+    made.known.update({key: value.select(kept, known, made) for key, value in known.known.items() if hasattr(value, "select")})
+    _current.column, _current.texts = after, made
+
+
+def forget() -> None:
+    """Free what is known of the thread's latest column."""
+    _current.column = _current.texts = None
+
+
+def _same(one: pa.Array, other: pa.Array) -> bool:
+    return one is other or (
+        one.offset == other.offset
+        and len(one) == len(other)
+        and one.type == other.type
+        and all(a.address == b.address for a, b in zip(one.buffers()[1:], other.buffers()[1:], strict=True) if a and b)
+    )
+
+
+def _view(column: pa.Array) -> Texts:
+    if pa.types.is_null(column.type):
+        column = column.cast(pa.large_string())
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        raise TypeError(f"kernels work on string columns, not on {column.type}")
+    _, ends, content = column.buffers()
+    rows = len(column)
+    kind = np.int32 if pa.types.is_string(column.type) else np.int64
+    if ends is None or not rows:
+        offsets = np.zeros(rows + 1, np.int64)
+    else:
+        offsets = np.frombuffer(ends, kind)[column.offset : column.offset + rows + 1].astype(np.int64)
+    data = np.frombuffer(content, np.uint8) if content is not None and content.size else np.zeros(0, np.uint8)
+    data.flags.writeable = False
+    valid = np.ones(rows, np.bool_)
+    if column.null_count:
+        valid = column.is_valid().to_numpy(zero_copy_only=False)
+        data, offsets = _without_nulls(data, offsets, valid)
+    return Texts(data, offsets, valid)
+
+
+def _without_nulls(data: Bytes, offsets: Int64s, valid: NDArray[np.bool_]) -> tuple[Bytes, Int64s]:
+    """Return texts whose nulls are empty: Arrow lets a null have any bytes."""
+    sizes = np.diff(offsets)
+    if not sizes[~valid].any():
+        return data, offsets
+    rows = pa.LargeStringArray.from_buffers(len(valid), pa.py_buffer(offsets), pa.py_buffer(data))
+    kept = _view(pc.if_else(pa.array(valid), rows, ""))
+    return kept.data, kept.offsets

