@@ -31,8 +31,8 @@ def entries(given: str | tuple[str, ...], name: str) -> pa.Array:
     is nothing to read.
     """
     if not isinstance(given, str):
-        return _lines("\n".join(given).encode())
-    parts = [_lines(data) for _, data in named_files(given, name)]
+        return lines("\n".join(given).encode())
+    parts = [lines(data) for _, data in named_files(given, name)]
     if not parts:
         raise PipelineError(f"{given} has no file `{name}`", f"lists in folders and archives are called `{name}`, as in `adult/{name}`")
     return pa.concat_arrays(parts)
@@ -74,7 +74,7 @@ def _unpacked(name: str, data: bytes) -> bytes:
     return gzip.decompress(data) if name.endswith(".gz") else data
 
 
-def _lines(data: bytes) -> pa.Array:
+def lines(data: bytes) -> pa.Array:
     """Return the entries of a list; bytes that are no UTF-8 are read as Latin-1."""
     lines = pc.split_pattern(_as_one(data.removeprefix(b"\xef\xbb\xbf")), "\n").flatten()
     lines = pc.utf8_trim_whitespace(lines)

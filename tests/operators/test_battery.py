@@ -22,7 +22,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "apply": [{"by": "dedup"}],
     "extract_html": [{}, {"method": "trafilatura"}, {"keep_html": True}],
     "gopher_quality": [{}, {"min_words": None, "min_stop_words": None}],
-    "language": [{}, {"prefix_chars": None}],
+    "language": [{}, {"prefix_chars": None}, {"raw": True}],
     "length": [{"min_chars": 10, "max_words": 1000, "max_bytes": 10_000}],
     "normalize": [{}, {"fix_mojibake": False, "max_blank_lines": 0}],
     "sample": [{"fraction": 0.5}, {"fraction": 0.5, "by": "url"}],
@@ -30,6 +30,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
         {"domains": ["example.org"]},
         {"urls": ["example.org/prose"], "hard_words": ["nul"], "soft_words": ["long", "word"], "substrings": ["quot"], "bad_url": "drop"},
     ],
+    "word_blocklist": [{"words": ["the"]}, {"words": ["the", "港"], "language": None, "min_hits": 2, "max_ratio": 0.01}],
     "where": [{"keep": "lang.code = 'en' and length(text) > 10 and text not like '%<%'"}],
 }
 
