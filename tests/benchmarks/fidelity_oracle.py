@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -47,13 +48,13 @@ def answers(work: Path) -> tuple[pa.Table, pa.Table]:
     return pq.read_table(work / "datatrove.parquet"), pq.read_table(work / "datatrove_stats.parquet")
 
 
-def words(work: Path, rows: list[int]) -> dict[int, list[str]]:
-    """Return the words that datatrove sees in some documents, for tracing disagreements."""
+def words(work: Path, rows: list[int]) -> dict[int, dict[str, Any]]:
+    """Return how datatrove reads some documents, see `peers/datatrove_words.py`."""
     path = work / "words.parquet"
     pq.write_table(pa.table({"row": pa.array(rows, pa.int32())}), path)
     command = [make_env.python(work, "datatrove"), PEERS / "datatrove_words.py", work / "corpus.parquet", path]
     subprocess.run(list(map(str, command)), check=True, stderr=subprocess.DEVNULL)
-    return {row["row"]: row["words"] for row in pq.read_table(path).to_pylist()}
+    return {row["row"]: row for row in pq.read_table(path).to_pylist()}
 
 
 def _digest(*paths: Path) -> str:
@@ -71,7 +72,8 @@ def _ask(work: Path) -> None:
         subprocess.Popen(["nice", "-n", str(NICE), *script, "--part", f"{part}/{PROCESSES}"], stderr=subprocess.DEVNULL)
         for part in range(PROCESSES)
     ]
-    if any([process.wait() for process in running]):
+    codes = [process.wait() for process in running]
+    if any(codes):
         raise RuntimeError(f"datatrove's oracle failed; run it by hand to see why: {' '.join(script)}")
     merge(work)
 

@@ -1,0 +1,227 @@
+"""`python -m tests.benchmarks.fidelity [--work FOLDER] [--write]`: our decisions beside datatrove's on the same real documents.
+
+Prints how often they agree, and every disagreement by cause; `--write` puts both tables into README.md. `disagreements.parquet` in
+the work folder names them: `row, filter, set, lang, group, ours, theirs` (reasons, null = kept), `value` (theirs), `cause`, `splits`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate import Step, kernels, registry
+from curate.kernels import text_view, word_spans
+from curate.protocols import Filter, Mapper
+from tests.benchmarks import fidelity_causes, fidelity_oracle
+from tests.benchmarks.fidelity_rules import BY_OURS, BY_THEIRS, Rule
+from tests.benchmarks.peers.make_env import WORK
+
+HERE = Path(__file__).parent
+MARKS = ("<!-- fidelity -->", "<!-- end of fidelity -->")
+BATCH = 1000
+GROUPS = {"english": "English", "spaced": "other languages with spaces", "unspaced": "Chinese, Japanese, Thai, Vietnamese"}
+TARGETS = {"english": 0.995, "spaced": 0.98}
+NEAR = 0.02  # a statistic that close to its limit, as a share of it, is called borderline
+
+Row = dict[str, Any]
+
+
+def steps(group: str) -> dict[str, list[Step]]:
+    """Return what we compare with each of datatrove's filters; English stop words mean nothing elsewhere."""
+    quality = {} if group == "english" else {"min_stop_words": None}
+    return {
+        "gopher_quality": [Step("gopher_quality", quality)],
+        "gopher_repetition": [Step("gopher_repetition")],
+        "fineweb_quality": [Step("fineweb_quality")],
+        "c4": [Step("c4_lines"), Step("c4_page")],
+        "c4_fineweb": [Step("c4_lines", {"terminal_punctuation": False}), Step("c4_page")],
+    }
+
+
+def decide(docs: pa.RecordBatch, chain: list[Step]) -> tuple[list[str | None], list[str | None]]:
+    """Return our reasons (null = kept) and the texts after the chain."""
+    reasons: list[str | None] = []
+    for step in chain:
+        operator = registry.build(registry.OperatorSpec(step.use, step.params))
+        if isinstance(operator, Mapper):
+            docs = operator.map(docs)
+        elif isinstance(operator, Filter):
+            reasons = pc.struct_field(operator.drop(docs), "reason").to_pylist()
+    return reasons, docs.column("text").to_pylist()
+
+
+def ours(corpus: pa.Table) -> Iterable[Row]:
+    """Yield our answer about every document and filter."""
+    for group in GROUPS:
+        docs = corpus.filter(pc.equal(corpus["group"], group)).combine_chunks()
+        for batch in docs.to_batches(max_chunksize=BATCH):
+            rows = batch.column("row").to_pylist()
+            for name, chain in steps(group).items():
+                reasons, texts = decide(batch, chain)
+                for row, reason, text in zip(rows, reasons, texts, strict=True):
+                    yield {"row": row, "filter": name, "ours": reason, "ours_text": text if name.startswith("c4") else None}
+
+
+def joined(corpus: pa.Table, answers: pa.Table) -> list[Row]:
+    """Return our answers beside theirs, each with the document's set, language and group."""
+    docs = {doc["row"]: doc for doc in corpus.select(["row", "set", "lang", "group"]).to_pylist()}
+    theirs = {(row["row"], row["filter"]): row for row in answers.to_pylist()}
+    both = []
+    for answer in ours(corpus):
+        other = theirs[answer["row"], answer["filter"]]
+        both.append({**docs[answer["row"]], **answer, "theirs": None if other["keep"] else other["reason"], "theirs_text": other["text"]})
+    return both
+
+
+def rule_of(row: Row) -> Rule | None:
+    """Return the rule that one side dropped the document by."""
+    return BY_OURS.get((row["filter"], row["ours"])) if row["ours"] else BY_THEIRS.get((row["filter"], row["theirs"]))
+
+
+def readings(texts: pa.Array) -> list[fidelity_causes.Reading]:
+    """Return how we read some texts."""
+    view = text_view.texts(texts)
+    words = kernels.words(view)
+    plain = (words.kind & word_spans.WORDLIKE) > 0
+    data = view.data.tobytes()
+    found = []
+    for i, text in enumerate(texts.to_pylist()):
+        begun, end = words.first[i], words.first[i + 1]
+        spans = zip(words.start[begun:end].tolist(), words.end[begun:end].tolist(), strict=True)
+        found.append(fidelity_causes.Reading(text, [data[a:b].decode("utf-8", "replace") for a, b in spans], plain[begun:end].tolist()))
+    return found
+
+
+def explain(work: Path, corpus: pa.Table, stats: pa.Table, differing: list[Row]) -> None:
+    """Add `value`, `cause` and `splits` to every disagreement."""
+    rows = sorted({row["row"] for row in differing})
+    if not rows:
+        return
+    theirs = fidelity_oracle.words(work, rows)
+    texts = corpus.take(pa.array(rows)).column("text").combine_chunks()
+    texts = texts.chunk(0) if isinstance(texts, pa.ChunkedArray) else texts
+    mine = dict(zip(rows, readings(texts), strict=True))
+    measured = {row["row"]: row for row in stats.take(pa.array(rows)).to_pylist()}
+    for row in differing:
+        number = row["row"]
+        other = fidelity_causes.Reading(mine[number].text, theirs[number]["words"], theirs[number]["plain"], separator="")
+        row["value"] = measured[number].get(rule.measure) if (rule := rule_of(row)) else None
+        row["cause"] = _cause(row, rule, mine[number], other, theirs[number])
+        row["splits"] = "; ".join(fidelity_causes.splits(mine[number].words, other.words, other.text))
+
+
+def _cause(row: Row, rule: Rule | None, ours: fidelity_causes.Reading, theirs: fidelity_causes.Reading, read: Row) -> str:
+    if row["theirs"] and row["theirs"].startswith("raised"):
+        return "theirs raises an error"
+    if row["filter"].startswith("c4"):
+        if read[row["filter"]] is None or row["ours_text"] != read[row["filter"]]:
+            return "lines kept differently"
+        return "sentences split differently"
+    if rule is None or not fidelity_causes.by_words(rule):
+        return "unexplained"
+    found = fidelity_causes.cause(rule, ours, theirs, bool(row["ours"]))
+    near = row["value"] is not None and abs(row["value"] - rule.limit) <= NEAR * rule.limit
+    return f"{found}; within {NEAR:.0%} of the limit" if near else found
+
+
+def agreement(both: list[Row]) -> str:
+    """Return the table of agreement, one line per filter and group."""
+    head = "| filter | documents | | same decision | only we drop | only they drop | same reason, of those both drop |"
+    lines = [head, "|---|---|---|---|---|---|---|"]
+    for group, title in GROUPS.items():
+        for name in steps(group):
+            rows = [row for row in both if row["filter"] == name and row["group"] == group]
+            lines.append(f"| `{name}` | {title} | {len(rows):,} | {_agreed(rows, group)} |")
+    return "\n".join(lines)
+
+
+def _agreed(rows: list[Row], group: str) -> str:
+    mine = sum(bool(row["ours"]) and not row["theirs"] for row in rows)
+    yours = sum(bool(row["theirs"]) and not row["ours"] for row in rows)
+    same = 1 - (mine + yours) / len(rows)
+    dropped = [row for row in rows if row["ours"] and row["theirs"]]
+    reason = np.mean([BY_OURS.get((row["filter"], row["ours"])) == BY_THEIRS.get((row["filter"], row["theirs"])) for row in dropped])
+    target = f" (limit {TARGETS[group]:.1%})" if group in TARGETS else ""
+    return f"{same:.2%}{target} | {mine} | {yours} | {reason:.1%} of {len(dropped):,}"
+
+
+def texts_agree(both: list[Row]) -> str:
+    """Say how often C4 leaves the same text."""
+    told = []
+    for name in ("c4", "c4_fineweb"):
+        kept = [row for row in both if row["filter"] == name and row["group"] != "unspaced" and not row["ours"] and not row["theirs"]]
+        same = np.mean([row["ours_text"] == row["theirs_text"] for row in kept])
+        told.append(f"`{name}` {same:.2%} of {len(kept):,}")
+    return f"Of the spaced documents that both keep, the same text is left by {', '.join(told)}."
+
+
+def causes(differing: list[Row]) -> str:
+    """Return the table of disagreements by cause."""
+    counted = Counter((GROUPS[row["group"]], row["filter"], _named(row), _side(row), row["cause"]) for row in differing)
+    lines = ["| documents | filter | rule | who drops | cause | |", "|---|---|---|---|---|---|"]
+    for (group, name, rule, side, why), count in sorted(
+        counted.items(), key=lambda item: (list(GROUPS.values()).index(item[0][0]), item[0])
+    ):
+        lines.append(f"| {group} | `{name}` | {rule} | {side} | {why} | {count} |")
+    return "\n".join(lines)
+
+
+def _named(row: Row) -> str:
+    rule = rule_of(row)
+    return f"`{rule.ours}`" if rule else (row["ours"] or row["theirs"]).partition(":")[0]
+
+
+def _side(row: Row) -> str:
+    return "we" if row["ours"] else "they"
+
+
+def report(work: Path) -> str:
+    """Compare, keep the disagreements in the work folder, and return what is printed."""
+    corpus = pq.read_table(fidelity_oracle.corpus(work))
+    answers, stats = fidelity_oracle.answers(work)
+    both = joined(corpus, answers)
+    differing = [row for row in both if bool(row["ours"]) != bool(row["theirs"])]
+    explain(work, corpus, stats, differing)
+    kept = ("row", "filter", "set", "lang", "group", "ours", "theirs", "value", "cause", "splits")
+    pq.write_table(pa.Table.from_pylist([{name: row[name] for name in kept} for row in differing]), work / "disagreements.parquet")
+    size = pc.sum(pc.binary_length(corpus["text"])).as_py() / 1e6
+    sets = len(set(corpus["set"].to_pylist()))
+    told = f"{corpus.num_rows:,} real documents, {size:.0f} MB of {sets} sets; datatrove 0.10.1."
+    return "\n\n".join([told, agreement(both), texts_agree(both), "Every disagreement:", causes(differing)])
+
+
+def write(text: str, marks: tuple[str, str]) -> None:
+    """Put a text between marks into README.md, at its end when the marks are not there."""
+    readme = HERE / "README.md"
+    before, found, rest = readme.read_text().partition(marks[0])
+    after = rest.partition(marks[1])[2] if found else "\n"
+    readme.write_text(f"{before if found else before + chr(10)}{marks[0]}\n{text}\n{marks[1]}{after}")
+
+
+def main() -> int:
+    """Compare, print, and on request write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, default=WORK)
+    parser.add_argument("--write", action="store_true", help="put the tables into README.md")
+    chosen = parser.parse_args()
+    if reason := fidelity_oracle.missing(chosen.work):
+        print(f"skipped: {reason}", file=sys.stderr)
+        return 0
+    told = report(chosen.work)
+    print(told)
+    if chosen.write:
+        write(told, MARKS)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
