@@ -1,8 +1,8 @@
 """Words: where they are, how long, what kind, and a 64-bit hash of each.
 
 A word is what most published filters count: a run of characters between white space, with punctuation split off at its
-ends and, inside it, at hyphens, slashes and the like between letters; English contractions are two (`do`, `n't`), common
-abbreviations, addresses and numbers stay whole. This follows the rules of spaCy's blank English tokenizer, which
+ends and, inside it, at hyphens (not in German and some others), slashes and the like between letters; English contractions
+are two (`do`, `n't`), common abbreviations, addresses and numbers stay whole. This follows the rules of spaCy's blank English tokenizer, which
 datatrove uses, closely enough that their decisions agree (`tests/benchmarks/README.md`). In scripts written without
 spaces (Chinese, Japanese kana, Thai, Lao, Khmer, Burmese) each letter with its marks is one word; a katakana run is
 one, as in UAX #29.
@@ -31,6 +31,9 @@ EDGE, DASH, CURRENCY, ICON, ALONE, MARK = unicode.EDGE, unicode.DASH, unicode.CU
 WORDLY = LETTER | unicode.NUMBER | MARK
 SPLITS = unicode.PUNCTUATION | unicode.SYMBOL | ALONE  # a run without any of these is one word
 LONGEST_ABBREVIATION = 8
+HYPHENS_KEPT, HYPHENS_SPLIT, HYPHENS_SPLIT_ALSO_NUMBERS = range(3)
+KEEP_HYPHENS = frozenset("bs ca da de el es fi hr hu lb nb nl nn no pt ro sr sv".split())
+SPLIT_NUMBERS = frozenset("en id ms pl sl".split())
 DOT, COMMA, APOSTROPHE, QUOTE, PERCENT, PLUS, COLON, SLASH, AT = 46, 44, 39, 0x2019, 37, 43, 58, 47, 64
 
 
@@ -57,9 +60,12 @@ class Words:
         return type(self)(first, start, end, chars, kind, hashes)
 
 
-def words(texts: Texts) -> Words:
-    """Return the words of every text."""
-    return texts.remember("words", lambda: Words(*_words(texts.data, texts.offsets, unicode.classes(), _ABBREVIATIONS)))
+def words(texts: Texts, language: str = "en") -> Words:
+    """Return the words of every text, by the rules for hyphens and contractions of a language (ISO 639-1)."""
+    hyphens = HYPHENS_KEPT if language in KEEP_HYPHENS else HYPHENS_SPLIT_ALSO_NUMBERS if language in SPLIT_NUMBERS else HYPHENS_SPLIT
+    english = language == "en"
+    key = ("words", hyphens, english)
+    return texts.remember(key, lambda: Words(*_words(texts.data, texts.offsets, unicode.classes(), _ABBREVIATIONS, hyphens, english)))
 
 
 @kernel
@@ -89,7 +95,7 @@ def _hash(codes: Any, start: int, end: int) -> Any:
 
 
 @kernel
-def _words(data: Any, offsets: Any, classes: Any, abbreviations: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
+def _words(data: Any, offsets: Any, classes: Any, abbreviations: Any, hyphens: int, english: bool) -> tuple[Any, Any, Any, Any, Any, Any]:
     texts = len(offsets) - 1
     longest = 0
     for text in range(texts):
@@ -135,9 +141,8 @@ def _words(data: Any, offsets: Any, classes: Any, abbreviations: Any) -> tuple[A
                     listed = size <= LONGEST_ABBREVIATION and _listed(mix(value), abbreviations)
                     then = bits[size - 2]
                     lone = size == 2 and then & LOWER
-                    tail = not (listed or lone) and (
-                        then & (LOWER | DIGIT) != 0 or (then & UPPER != 0 and size > 2 and bits[size - 3] & UPPER != 0)
-                    )
+                    capitals = size > 2 and then & UPPER != 0 and bits[size - 3] & UPPER != 0
+                    tail = not (listed or lone) and ((then & WORDLY != 0 and not then & UPPER) or capitals)
                 elif size > 1 and not tail and bits[size - 1] & SPLITS:
                     if bits[size - 1] & ICON or (bits[size - 2] & DIGIT and (last == PERCENT or last == PLUS or bits[size - 1] & CURRENCY)):
                         tail = True
@@ -158,7 +163,7 @@ def _words(data: Any, offsets: Any, classes: Any, abbreviations: Any) -> tuple[A
                         kind[count] |= ENDS_SENTENCE
                     count += 1
                 continue
-            for piece in range(_split(codes, bits, size, seen, pieces, abbreviations)):
+            for piece in range(_split(codes, bits, size, seen, pieces, abbreviations, hyphens, english)):
                 a, b = pieces[piece, 0], pieces[piece, 1]
                 start[count], end[count], chars[count] = places[a], places[b], b - a
                 hashes[count] = _hash(codes, a, b)
@@ -194,10 +199,10 @@ def _kind(bits: Any, start: int, end: int) -> Any:
 
 
 @kernel
-def _split(codes: Any, bits: Any, size: int, seen: Any, pieces: Any, abbreviations: Any) -> int:
+def _split(codes: Any, bits: Any, size: int, seen: Any, pieces: Any, abbreviations: Any, hyphens: int, english: bool) -> int:
     """Cut a run of characters without white space into words; return how many."""
     if not seen & ALONE:
-        return _split_spaced(codes, bits, 0, size, pieces, 0, abbreviations)
+        return _split_spaced(codes, bits, 0, size, pieces, 0, abbreviations, hyphens, english)
     count, place = 0, 0
     while place < size:
         begun = place
@@ -210,12 +215,14 @@ def _split(codes: Any, bits: Any, size: int, seen: Any, pieces: Any, abbreviatio
         else:
             while place < size and not bits[place] & ALONE:
                 place += 1
-            count = _split_spaced(codes, bits, begun, place, pieces, count, abbreviations)
+            count = _split_spaced(codes, bits, begun, place, pieces, count, abbreviations, hyphens, english)
     return count
 
 
 @kernel
-def _split_spaced(codes: Any, bits: Any, low: int, high: int, pieces: Any, count: int, abbreviations: Any) -> int:
+def _split_spaced(
+    codes: Any, bits: Any, low: int, high: int, pieces: Any, count: int, abbreviations: Any, hyphens: int, english: bool
+) -> int:
     stop = high
     while low < high:
         if _is_whole(codes, bits, low, high, abbreviations):
@@ -231,7 +238,7 @@ def _split_spaced(codes: Any, bits: Any, low: int, high: int, pieces: Any, count
             break
         high -= step
     if low < high:
-        count = _middle(codes, bits, low, high, pieces, count, abbreviations)
+        count = _middle(codes, bits, low, high, pieces, count, abbreviations, hyphens, english)
     while high < stop:  # what was split off at the end, from left to right: the same lengths as were found from the right
         step = _run(codes, high, stop)
         pieces[count, 0], pieces[count, 1] = high, high + step
@@ -287,7 +294,7 @@ def _suffix(codes: Any, bits: Any, low: int, high: int) -> int:
         if dots > 1:
             return dots
         then, last = bits[before], codes[before]
-        plain = then & (LOWER | DIGIT | EDGE) or last == PERCENT or last == 0xB2 or last == 45 or last == PLUS
+        plain = then & (WORDLY | EDGE) and not then & UPPER or last == PERCENT or last == 0xB2 or last == 45 or last == PLUS
         return 1 if plain or (before - 1 >= low and then & UPPER and bits[before - 1] & UPPER) else 0
     if what & (EDGE | ICON):
         return 1
@@ -316,18 +323,20 @@ def _listed(value: Any, table: Any) -> bool:
 
 
 @kernel
-def _middle(codes: Any, bits: Any, low: int, high: int, pieces: Any, count: int, abbreviations: Any) -> int:
+def _middle(
+    codes: Any, bits: Any, low: int, high: int, pieces: Any, count: int, abbreviations: Any, hyphens: int, english: bool
+) -> int:
     """Cut what is left between split-off punctuation: contractions, then signs between letters."""
     begun = low
     if not (_is_whole(codes, bits, low, high, abbreviations) or _is_address(codes, bits, low, high)):
-        ending = _contraction(codes, low, high)
+        ending = _contraction(codes, low, high) if english else 0
         if ending:
             pieces[count, 0], pieces[count, 1] = low, high - ending
             pieces[count + 1, 0], pieces[count + 1, 1] = high - ending, high
             return count + 2
         place = low + 1
         while place < high - 1:
-            step = _infix(codes, bits, place, low, high)
+            step = _infix(codes, bits, place, low, high, hyphens)
             if step:
                 if begun < place:
                     pieces[count, 0], pieces[count, 1] = begun, place
@@ -345,7 +354,7 @@ def _middle(codes: Any, bits: Any, low: int, high: int, pieces: Any, count: int,
 
 
 @inline
-def _infix(codes: Any, bits: Any, place: int, low: int, high: int) -> int:
+def _infix(codes: Any, bits: Any, place: int, low: int, high: int, hyphens: int) -> int:
     """Return the length of a sign that separates two words, 0 if the character at `place` does not."""
     code, what = codes[place], bits[place]
     if not what & (unicode.PUNCTUATION | unicode.SYMBOL):
@@ -354,7 +363,9 @@ def _infix(codes: Any, bits: Any, place: int, low: int, high: int) -> int:
         dots = _dots(codes, place, high)
         if dots > 1:
             return dots
-        return 1 if bits[place - 1] & (LOWER | EDGE) and bits[place + 1] & (UPPER | EDGE) and not bits[place - 1] & ICON else 0
+        before, after = bits[place - 1], bits[place + 1]
+        ends = before & (LETTER | MARK | EDGE) and not before & UPPER
+        return 1 if ends and after & (LETTER | EDGE) and not after & LOWER else 0
     if what & ICON or code == 0x2026 or (code >= 0x3000 and what & EDGE):  # ideographic punctuation always separates
         return 1
     before, after = bits[place - 1], bits[place + 1]
@@ -367,7 +378,8 @@ def _infix(codes: Any, bits: Any, place: int, low: int, high: int) -> int:
         step = 1
         while step < 3 and place + step < high and codes[place + step] == code:
             step += 1
-        return step if before & (LETTER | DIGIT) and place + step < high and bits[place + step] & LETTER else 0
+        follows = before & LETTER or (hyphens == HYPHENS_SPLIT_ALSO_NUMBERS and before & DIGIT)
+        return step if (hyphens or step > 1) and follows and place + step < high and bits[place + step] & LETTER else 0
     if code == COLON or code == 60 or code == 62 or code == 61 or code == SLASH:
         return 1 if before & (LETTER | DIGIT) and after & LETTER else 0
     return 0

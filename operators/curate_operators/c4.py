@@ -118,6 +118,7 @@ class C4Page(Filter):
     drop_lorem_ipsum: bool = True
     drop_curly_bracket: bool = True
     min_sentences: int | None = 5
+    language: str = "en"
 
     def drop(self, docs: pa.RecordBatch) -> pa.Array:
         texts = kernels.texts(docs.column(TEXT))
@@ -128,7 +129,7 @@ class C4Page(Filter):
         if self.drop_curly_bracket:
             verdict.where("curly_bracket", found & 2 > 0, np.ones(len(texts)))
         if self.min_sentences is not None:
-            verdict.below("too_few_sentences", self.min_sentences, kernels.sentences(kernels.words(texts), kernels.lines(texts)))
+            verdict.below("too_few_sentences", self.min_sentences, kernels.sentences(kernels.words(texts, self.language), kernels.lines(texts)))
         return verdict.decisions()
 
 

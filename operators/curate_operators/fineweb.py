@@ -49,6 +49,7 @@ class FinewebQuality(Filter):
     max_short_line_ratio: float | None = 0.67
     max_repeated_line_char_ratio: float | None = 0.01
     max_line_feed_ratio: float | None = 0.3
+    language: str = "en"
 
     def drop(self, docs: pa.RecordBatch) -> pa.Array:
         from curate.kernels import line_spans
@@ -67,6 +68,6 @@ class FinewebQuality(Filter):
         chars = kernels.sums(lines.chars, lines.first)
         verdict.above("too_many_repeated_line_chars", self.max_repeated_line_char_ratio, ratio(repeated_chars, chars))
         feeds = np.diff(lines.first) - 1
-        words = np.diff(kernels.words(texts).first)
+        words = np.diff(kernels.words(texts, self.language).first)
         verdict.above("too_many_line_feeds", self.max_line_feed_ratio, ratio(feeds, words))
         return verdict.decisions()

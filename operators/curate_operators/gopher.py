@@ -7,12 +7,13 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate import kernels
-from curate.document import TEXT
+from curate.document import TEXT, leaf
 from curate.protocols import Filter
 from curate_operators.rules import Verdict, ratio
-from curate_operators.stop_words import stop_words
+from curate_operators.languages import has_stop_words, limit, stop_words
 
 TOP, REPEATED = (2, 3, 4), (5, 6, 7, 8, 9, 10)
 
@@ -40,11 +41,13 @@ class GopherQuality(Filter):
 
     ## Why
     Menus, tables, logs and machine lists look unlike prose. The stop words are those of `language`, English by default
-    (the, be, to, of, and, that, have, with); `stop_words` gives your own, in the case in which they must stand.
+    (the, be, to, of, and, that, have, with); `stop_words` gives your own, in the case in which they must stand. With
+    `language_column` every document is judged by its own language, without stop words where its language has no list.
+    A limit left at its default is the language's own where it has one: no least mean length for Chinese, Japanese, Thai.
 
     ## Example
         - use: gopher_quality
-          params: {min_words: 20, language: de}
+          params: {min_words: 20, language_column: lang.code}
 
     ## Parameters
     The paper's limits are the defaults; every one can be null = off.
@@ -68,21 +71,35 @@ class GopherQuality(Filter):
     stop_word_counting: Literal["different", "occurrences"] = "different"
     stop_words: tuple[str, ...] | None = None
     language: str = "en"
+    language_column: str | None = None
+
+    def reads(self) -> tuple[str, ...]:
+        return (TEXT,) if self.language_column is None else (TEXT, self.language_column)
 
     def drop(self, docs: pa.RecordBatch) -> pa.Array:
+        column = docs.column(TEXT)
+        verdict = Verdict(len(column))
+        if self.language_column is None:
+            self._judge(kernels.texts(column), self.language, verdict)
+            return verdict.decisions()
+        languages = pc.fill_null(leaf(docs, self.language_column), self.language)
+        for language in sorted(pc.unique(languages).to_pylist()):
+            rows = np.flatnonzero(pc.equal(languages, language).to_numpy(zero_copy_only=False))
+            self._judge(kernels.Texts.of(column.take(pa.array(rows))), language, verdict.at(rows))
+        return verdict.decisions()
+
+    def _judge(self, texts: kernels.Texts, language: str, verdict: Verdict) -> None:
         from curate.kernels import line_spans, word_spans
 
-        texts = kernels.texts(docs.column(TEXT))
-        words, lines = kernels.words(texts), kernels.lines(texts)
+        words, lines = kernels.words(texts, language), kernels.lines(texts)
         every, count = np.diff(words.first), np.diff(lines.first)
         plain = (words.kind & word_spans.WORDLIKE) > 0
         plain_words = kernels.sums(plain, words.first)
         mean_chars = ratio(kernels.sums(words.chars * plain, words.first), plain_words)
-        verdict = Verdict(len(texts))
         verdict.below("too_few_words", self.min_words, plain_words)
         verdict.above("too_many_words", self.max_words, plain_words)
-        verdict.below("words_too_short", self.min_mean_word_chars, mean_chars)
-        verdict.above("words_too_long", self.max_mean_word_chars, mean_chars)
+        verdict.below("words_too_short", limit(self, "min_mean_word_chars", language), mean_chars)
+        verdict.above("words_too_long", limit(self, "max_mean_word_chars", language), mean_chars)
         verdict.above("too_many_hashes", self.max_hash_ratio, ratio(kernels.occurrences(texts, "#"), every))
         dots = kernels.occurrences(texts, "...") + kernels.occurrences(texts, "…")
         verdict.above("too_many_ellipses", self.max_ellipsis_ratio, ratio(dots, every))
@@ -92,11 +109,14 @@ class GopherQuality(Filter):
         verdict.above("too_many_ellipsis_lines", self.max_ellipsis_line_ratio, ratio(trailing, count))
         with_letter = kernels.sums((words.kind & word_spans.ALPHABETIC) > 0, words.first)
         verdict.below("too_few_words_with_letter", self.min_words_with_letter_ratio, ratio(with_letter, every))
-        if self.min_stop_words is not None:
-            different, occurrences = kernels.matches(words, self.stop_words or stop_words(self.language))
-            found = different if self.stop_word_counting == "different" else occurrences
-            verdict.below("too_few_stop_words", self.min_stop_words, found)
-        return verdict.decisions()
+        self._judge_stop_words(words, language, verdict)
+
+    def _judge_stop_words(self, words: kernels.Words, language: str, verdict: Verdict) -> None:
+        if self.min_stop_words is None or (self.language_column and not self.stop_words and not has_stop_words(language)):
+            return
+        different, occurrences = kernels.matches(words, self.stop_words or stop_words(language))
+        found = different if self.stop_word_counting == "different" else occurrences
+        verdict.below("too_few_stop_words", self.min_stop_words, found)
 
 
 @dataclass(frozen=True)
@@ -144,6 +164,7 @@ class GopherRepetition(Filter):
     max_repeated_9_gram_ratio: float | None = 0.11
     max_repeated_10_gram_ratio: float | None = 0.10
     counting: Literal["later", "all"] = "later"
+    language: str = "en"
 
     def drop(self, docs: pa.RecordBatch) -> pa.Array:
         texts = kernels.texts(docs.column(TEXT))
@@ -157,7 +178,7 @@ class GopherRepetition(Filter):
         verdict.above("repeated_line_chars", self.max_repeated_line_char_ratio, ratio(repeated_chars, chars))
         top = {n: limit for n in TOP if (limit := getattr(self, f"max_top_{n}_gram_ratio")) is not None}
         repeated = {n: limit for n in REPEATED if (limit := getattr(self, f"max_repeated_{n}_gram_ratio")) is not None}
-        top_chars, gram_chars = kernels.repeated_grams(kernels.words(texts), tuple(top), tuple(repeated), self.counting)
+        top_chars, gram_chars = kernels.repeated_grams(kernels.words(texts, self.language), tuple(top), tuple(repeated), self.counting)
         for place, (n, limit) in enumerate(top.items()):
             verdict.above(f"top_{n}_gram", limit, ratio(top_chars[:, place], chars))
         for place, (n, limit) in enumerate(repeated.items()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,12 @@ class Verdict:
         self._reasons: list[str] = []
         self._broken = np.full(rows, -1, np.int32)
         self._values = np.zeros(rows, np.float64)
+        self._rows: NDArray[np.int64] | None = None
+
+    def at(self, rows: NDArray[np.int64]) -> Self:
+        """Return the same verdict, for judging only the documents at some places next."""
+        self._rows = rows
+        return self
 
     def below(self, reason: str, limit: float | None, values: NDArray[Any]) -> None:
         """Drop where a value is below a limit; null = off."""
@@ -37,10 +43,12 @@ class Verdict:
 
     def where(self, reason: str, broken: NDArray[np.bool_], values: NDArray[Any]) -> None:
         """Drop where a condition holds."""
-        new = broken & (self._broken < 0)
-        self._broken[new] = len(self._reasons)
-        self._values[new] = values[new]
-        self._reasons.append(reason)
+        if reason not in self._reasons:
+            self._reasons.append(reason)
+        rows = np.flatnonzero(broken) if self._rows is None else self._rows[broken]
+        new = self._broken[rows] < 0
+        self._broken[rows[new]] = self._reasons.index(reason)
+        self._values[rows[new]] = values[broken][new]
 
     def decisions(self) -> pa.Array:
         """Return what `Filter.drop` returns."""

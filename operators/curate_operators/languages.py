@@ -1,0 +1,47 @@
+"""What the rules need to know of a language: its most frequent function words, and limits that differ from English.
+
+`languages.json` holds both by ISO 639-1 code. As Gopher's eight English words, the lists are short: articles, conjunctions,
+prepositions. Scripts without spaces have one word per letter (`curate.kernels.word_spans`), so no least mean length.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import fields
+from importlib import resources
+from typing import Any, TypeVar
+
+import orjson
+
+from curate.errors import PipelineError
+from curate.protocols import Operator
+
+Rules = TypeVar("Rules", bound=Operator)
+
+
+@functools.cache
+def _languages() -> Mapping[str, Mapping[str, Any]]:
+    found: dict[str, dict[str, Any]] = orjson.loads(resources.files(__package__).joinpath("languages.json").read_bytes())
+    return found
+
+
+def stop_words(language: str) -> tuple[str, ...]:
+    """Return the stop words of a language."""
+    known = _languages()
+    if language not in known:
+        raise PipelineError(f"there are no stop words for {language!r}", f"give your own with `stop_words`; known: {', '.join(known)}")
+    return tuple(known[language]["stop_words"])
+
+
+def has_stop_words(language: str) -> bool:
+    """Say whether a language is known."""
+    return language in _languages()
+
+
+def limit(operator: Operator, name: str, language: str) -> Any:
+    """Return a limit of an operator for a language: its own value, or the language's where it is left at the default."""
+    value = getattr(operator, name)
+    other = _languages().get(language, {}).get("limits", {})
+    defaults = {field.name: field.default for field in fields(operator)}  # type: ignore[arg-type]
+    return other[name] if name in other and value == defaults[name] else value
