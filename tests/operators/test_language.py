@@ -51,7 +51,7 @@ def test_addresses_are_not_words() -> None:
 
 
 def test_the_script_overrules_the_model() -> None:
-    texts = ["嗯", "උදාහරණ;", "ሞሮኮ", "ᏣᎳᎩ ᎦᏬᏂᎯᏍᏗ"]  # Chinese, Sinhala, Amharic; the model does not know Cherokee's script
+    texts: list[str | None] = ["嗯", "උදාහරණ;", "ሞሮኮ", "ᏣᎳᎩ ᎦᏬᏂᎯᏍᏗ"]  # Chinese, Sinhala, Amharic; the model does not know Cherokee's script
     assert set(Language(raw=True).score(batch(texts)).field("code").to_pylist()).isdisjoint({"zh", "si", "am", "und"})
     found = Language().score(batch(texts))
     assert found.field("code").to_pylist() == ["zh", "si", "am", "und"]
