@@ -2,7 +2,7 @@
 
 A word is what most published filters count: a run of characters between white space, with punctuation split off at its
 ends and, inside it, at hyphens (not in German and some others), slashes and the like between letters; English contractions
-are two (`do`, `n't`), common abbreviations, addresses and numbers stay whole. This follows the rules of spaCy's blank English tokenizer, which
+are two (`do`, `n't`), as are French elisions (`l'`, `eau`); common abbreviations, addresses and numbers stay whole. This follows the rules of spaCy's blank English tokenizer, which
 datatrove uses, closely enough that their decisions agree (`tests/benchmarks/README.md`). In scripts written without
 spaces (Chinese, Japanese kana, Thai, Lao, Khmer, Burmese) each letter with its marks is one word; a katakana run is
 one, as in UAX #29.
@@ -33,6 +33,8 @@ SPLITS = unicode.PUNCTUATION | unicode.SYMBOL | ALONE  # a run without any of th
 LONGEST_ABBREVIATION = 8
 HYPHENS_KEPT, HYPHENS_SPLIT, HYPHENS_SPLIT_ALSO_NUMBERS = range(3)
 KEEP_HYPHENS = frozenset("bs ca da de el es fi hr hu lb nb nl nn no pt ro sr sv".split())
+APOSTROPHES_KEPT, CONTRACTIONS, ELISIONS = range(3)
+ELIDING = frozenset("ca fr it".split())
 SPLIT_NUMBERS = frozenset("en id ms pl sl".split())
 DOT, COMMA, APOSTROPHE, QUOTE, PERCENT, PLUS, COLON, SLASH, AT = 46, 44, 39, 0x2019, 37, 43, 58, 47, 64
 
@@ -63,9 +65,11 @@ class Words:
 def words(texts: Texts, language: str = "en") -> Words:
     """Return the words of every text, by the rules for hyphens and contractions of a language (ISO 639-1)."""
     hyphens = HYPHENS_KEPT if language in KEEP_HYPHENS else HYPHENS_SPLIT_ALSO_NUMBERS if language in SPLIT_NUMBERS else HYPHENS_SPLIT
-    english = language == "en"
-    key = ("words", hyphens, english)
-    return texts.remember(key, lambda: Words(*_words(texts.data, texts.offsets, unicode.classes(), _ABBREVIATIONS, hyphens, english)))
+    apostrophes = CONTRACTIONS if language == "en" else ELISIONS if language in ELIDING else APOSTROPHES_KEPT
+    rules = hyphens, apostrophes
+    return texts.remember(
+        ("words", rules), lambda: Words(*_words(texts.data, texts.offsets, unicode.classes(), _ABBREVIATIONS, *rules))
+    )
 
 
 @kernel
@@ -95,7 +99,7 @@ def _hash(codes: Any, start: int, end: int) -> Any:
 
 
 @kernel
-def _words(data: Any, offsets: Any, classes: Any, abbreviations: Any, hyphens: int, english: bool) -> tuple[Any, Any, Any, Any, Any, Any]:
+def _words(data: Any, offsets: Any, classes: Any, abbreviations: Any, hyphens: int, apostrophes: int) -> tuple[Any, Any, Any, Any, Any, Any]:
     texts = len(offsets) - 1
     longest = 0
     for text in range(texts):
@@ -163,7 +167,7 @@ def _words(data: Any, offsets: Any, classes: Any, abbreviations: Any, hyphens: i
                         kind[count] |= ENDS_SENTENCE
                     count += 1
                 continue
-            for piece in range(_split(codes, bits, size, seen, pieces, abbreviations, hyphens, english)):
+            for piece in range(_split(codes, bits, size, seen, pieces, abbreviations, hyphens, apostrophes)):
                 a, b = pieces[piece, 0], pieces[piece, 1]
                 start[count], end[count], chars[count] = places[a], places[b], b - a
                 hashes[count] = _hash(codes, a, b)
@@ -199,10 +203,10 @@ def _kind(bits: Any, start: int, end: int) -> Any:
 
 
 @kernel
-def _split(codes: Any, bits: Any, size: int, seen: Any, pieces: Any, abbreviations: Any, hyphens: int, english: bool) -> int:
+def _split(codes: Any, bits: Any, size: int, seen: Any, pieces: Any, abbreviations: Any, hyphens: int, apostrophes: int) -> int:
     """Cut a run of characters without white space into words; return how many."""
     if not seen & ALONE:
-        return _split_spaced(codes, bits, 0, size, pieces, 0, abbreviations, hyphens, english)
+        return _split_spaced(codes, bits, 0, size, pieces, 0, abbreviations, hyphens, apostrophes)
     count, place = 0, 0
     while place < size:
         begun = place
@@ -215,13 +219,13 @@ def _split(codes: Any, bits: Any, size: int, seen: Any, pieces: Any, abbreviatio
         else:
             while place < size and not bits[place] & ALONE:
                 place += 1
-            count = _split_spaced(codes, bits, begun, place, pieces, count, abbreviations, hyphens, english)
+            count = _split_spaced(codes, bits, begun, place, pieces, count, abbreviations, hyphens, apostrophes)
     return count
 
 
 @kernel
 def _split_spaced(
-    codes: Any, bits: Any, low: int, high: int, pieces: Any, count: int, abbreviations: Any, hyphens: int, english: bool
+    codes: Any, bits: Any, low: int, high: int, pieces: Any, count: int, abbreviations: Any, hyphens: int, apostrophes: int
 ) -> int:
     stop = high
     while low < high:
@@ -238,7 +242,7 @@ def _split_spaced(
             break
         high -= step
     if low < high:
-        count = _middle(codes, bits, low, high, pieces, count, abbreviations, hyphens, english)
+        count = _middle(codes, bits, low, high, pieces, count, abbreviations, hyphens, apostrophes)
     while high < stop:  # what was split off at the end, from left to right: the same lengths as were found from the right
         step = _run(codes, high, stop)
         pieces[count, 0], pieces[count, 1] = high, high + step
@@ -324,12 +328,12 @@ def _listed(value: Any, table: Any) -> bool:
 
 @kernel
 def _middle(
-    codes: Any, bits: Any, low: int, high: int, pieces: Any, count: int, abbreviations: Any, hyphens: int, english: bool
+    codes: Any, bits: Any, low: int, high: int, pieces: Any, count: int, abbreviations: Any, hyphens: int, apostrophes: int
 ) -> int:
     """Cut what is left between split-off punctuation: contractions, then signs between letters."""
     begun = low
     if not (_is_whole(codes, bits, low, high, abbreviations) or _is_address(codes, bits, low, high)):
-        ending = _contraction(codes, low, high) if english else 0
+        ending = _contraction(codes, low, high) if apostrophes == CONTRACTIONS else 0
         if ending:
             pieces[count, 0], pieces[count, 1] = low, high - ending
             pieces[count + 1, 0], pieces[count + 1, 1] = high - ending, high
@@ -337,7 +341,13 @@ def _middle(
         place = low + 1
         while place < high - 1:
             step = _infix(codes, bits, place, low, high, hyphens)
-            if step:
+            if apostrophes == ELISIONS and (codes[place] == APOSTROPHE or codes[place] == QUOTE):
+                if bits[place - 1] & LETTER and bits[place + 1] & LETTER:  # l'eau: l' and eau
+                    pieces[count, 0], pieces[count, 1] = begun, place + 1
+                    count += 1
+                    begun = place + 1
+                place += 1
+            elif step:
                 if begun < place:
                     pieces[count, 0], pieces[count, 1] = begun, place
                     count += 1
