@@ -22,6 +22,8 @@ from curate import Step, kernels, registry
 from curate.kernels import text_view, word_spans
 from curate.protocols import Filter, Mapper
 from tests.benchmarks import fidelity_causes, fidelity_oracle
+from tests.benchmarks.fidelity_causes import Reading
+from tests.benchmarks.fidelity_corpus import ENGLISH, code_of
 from tests.benchmarks.fidelity_rules import BY_OURS, BY_THEIRS, Rule
 from tests.benchmarks.peers.make_env import WORK
 
@@ -31,19 +33,27 @@ BATCH = 1000
 GROUPS = {"english": "English", "spaced": "other languages with spaces", "unspaced": "Chinese, Japanese, Thai, Vietnamese"}
 TARGETS = {"english": 0.995, "spaced": 0.98}
 NEAR = 0.02  # a statistic that close to its limit, as a share of it, is called borderline
+MIN_SENTENCES = 5
+EXAMPLE_CHARS = 60
+COLUMNS = (
+    "Every disagreement, by the rule that one side dropped by and its cause: the convention that, changed on their side, gives our"
+    " decision. The example is a run between white space that one of the documents has, as they → we split it."
+)
+OWN_RULES = "their tokeniser's own rules for the language"
 
 Row = dict[str, Any]
 
 
-def steps(group: str) -> dict[str, list[Step]]:
-    """Return what we compare with each of datatrove's filters; English stop words mean nothing elsewhere."""
-    quality = {} if group == "english" else {"min_stop_words": None}
+def steps(lang: str) -> dict[str, list[Step]]:
+    """Return what we compare with each of datatrove's filters; they are asked about English stop words in English alone."""
+    language = {"language": code_of(lang)}
+    stop_words = {} if lang == ENGLISH else {"min_stop_words": None}
     return {
-        "gopher_quality": [Step("gopher_quality", quality)],
-        "gopher_repetition": [Step("gopher_repetition")],
-        "fineweb_quality": [Step("fineweb_quality")],
-        "c4": [Step("c4_lines"), Step("c4_page")],
-        "c4_fineweb": [Step("c4_lines", {"terminal_punctuation": False}), Step("c4_page")],
+        "gopher_quality": [Step("gopher_quality", language | stop_words)],
+        "gopher_repetition": [Step("gopher_repetition", language)],
+        "fineweb_quality": [Step("fineweb_quality", language)],
+        "c4": [Step("c4_lines"), Step("c4_page", language)],
+        "c4_fineweb": [Step("c4_lines", {"terminal_punctuation": False}), Step("c4_page", language)],
     }
 
 
@@ -61,24 +71,27 @@ def decide(docs: pa.RecordBatch, chain: list[Step]) -> tuple[list[str | None], l
 
 def ours(corpus: pa.Table) -> Iterable[Row]:
     """Yield our answer about every document and filter."""
-    for group in GROUPS:
-        docs = corpus.filter(pc.equal(corpus["group"], group)).combine_chunks()
+    for lang in sorted(set(corpus["lang"].to_pylist())):
+        docs = corpus.filter(pc.equal(corpus["lang"], lang)).combine_chunks()
         for batch in docs.to_batches(max_chunksize=BATCH):
             rows = batch.column("row").to_pylist()
-            for name, chain in steps(group).items():
+            for name, chain in steps(lang).items():
                 reasons, texts = decide(batch, chain)
                 for row, reason, text in zip(rows, reasons, texts, strict=True):
                     yield {"row": row, "filter": name, "ours": reason, "ours_text": text if name.startswith("c4") else None}
 
 
-def joined(corpus: pa.Table, answers: pa.Table) -> list[Row]:
-    """Return our answers beside theirs, each with the document's set, language and group."""
+def joined(corpus: pa.Table, answers: pa.Table, english: pa.Table) -> list[Row]:
+    """Return our answers beside theirs, each with the document's set, language and group; `default`: by their default tokeniser."""
+    default = {(row["row"], row["filter"]): row["keep"] for row in english.select(["row", "filter", "keep"]).to_pylist()}
     docs = {doc["row"]: doc for doc in corpus.select(["row", "set", "lang", "group"]).to_pylist()}
     theirs = {(row["row"], row["filter"]): row for row in answers.to_pylist()}
     both = []
     for answer in ours(corpus):
-        other = theirs[answer["row"], answer["filter"]]
-        both.append({**docs[answer["row"]], **answer, "theirs": None if other["keep"] else other["reason"], "theirs_text": other["text"]})
+        key = answer["row"], answer["filter"]
+        other = theirs[key]
+        said = {"theirs": None if other["keep"] else other["reason"], "theirs_text": other["text"], "default": default.get(key)}
+        both.append({**docs[answer["row"]], **answer, **said})
     return both
 
 
@@ -87,17 +100,17 @@ def rule_of(row: Row) -> Rule | None:
     return BY_OURS.get((row["filter"], row["ours"])) if row["ours"] else BY_THEIRS.get((row["filter"], row["theirs"]))
 
 
-def readings(texts: pa.Array) -> list[fidelity_causes.Reading]:
-    """Return how we read some texts."""
+def readings(texts: pa.Array, lang: str) -> list[Reading]:
+    """Return how we read some texts of one language."""
     view = text_view.texts(texts)
-    words = kernels.words(view)
+    words = kernels.words(view, code_of(lang))
     plain = (words.kind & word_spans.WORDLIKE) > 0
     data = view.data.tobytes()
     found = []
     for i, text in enumerate(texts.to_pylist()):
         begun, end = words.first[i], words.first[i + 1]
         spans = zip(words.start[begun:end].tolist(), words.end[begun:end].tolist(), strict=True)
-        found.append(fidelity_causes.Reading(text, [data[a:b].decode("utf-8", "replace") for a, b in spans], plain[begun:end].tolist()))
+        found.append(Reading(text, [data[a:b].decode("utf-8", "replace") for a, b in spans], plain[begun:end].tolist()))
     return found
 
 
@@ -107,38 +120,53 @@ def explain(work: Path, corpus: pa.Table, stats: pa.Table, differing: list[Row])
     if not rows:
         return
     theirs = fidelity_oracle.words(work, rows)
-    texts = corpus.take(pa.array(rows)).column("text").combine_chunks()
-    texts = texts.chunk(0) if isinstance(texts, pa.ChunkedArray) else texts
-    mine = dict(zip(rows, readings(texts), strict=True))
+    docs = corpus.take(pa.array(rows))
+    mine: dict[int, Reading] = {}
+    for lang in set(docs["lang"].to_pylist()):
+        some = docs.filter(pc.equal(docs["lang"], lang)).combine_chunks()
+        mine.update(zip(some["row"].to_pylist(), readings(some["text"], lang), strict=True))
     measured = {row["row"]: row for row in stats.take(pa.array(rows)).to_pylist()}
     for row in differing:
         number = row["row"]
-        other = fidelity_causes.Reading(mine[number].text, theirs[number]["words"], theirs[number]["plain"], separator="")
-        row["value"] = measured[number].get(rule.measure) if (rule := rule_of(row)) else None
-        row["cause"] = _cause(row, rule, mine[number], other, theirs[number])
+        read = theirs[number]
+        other = Reading(mine[number].text, read["words"], read["plain"], separator="")
+        english = Reading(mine[number].text, read["english"], read["english_plain"], separator="")
+        rule = rule_of(row)
+        row["value"] = measured[number].get(rule.measure) if rule else None
+        row["cause"] = _c4_cause(row, read) if row["filter"].startswith("c4") else _cause(row, rule, mine[number], other, english)
         row["splits"] = "; ".join(fidelity_causes.splits(mine[number].words, other.words, other.text))
 
 
-def _cause(row: Row, rule: Rule | None, ours: fidelity_causes.Reading, theirs: fidelity_causes.Reading, read: Row) -> str:
+def _c4_cause(row: Row, read: Row) -> str:
     if row["theirs"] and row["theirs"].startswith("raised"):
-        return "theirs raises an error"
-    if row["filter"].startswith("c4"):
-        if read[row["filter"]] is None or row["ours_text"] != read[row["filter"]]:
-            return "lines kept differently"
-        return "sentences split differently"
+        return "their sentence splitter raises an error"
+    if read[row["filter"]] is None or row["ours_text"] != read[row["filter"]]:
+        return "lines kept differently"
+    english = read[f"{row['filter']}_sentences_english"]
+    by_english = row["lang"] != ENGLISH and english is not None and (english < MIN_SENTENCES) == bool(row["ours"])
+    return f"sentences: {OWN_RULES}" if by_english else "sentences split differently"
+
+
+def _cause(row: Row, rule: Rule | None, ours: Reading, theirs: Reading, english: Reading) -> str:
     if rule is None or not fidelity_causes.by_words(rule):
         return "unexplained"
-    found = fidelity_causes.cause(rule, ours, theirs, bool(row["ours"]))
+    broken = bool(row["ours"])
+    if row["group"] == "unspaced":
+        return "their words come from a dictionary, ours are letters"
+    if row["lang"] != ENGLISH and rule.broken(fidelity_causes.measure(rule.measure, english)) == broken:
+        found = f"words: {OWN_RULES}"
+    else:
+        found = fidelity_causes.cause(rule, ours, theirs, broken)
     near = row["value"] is not None and abs(row["value"] - rule.limit) <= NEAR * rule.limit
     return f"{found}; within {NEAR:.0%} of the limit" if near else found
 
 
 def agreement(both: list[Row]) -> str:
     """Return the table of agreement, one line per filter and group."""
-    head = "| filter | documents | | same decision | only we drop | only they drop | same reason, of those both drop |"
-    lines = [head, "|---|---|---|---|---|---|---|"]
+    head = "| filter | documents | | same decision | only we drop | only they drop | same reason, of those both drop | same, their words English |"
+    lines = [head, "|---|---|---|---|---|---|---|---|"]
     for group, title in GROUPS.items():
-        for name in steps(group):
+        for name in steps(ENGLISH):
             rows = [row for row in both if row["filter"] == name and row["group"] == group]
             lines.append(f"| `{name}` | {title} | {len(rows):,} | {_agreed(rows, group)} |")
     return "\n".join(lines)
@@ -151,7 +179,9 @@ def _agreed(rows: list[Row], group: str) -> str:
     dropped = [row for row in rows if row["ours"] and row["theirs"]]
     reason = np.mean([BY_OURS.get((row["filter"], row["ours"])) == BY_THEIRS.get((row["filter"], row["theirs"])) for row in dropped])
     target = f" (limit {TARGETS[group]:.1%})" if group in TARGETS else ""
-    return f"{same:.2%}{target} | {mine} | {yours} | {reason:.1%} of {len(dropped):,}"
+    other = [row["default"] == (row["ours"] is None) for row in rows if row["default"] is not None]
+    by_english = f"{np.mean(other):.2%}" if other else ""
+    return f"{same:.2%}{target} | {mine} | {yours} | {reason:.1%} of {len(dropped):,} | {by_english}"
 
 
 def texts_agree(both: list[Row]) -> str:
@@ -165,14 +195,24 @@ def texts_agree(both: list[Row]) -> str:
 
 
 def causes(differing: list[Row]) -> str:
-    """Return the table of disagreements by cause."""
-    counted = Counter((GROUPS[row["group"]], row["filter"], _named(row), _side(row), row["cause"]) for row in differing)
-    lines = ["| documents | filter | rule | who drops | cause | |", "|---|---|---|---|---|---|"]
-    for (group, name, rule, side, why), count in sorted(
-        counted.items(), key=lambda item: (list(GROUPS.values()).index(item[0][0]), item[0])
-    ):
-        lines.append(f"| {group} | `{name}` | {rule} | {side} | {why} | {count} |")
+    """Return the table of disagreements by cause, with the commonest split of one of the documents."""
+    grouped: dict[tuple[str, ...], list[Row]] = {}
+    for row in differing:
+        grouped.setdefault((row["group"], row["filter"], _named(row), _side(row), row["cause"]), []).append(row)
+    order = list(GROUPS)
+    lines = ["| documents | filter | rule | who drops | cause | | for example |", "|---|---|---|---|---|---|---|"]
+    for key, rows in sorted(grouped.items(), key=lambda item: (order.index(item[0][0]), item[0])):
+        group, name, rule, side, why = key
+        lines.append(f"| {GROUPS[group]} | `{name}` | {rule} | {side} | {why} | {len(rows)} | {_example(rows)} |")
     return "\n".join(lines)
+
+
+def _example(rows: list[Row]) -> str:
+    """Return the run that is split differently in most of the documents, theirs before ours."""
+    found = Counter(split.partition(" × ")[2] for row in rows for split in row["splits"].split("; ") if split)
+    common = next((split for split, _ in found.most_common() if len(split) <= EXAMPLE_CHARS and not set(split) & set("`\\")), "")
+    shown = common.replace("|", " ")
+    return f"`{shown}`" if shown else ""
 
 
 def _named(row: Row) -> str:
@@ -187,8 +227,8 @@ def _side(row: Row) -> str:
 def report(work: Path) -> str:
     """Compare, keep the disagreements in the work folder, and return what is printed."""
     corpus = pq.read_table(fidelity_oracle.corpus(work))
-    answers, stats = fidelity_oracle.answers(work)
-    both = joined(corpus, answers)
+    answers, english, stats = fidelity_oracle.answers(work)
+    both = joined(corpus, answers, english)
     differing = [row for row in both if bool(row["ours"]) != bool(row["theirs"])]
     explain(work, corpus, stats, differing)
     kept = ("row", "filter", "set", "lang", "group", "ours", "theirs", "value", "cause", "splits")
@@ -196,7 +236,7 @@ def report(work: Path) -> str:
     size = pc.sum(pc.binary_length(corpus["text"])).as_py() / 1e6
     sets = len(set(corpus["set"].to_pylist()))
     told = f"{corpus.num_rows:,} real documents, {size:.0f} MB of {sets} sets; datatrove 0.10.1."
-    return "\n\n".join([told, agreement(both), texts_agree(both), "Every disagreement:", causes(differing)])
+    return "\n\n".join([told, agreement(both), texts_agree(both), COLUMNS, causes(differing)])
 
 
 def write(text: str, marks: tuple[str, str]) -> None:

@@ -39,6 +39,15 @@ LANGUAGES = {
 }
 """Languages as the sets name them. Nigerian Pidgin is split as English is, for datatrove has no tokeniser for it without a model."""
 
+TWO_LETTERS = {
+    **{"eng": "en", "deu": "de", "fra": "fr", "spa": "es", "por": "pt", "pol": "pl", "rus": "ru", "ukr": "uk", "tur": "tr"},
+    **{"hun": "hu", "ron": "ro", "ell": "el", "arb": "ar", "hin": "hi", "guj": "gu", "amh": "am", "tir": "ti", "hau": "ha"},
+    **{"ibo": "ig", "lin": "ln", "lug": "lg", "orm": "om", "run": "rn", "sna": "sn", "som": "so", "swa": "sw", "xho": "xh"},
+    **{"yor": "yo", "est": "et", "eus": "eu", "lav": "lv", "zul": "zu", "ewe": "ee", "hye": "hy", "jpn": "ja", "cmn": "zh"},
+    **{"tha": "th", "vie": "vi"},
+}
+"""ISO 639-1 codes, as our operators name languages."""
+
 LANGUAGE_FIELDS = ("lang", "lang_site")
 SKIPPED_DOMAINS = {"europarl"}  # a mixture of languages without labels
 
@@ -126,6 +135,11 @@ def pieces(text: str) -> Iterator[str]:
 def group_of(lang: str) -> str:
     """Return the group that a language counts in."""
     return "english" if lang == ENGLISH else "unspaced" if lang in UNSPACED else "spaced"
+
+
+def code_of(lang: str) -> str:
+    """Return a language's code for our operators."""
+    return TWO_LETTERS.get(lang[:3], lang[:3])
 
 
 def chosen(source: Source) -> list[dict[str, str]]:

@@ -1,6 +1,6 @@
 """Keeps the peers' answers about the corpus in a work folder and asks again only when the corpus or the question changes.
 
-`corpus.parquet` (see `fidelity_corpus.py`), `datatrove.parquet` and `datatrove_stats.parquet` (see `peers/datatrove_oracle.py`).
+`corpus.parquet` (see `fidelity_corpus.py`), `datatrove.parquet`, `datatrove_english.parquet` and `datatrove_stats.parquet` (see `peers/datatrove_oracle.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.benchmarks import fidelity_corpus
 from tests.benchmarks.peers import make_env
 
 PEERS = Path(__file__).parent / "peers"
-ANSWERS = ("datatrove", "datatrove_stats")
+ANSWERS = ("datatrove", "datatrove_english", "datatrove_stats")
 PROCESSES = 2
 NICE = 10
 
@@ -38,14 +38,14 @@ def missing(work: Path) -> str | None:
     return None if (work / "corpus.parquet").exists() else fidelity_corpus.missing()
 
 
-def answers(work: Path) -> tuple[pa.Table, pa.Table]:
-    """Return datatrove's answers and the statistics behind them, asked in `PROCESSES` processes when they are not there."""
+def answers(work: Path) -> list[pa.Table]:
+    """Return datatrove's answers, those by its default tokeniser, and the statistics; asked when they are not there."""
     stamp = work / "datatrove.stamp"
     asked = _digest(corpus(work), PEERS / "datatrove_oracle.py")
     if not stamp.exists() or stamp.read_text() != asked:
         _ask(work)
         stamp.write_text(asked)
-    return pq.read_table(work / "datatrove.parquet"), pq.read_table(work / "datatrove_stats.parquet")
+    return [pq.read_table(work / f"{name}.parquet") for name in ANSWERS]
 
 
 def words(work: Path, rows: list[int]) -> dict[int, dict[str, Any]]:

@@ -1,9 +1,10 @@
 """Asks datatrove's filters about every document of a corpus; runs in the environment that `make_env.py datatrove` makes.
 
-`python datatrove_oracle.py CORPUS OUT [--part I/N]` writes two Parquet files into the folder OUT:
+`python datatrove_oracle.py CORPUS OUT [--part I/N]` writes into the folder OUT:
 
 - `datatrove-I.parquet`: `row`, `filter` (gopher_quality, gopher_repetition, fineweb_quality, c4, c4_fineweb), `keep`, `reason`
   (theirs, null when kept), `text` (what C4 left, null for the other filters and for drops). Every filter sees the original text.
+- `datatrove_english-I.parquet`: the same about documents that are not English, with the tokeniser that is datatrove's default.
 - `datatrove_stats-I.parquet`: one row per `row` with the statistics behind the decisions, computed with datatrove's own
   functions but without its early exits; null where it would divide by zero.
 
@@ -27,9 +28,8 @@ from datatrove.utils.text import PUNCTUATION_SET, TERMINAL_PUNCTUATION, split_in
 ENGLISH = "eng_Latn"
 
 
-def filters(lang: str) -> dict[str, Any]:
+def filters(lang: str, stop_words: int | None) -> dict[str, Any]:
     """Return the filters as their authors set them; those that share a text's words stand beside each other."""
-    stop_words = 2 if lang == ENGLISH else None
     return {
         "gopher_quality": GopherQualityFilter(language=lang, min_stop_words=stop_words),
         "gopher_repetition": GopherRepetitionFilter(language=lang),
@@ -111,17 +111,22 @@ def main() -> None:
     part, parts = map(int, chosen.part.split("/"))
     table = pq.read_table(chosen.corpus, columns=["row", "lang", "text"])
     asked: dict[str, dict[str, Any]] = {}
-    answers, stats = [], []
+    default = filters(ENGLISH, stop_words=None)
+    answers, english, stats = [], [], []
     for doc in table.take(list(range(part, table.num_rows, parts))).to_pylist():
-        if doc["lang"] not in asked:
-            asked[doc["lang"]] = filters(doc["lang"])
-        answers += ask(doc["row"], doc["text"], asked[doc["lang"]])
-        stats.append(statistics(doc["row"], doc["text"], doc["lang"]))
+        row, lang, text = doc["row"], doc["lang"], doc["text"]
+        if lang not in asked:
+            asked[lang] = filters(lang, stop_words=2 if lang == ENGLISH else None)
+        answers += ask(row, text, asked[lang])
+        stats.append(statistics(row, text, lang))
+        if lang != ENGLISH:
+            english += ask(row, text, default)
     schema = pa.schema(
         [("row", pa.int32()), ("filter", pa.string()), ("keep", pa.bool_()), ("reason", pa.string()), ("text", pa.large_string())]
     )
     chosen.out.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(answers, schema), chosen.out / f"datatrove-{part}.parquet", compression="zstd")
+    for name, rows in (("datatrove", answers), ("datatrove_english", english)):
+        pq.write_table(pa.Table.from_pylist(rows, schema), chosen.out / f"{name}-{part}.parquet", compression="zstd")
     whole = {"row", "chars", "words", "plain_words", "stop_words"}
     types = pa.schema([(name, pa.int32() if name in whole else pa.float64()) for name in stats[0]])
     pq.write_table(pa.Table.from_pylist(stats, types), chosen.out / f"datatrove_stats-{part}.parquet", compression="zstd")
