@@ -20,11 +20,15 @@ from curate.testing import check_operator, documents
 
 PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "apply": [{"by": "dedup"}],
+    "code_quality": [{}, {"by": None, "min_visible_chars": 5}, {"language": "lang.code", "languages": {"en": {"max_line_chars": None}}}],
     "extract_html": [{}, {"method": "trafilatura"}, {"keep_html": True}],
     "gopher_quality": [{}, {"min_words": None, "min_stop_words": None}],
     "language": [{}, {"prefix_chars": None}, {"raw": True}],
     "length": [{"min_chars": 10, "max_words": 1000, "max_bytes": 10_000}],
     "normalize": [{}, {"fix_mojibake": False, "max_blank_lines": 0}],
+    "remove_lines": [{"by": "dedup"}],
+    "pii": [{}, {"kinds": ["email", "token"], "max_count": 2}],
+    "redact": [{}, {"kinds": ["email", "crypto"], "replacements": {"email": "email@example.com"}, "counts_into": None}],
     "sample": [{"fraction": 0.5}, {"fraction": 0.5, "by": "url"}],
     "url_blocklist": [
         {"domains": ["example.org"]},
@@ -42,8 +46,9 @@ def awkward() -> pa.RecordBatch:
     codes = pa.array([("en", "de", None)[i % 3] for i in rows], pa.string())
     keep = pa.array([(True, False, None)[i % 3] for i in rows], pa.bool_())
     kept_id = pa.array([None if i % 2 else "prose" for i in rows], pa.string())
+    lines = pa.array([[1, 3, 99][: i % 4] if i % 5 else None for i in rows], pa.list_(pa.int32()))
     docs = docs.append_column("lang", pa.StructArray.from_arrays([codes], ["code"]))
-    return docs.append_column("dedup", pa.StructArray.from_arrays([keep, kept_id], ["keep", "kept_id"]))
+    return docs.append_column("dedup", pa.StructArray.from_arrays([keep, kept_id, lines], ["keep", "kept_id", "lines"]))
 
 
 @pytest.mark.parametrize("name", sorted(packs()))
