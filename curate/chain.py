@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from curate.document import ID, ID_TYPE, PARENT_ID, TEXT, set_column
 from curate.errors import CurateError, OperatorError, TransientError
+from curate.kernels import text_view
 from curate.ledger import VERDICT, Record, Rows
 from curate.protocols import Filter, FlatMapper, Mapper, Operator, Scorer
 
@@ -55,7 +56,8 @@ class Chain:
         return docs, rows
 
     def close(self) -> None:
-        """Free nothing: the steps run in this process."""
+        """Free what kernels remember of the last batch; the steps run in this process."""
+        text_view.forget()
 
     def _step(self, step: ChainStep, docs: pa.RecordBatch, rows: Rows) -> tuple[pa.RecordBatch, Rows]:
         docs, rows, pieces = self._guarded(step, _verb(step), docs, rows)
@@ -106,7 +108,10 @@ class Chain:
             return docs, rows
         gone = dropped.to_numpy(zero_copy_only=False)
         self.ledger.dropped(step.label, docs.filter(dropped), verdict.filter(dropped), rows[gone])
-        return docs.filter(pc.invert(dropped)), rows[~gone]
+        left = docs.filter(pc.invert(dropped))
+        if TEXT in docs.schema.names:
+            text_view.select(docs.column(TEXT), left.column(TEXT), ~gone)  # the next filter need not find the words again
+        return left, rows[~gone]
 
     def _edit(self, step: ChainStep, before: pa.RecordBatch, rows: Rows, after: pa.RecordBatch) -> pa.RecordBatch:
         if ID not in after.schema.names or not after.column(ID).equals(before.column(ID)):

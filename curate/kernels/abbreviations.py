@@ -1,11 +1,11 @@
 """English abbreviations that keep their dot; a lower-case letter with a dot does so without being listed."""
 
-ABBREVIATIONS = tuple(
-    """
-    Adm. Bros. Co. Corp. Dr. Gen. Gov. Inc. Jr. Ltd. Messrs. Mr. Mrs. Ms. Mt. Prof. Ph.D. Rep. Rev. Sen. St. co. vs. v.s.
-    Jan. Feb. Mar. Apr. Jun. Jul. Aug. Sep. Sept. Oct. Nov. Dec.
+_TITLES = "Adm. Bros. Co. Corp. Dr. Gen. Gov. Inc. Jr. Ltd. Messrs. Mr. Mrs. Ms. Mt. Ph.D. Prof. Rep. Rev. Sen. St. co. v.s. vs."
+_MONTHS = "Jan. Feb. Mar. Apr. Jun. Jul. Aug. Sep. Sept. Oct. Nov. Dec."
+_STATES = """
     Ak. Ala. Ariz. Ark. Calif. Colo. Conn. D.C. Del. Fla. Ga. Ia. Id. Ill. Ind. Kan. Kans. Ky. La. Mass. Md. Mich. Minn. Miss. Mo. Mont.
     N.C. N.D. N.H. N.J. N.M. N.Y. Neb. Nebr. Nev. Okla. Ore. Pa. S.C. Tenn. Va. Wash. Wis.
-    a.m. p.m. e.g. i.e. E.g. E.G. I.e. I.E. e.g i.e U.S. U.K. U.N. etc.
-    """.split()
-)
+"""
+_OTHERS = "a.m. p.m. e.g. i.e. E.g. E.G. I.e. I.E. U.S. U.K. U.N. etc."
+
+ABBREVIATIONS = (*_TITLES.split(), *_MONTHS.split(), *_STATES.split(), *_OTHERS.split())

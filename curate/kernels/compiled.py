@@ -7,14 +7,20 @@ from typing import Any
 import numba
 import numpy as np
 
-kernel: Any = numba.njit(nogil=True, cache=True)
-inline: Any = numba.njit(nogil=True, cache=True)
+
+def kernel(function: Any) -> Any:
+    """Compile a function at its first call; where no folder for the cache can be written, in every process anew."""
+    try:
+        return numba.njit(nogil=True, cache=True)(function)
+    except RuntimeError:
+        return numba.njit(nogil=True)(function)
+
 
 REPLACEMENT = 0xFFFD
 
 
-@inline
-def decode(data: Any, place: int, end: int) -> tuple[int, int]:
+@kernel
+def decode(data: Any, place: int, end: int) -> Any:
     """Return the code point at `place` and its bytes; a broken sequence is one U+FFFD per byte and never read past `end`."""
     first = np.int64(data[place])
     if first < 0x80:
@@ -27,16 +33,11 @@ def decode(data: Any, place: int, end: int) -> tuple[int, int]:
             code = (first & 0x0F) << 12 | np.int64(data[place + 1] & 0x3F) << 6 | np.int64(data[place + 2] & 0x3F)
             if code >= 0x800:
                 return code, 3
-    elif 0xF0 <= first < 0xF5:
-        if place + 3 < end and data[place + 1] & 0xC0 == 0x80 and data[place + 2] & 0xC0 == 0x80 and data[place + 3] & 0xC0 == 0x80:
-            code = (
-                (first & 0x07) << 18
-                | np.int64(data[place + 1] & 0x3F) << 12
-                | np.int64(data[place + 2] & 0x3F) << 6
-                | np.int64(data[place + 3] & 0x3F)
-            )
-            if 0x10000 <= code < 0x110000:
-                return code, 4
+    elif 0xF0 <= first < 0xF5 and place + 3 < end:
+        second, third, fourth = np.int64(data[place + 1]), np.int64(data[place + 2]), np.int64(data[place + 3])
+        code = (first & 0x07) << 18 | (second & 0x3F) << 12 | (third & 0x3F) << 6 | (fourth & 0x3F)
+        if second & 0xC0 == 0x80 and third & 0xC0 == 0x80 and fourth & 0xC0 == 0x80 and 0x10000 <= code < 0x110000:
+            return code, 4
     return REPLACEMENT, 1
 
 
@@ -44,7 +45,7 @@ HASH_STEP = np.uint64(0x9E3779B97F4A7C15)
 HASH_START = np.uint64(0xCBF29CE484222325)
 
 
-@inline
+@kernel
 def mix(value: Any) -> Any:
     """Return 64 well-mixed bits (the finaliser of SplitMix64)."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -53,14 +53,12 @@ def lines(texts: Texts, breaks: Breaks = "any") -> Lines:
     `any`: as `str.splitlines` (a break at the end of a text begins no line); `feed`: as `str.split("\n")`;
     `runs`: as `re.split("\n+", …)`; `blank`: paragraphs, as `re.split("\n{2,}", text.strip())`.
     """
-    return texts.remember(
-        ("lines", breaks), lambda: Lines(*_lines(texts.data, texts.offsets, unicode.classes(), _BREAKS[breaks]))
-    )
+    return texts.remember(("lines", breaks), lambda: Lines(*_lines(texts.data, texts.offsets, unicode.classes(), _BREAKS[breaks])))
 
 
 def trimmed(texts: Texts, start: Int64s, end: Int64s) -> tuple[Int64s, Int64s]:
     """Return spans without the white space at either end."""
-    return _trimmed(texts.data, start, end, unicode.classes())  # type: ignore[no-any-return]
+    return _trimmed(texts.data, start, end, unicode.classes())
 
 
 @kernel
@@ -95,8 +93,7 @@ def _lines(data: Any, offsets: Any, classes: Any, breaks: int) -> tuple[Any, Any
                     code, width = decode(data, place, stop)
                 bits = classes[code]
                 if bits & LINE and (
-                    breaks == ANY
-                    or (code == NEWLINE and (breaks != BLANK or (place + 1 < stop and data[place + 1] == NEWLINE)))
+                    breaks == ANY or (code == NEWLINE and (breaks != BLANK or (place + 1 < stop and data[place + 1] == NEWLINE)))
                 ):
                     broken = True
                     break

@@ -14,7 +14,7 @@ from curate.kernels import unicode as u
 
 BLOCK = 256
 LINES = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # where `str.splitlines` splits
-NO_EDGE = "/@\\%†‡•§" + "՚՛՜՝՞՟"  # Armenian tone marks stand inside words; punctuation that stays with the word that it touches
+NO_EDGE = "/@\\%†‡•§" + "՚՛՜՝՞՟"  # Armenian tone marks stand inside words; punctuation that stays with its word
 EDGE = "<>`´="  # symbols that do not
 ALONE = r"[\p{Han}\p{Hiragana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
 

@@ -21,7 +21,7 @@ Counting = Literal["later", "all"]
 
 def repeated_lines(lines: Lines, counting: Counting = "later", skip_empty: bool = False) -> tuple[Int64s, Int64s, Int64s]:
     """Return per text how many lines it has, how many of them repeat another, and the characters of those."""
-    return _repeated_lines(lines.first, lines.chars, lines.kind, lines.hashes, counting == "all", skip_empty)  # type: ignore[no-any-return]
+    return _repeated_lines(lines.first, lines.chars, lines.kind, lines.hashes, counting == "all", skip_empty)
 
 
 def repeated_grams(
@@ -35,7 +35,7 @@ def repeated_grams(
     word that an n-gram occurring twice covers.
     """
     wanted_top, wanted = np.array(top, np.int64), np.array(repeated, np.int64)
-    return _repeated_grams(words.first, words.chars, words.hashes, wanted_top, wanted, counting == "all")  # type: ignore[no-any-return]
+    return _repeated_grams(words.first, words.chars, words.hashes, wanted_top, wanted, counting == "all")
 
 
 @kernel

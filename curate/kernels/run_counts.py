@@ -13,7 +13,7 @@ from curate.kernels.text_view import Int64s, Texts
 
 def plain_words(texts: Texts, start: Int64s, end: Int64s) -> tuple[Int64s, Int64s]:
     """Return for every span how many runs without white space it has, and the characters of the longest."""
-    return _plain_words(texts.data, start, end, unicode.classes())  # type: ignore[no-any-return]
+    return _plain_words(texts.data, start, end, unicode.classes())
 
 
 @kernel

@@ -17,7 +17,7 @@ def sentences(words: Words, lines: Lines) -> Int64s:
 
     Punctuation after the end (a quote, a bracket) belongs to it; an abbreviation's dot ends nothing (the rule of spaCy's sentencizer).
     """
-    return _sentences(words.first, words.start, words.kind, lines.first, lines.start, lines.end)  # type: ignore[no-any-return]
+    return _sentences(words.first, words.start, words.kind, lines.first, lines.start, lines.end)
 
 
 @kernel

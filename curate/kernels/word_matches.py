@@ -15,7 +15,7 @@ from curate.kernels.word_spans import Words, hash_word
 def matches(words: Words, wanted: Sequence[str]) -> tuple[Int64s, Int64s]:
     """Return per text how many different words of the list occur, and how often any of them does; the case counts."""
     hashes = np.sort(np.array([hash_word(word) for word in set(wanted)], np.uint64))
-    return _matches(words.first, words.hashes, hashes)  # type: ignore[no-any-return]
+    return _matches(words.first, words.hashes, hashes)
 
 
 @kernel

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from curate.kernels import unicode
 from curate.kernels.abbreviations import ABBREVIATIONS
-from curate.kernels.compiled import HASH_START, HASH_STEP, decode, inline, kernel, mix
+from curate.kernels.compiled import HASH_START, HASH_STEP, decode, kernel, mix
 from curate.kernels.text_view import Int64s, Texts
 
 ALPHABETIC = 1  # has a letter
@@ -32,10 +32,10 @@ WORDLY = LETTER | unicode.NUMBER | MARK
 SPLITS = unicode.PUNCTUATION | unicode.SYMBOL | ALONE  # a run without any of these is one word
 LONGEST_ABBREVIATION = 8
 HYPHENS_KEPT, HYPHENS_SPLIT, HYPHENS_SPLIT_ALSO_NUMBERS = range(3)
-KEEP_HYPHENS = frozenset("bs ca da de el es fi hr hu lb nb nl nn no pt ro sr sv".split())
+KEEP_HYPHENS = frozenset(["bs", "ca", "da", "de", "el", "es", "fi", "hr", "hu", "lb", "nb", "nl", "nn", "no", "pt", "ro", "sr", "sv"])
 APOSTROPHES_KEPT, CONTRACTIONS, ELISIONS = range(3)
-ELIDING = frozenset("ca fr it".split())
-SPLIT_NUMBERS = frozenset("en id ms pl sl".split())
+ELIDING = frozenset(["ca", "fr", "it"])
+SPLIT_NUMBERS = frozenset(["en", "id", "ms", "pl", "sl"])
 DOT, COMMA, APOSTROPHE, QUOTE, PERCENT, PLUS, COLON, SLASH, AT = 46, 44, 39, 0x2019, 37, 43, 58, 47, 64
 
 
@@ -56,9 +56,7 @@ class Words:
         rows = np.flatnonzero(kept)
         first = np.concatenate([[0], np.cumsum(counts[rows])]).astype(np.int64)
         shift = after.offsets[:-1] - before.offsets[rows]
-        start, end, chars, kind, hashes = _take(
-            self.first, rows, first, shift, self.start, self.end, self.chars, self.kind, self.hashes
-        )
+        start, end, chars, kind, hashes = _take(self.first, rows, first, shift, self.start, self.end, self.chars, self.kind, self.hashes)
         return type(self)(first, start, end, chars, kind, hashes)
 
 
@@ -67,9 +65,7 @@ def words(texts: Texts, language: str = "en") -> Words:
     hyphens = HYPHENS_KEPT if language in KEEP_HYPHENS else HYPHENS_SPLIT_ALSO_NUMBERS if language in SPLIT_NUMBERS else HYPHENS_SPLIT
     apostrophes = CONTRACTIONS if language == "en" else ELISIONS if language in ELIDING else APOSTROPHES_KEPT
     rules = hyphens, apostrophes
-    return texts.remember(
-        ("words", rules), lambda: Words(*_words(texts.data, texts.offsets, unicode.classes(), _ABBREVIATIONS, *rules))
-    )
+    return texts.remember(("words", rules), lambda: Words(*_words(texts.data, texts.offsets, unicode.classes(), _ABBREVIATIONS, *rules)))
 
 
 @kernel
@@ -90,7 +86,7 @@ def _take(
     return new_start, new_end, new_chars, new_kind, new_hashes
 
 
-@inline
+@kernel
 def _hash(codes: Any, start: int, end: int) -> Any:
     value = HASH_START
     for k in range(start, end):
@@ -99,7 +95,9 @@ def _hash(codes: Any, start: int, end: int) -> Any:
 
 
 @kernel
-def _words(data: Any, offsets: Any, classes: Any, abbreviations: Any, hyphens: int, apostrophes: int) -> tuple[Any, Any, Any, Any, Any, Any]:
+def _words(
+    data: Any, offsets: Any, classes: Any, abbreviations: Any, hyphens: int, apostrophes: int
+) -> tuple[Any, Any, Any, Any, Any, Any]:
     texts = len(offsets) - 1
     longest = 0
     for text in range(texts):
@@ -184,7 +182,7 @@ def _grown(array: Any, room: int, count: int) -> Any:
     return larger
 
 
-@inline
+@kernel
 def _kind(bits: Any, start: int, end: int) -> Any:
     some, all_punctuation = np.uint32(0), True
     for k in range(start, end):
@@ -251,7 +249,7 @@ def _split_spaced(
     return count
 
 
-@inline
+@kernel
 def _run(codes: Any, place: int, stop: int) -> int:
     """Return the length of the word at the start of split-off endings."""
     if codes[place] == DOT:
@@ -264,7 +262,7 @@ def _run(codes: Any, place: int, stop: int) -> int:
     return 1
 
 
-@inline
+@kernel
 def _dots(codes: Any, place: int, high: int) -> int:
     step = 0
     while place + step < high and codes[place + step] == DOT:
@@ -272,7 +270,7 @@ def _dots(codes: Any, place: int, high: int) -> int:
     return step
 
 
-@inline
+@kernel
 def _prefix(codes: Any, bits: Any, low: int, high: int) -> int:
     code, what = codes[low], bits[low]
     if code == DOT:
@@ -283,7 +281,7 @@ def _prefix(codes: Any, bits: Any, low: int, high: int) -> int:
     return 1 if what & (EDGE | CURRENCY | ICON) or code == PERCENT or code == 61 or code == 0xA7 else 0
 
 
-@inline
+@kernel
 def _suffix(codes: Any, bits: Any, low: int, high: int) -> int:
     code, what = codes[high - 1], bits[high - 1]
     before = high - 2
@@ -298,7 +296,7 @@ def _suffix(codes: Any, bits: Any, low: int, high: int) -> int:
         if dots > 1:
             return dots
         then, last = bits[before], codes[before]
-        plain = then & (WORDLY | EDGE) and not then & UPPER or last == PERCENT or last == 0xB2 or last == 45 or last == PLUS
+        plain = (then & (WORDLY | EDGE) and not then & UPPER) or last == PERCENT or last == 0xB2 or last == 45 or last == PLUS
         return 1 if plain or (before - 1 >= low and then & UPPER and bits[before - 1] & UPPER) else 0
     if what & (EDGE | ICON):
         return 1
@@ -320,16 +318,14 @@ def _is_whole(codes: Any, bits: Any, low: int, high: int, abbreviations: Any) ->
     return size == 3 and codes[low] == 67 and codes[low + 1] == PLUS and codes[low + 2] == PLUS
 
 
-@inline
+@kernel
 def _listed(value: Any, table: Any) -> bool:
     place = np.searchsorted(table, value)
     return bool(place < len(table) and table[place] == value)
 
 
 @kernel
-def _middle(
-    codes: Any, bits: Any, low: int, high: int, pieces: Any, count: int, abbreviations: Any, hyphens: int, apostrophes: int
-) -> int:
+def _middle(codes: Any, bits: Any, low: int, high: int, pieces: Any, count: int, abbreviations: Any, hyphens: int, apostrophes: int) -> int:
     """Cut what is left between split-off punctuation: contractions, then signs between letters."""
     begun = low
     if not (_is_whole(codes, bits, low, high, abbreviations) or _is_address(codes, bits, low, high)):
@@ -363,7 +359,7 @@ def _middle(
     return count
 
 
-@inline
+@kernel
 def _infix(codes: Any, bits: Any, place: int, low: int, high: int, hyphens: int) -> int:
     """Return the length of a sign that separates two words, 0 if the character at `place` does not."""
     code, what = codes[place], bits[place]

@@ -73,14 +73,17 @@ class C4Lines(Mapper):
         kept = np.ones(len(start), np.bool_)
         if self.max_word_chars is not None:
             kept &= longest <= self.max_word_chars
-        return kept & (words >= self.min_words) if self.min_words is not None else kept
+        if self.min_words is not None:
+            kept &= words >= self.min_words
+        return kept
 
     def _ended(self, texts: Texts, start: Int64s, end: Int64s) -> NDArray[np.bool_]:
         if not self.terminal_punctuation:
             return np.ones(len(start), np.bool_)
         last = _bytes(texts, end - 1, start)
         dots = (last == DOT) & (_bytes(texts, end - 2, start) == DOT) & (_bytes(texts, end - 3, start) == DOT)
-        return np.isin(last, TERMINAL) & ~dots
+        ended: NDArray[np.bool_] = np.isin(last, TERMINAL) & ~dots
+        return ended
 
     def _harmless(self, texts: Texts, start: Int64s, end: Int64s) -> NDArray[np.bool_]:
         found = kernels.phrases(texts, start, end, (PLACEHOLDER, BRACKET, "javascript", *POLICIES))
@@ -129,7 +132,8 @@ class C4Page(Filter):
         if self.drop_curly_bracket:
             verdict.where("curly_bracket", found & 2 > 0, np.ones(len(texts)))
         if self.min_sentences is not None:
-            verdict.below("too_few_sentences", self.min_sentences, kernels.sentences(kernels.words(texts, self.language), kernels.lines(texts)))
+            words = kernels.words(texts, self.language)
+            verdict.below("too_few_sentences", self.min_sentences, kernels.sentences(words, kernels.lines(texts)))
         return verdict.decisions()
 
 

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from curate import kernels
 from curate.document import TEXT, leaf
 from curate.protocols import Filter
-from curate_operators.rules import Verdict, ratio
 from curate_operators.languages import has_stop_words, limit, stop_words
+from curate_operators.rules import Verdict, ratio
 
 TOP, REPEATED = (2, 3, 4), (5, 6, 7, 8, 9, 10)
 

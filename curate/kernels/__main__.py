@@ -1,0 +1,27 @@
+"""`python -m curate.kernels`: compile every kernel now, so that no worker has to (image builds call it)."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from curate import kernels
+
+
+def main() -> None:
+    """Call every kernel once; Numba keeps what it compiles beside the code."""
+    texts = kernels.texts(pa.array(["One line, with words.\nOne line, with words.\n\nAnother…", None]))
+    words, lines = kernels.words(texts), kernels.lines(texts)
+    kernels.repeated_grams(words)
+    kernels.repeated_lines(lines)
+    kernels.sentences(words, lines)
+    kernels.matches(words, ["with"])
+    kernels.characters(texts)
+    kernels.occurrences(texts, "#")
+    kernels.phrases(texts, lines.start, lines.end, ["words"])
+    kernels.plain_words(texts, lines.start, lines.end)
+    start, end = kernels.trimmed(texts, lines.start, lines.end)
+    kernels.joined_spans(texts, lines.first, start, end, end > start)
+
+
+if __name__ == "__main__":
+    main()
