@@ -2,13 +2,13 @@
 
 Prints one JSON object: `bytes` of text read, `seconds` of CPU for them after the first documents have warmed caches, `peak_rss_bytes` of
 the process, `kept` documents. Each peer runs what it has of Gopher, C4 and FineWeb, with its own defaults, as its own pipeline
-would: datatrove drops a document at the first filter that says so, the others compute every score or tag.
+would: datatrove and NeMo Curator drop a document at the first filter that says so, the others compute every score or tag.
 """
 
 from __future__ import annotations
 
 import json
-import resource
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -129,6 +129,13 @@ PEERS: dict[str, Callable[[], Judge]] = {
 }
 
 
+def peak_rss() -> int:
+    """Return this process's peak memory; `getrusage` would give the parent's where that is larger."""
+    with open("/proc/self/status", encoding="ascii") as lines:
+        found = re.search(r"VmHWM:\s+(\d+) kB", lines.read())
+    return int(found[1]) * 1024 if found else 0
+
+
 def main(peer: str, path: str) -> None:
     """Read, warm up, measure, print."""
     with open(path, encoding="utf-8") as lines:
@@ -139,8 +146,7 @@ def main(peer: str, path: str) -> None:
     kept = sum(judge(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH))
     seconds = time.process_time() - begun
     size = sum(len(text.encode()) for text in texts)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"bytes": size, "seconds": seconds, "peak_rss_bytes": peak, "kept": kept}))
+    print(json.dumps({"bytes": size, "seconds": seconds, "peak_rss_bytes": peak_rss(), "kept": kept}))
 
 
 if __name__ == "__main__":
