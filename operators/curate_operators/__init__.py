@@ -13,6 +13,7 @@ OPERATORS = {
     "gopher_repetition": "curate_operators.gopher:GopherRepetition",
     "language": "curate_operators.language:Language",
     "length": "curate_operators.length:Length",
+    "maths_quality": "curate_operators.maths:MathsQuality",
     "normalize": "curate_operators.normalize:Normalize",
     "pii": "curate_operators.redact:Pii",
     "redact": "curate_operators.redact:Redact",

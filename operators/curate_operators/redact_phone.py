@@ -20,6 +20,7 @@ from curate_operators.redact_windows import Window
 _SEP = rb"(?:[ .\-/]|\xc2\xa0|\xe2\x80[\x90-\x93])"
 _EXTENSION = rb"(?:,?[ ]?(?:[xX]|[eE]xt(?:\.|ension)?)[ ]?[0-9]{1,6})?"
 MAX_HEAD_BYTES = 2  # `+(`
+MAX_TAIL_BYTES = 24  # `, extension 123456`
 MAX_CUE_BYTES = 48
 _BEFORE = rb"(?<![A-Za-z0-9_.\-/+@#=$%&?*^\\])(?<![0-9],)"
 _AFTER = rb"(?![A-Za-z0-9_@%]|[.,:=/\-+][0-9]|-[A-Za-z])"
@@ -69,8 +70,8 @@ WEAK = re.compile(
     + _ALONE_AFTER
 )
 _NOUNS = (
-    r"(?:tele)?phones?|tel[ée]?(?:fono?|fone|foon|fax|f)?|fax|mobile?|mob|cell(?:ular)?|ph|hotline|helpline|toll[ -]?free|whats ?app|sms|pager"
-    r"|voicemail|landline|desk|handy|fon|rufnummer|t[ée]l[ée]phone|portable|celular|m[óo]vil|cellulare|gsm|telefoon"
+    r"(?:tele)?phones?|tel[ée]?(?:fono?|fone|foon|fax|f)?|fax|mobile?|mob|cell(?:ular)?|ph|hotline|helpline|toll[ -]?free|whats ?app|sms"
+    r"|pager|voicemail|landline|desk|handy|fon|rufnummer|t[ée]l[ée]phone|portable|celular|m[óo]vil|cellulare|gsm|telefoon"
     r"|komórka|телефон|тел|факс|моб"
 )
 _NOUNS_WITHOUT_SPACES = "电话|電話|手机|手機|传真|傳真|電話番号|전화|팩스|휴대폰|โทร|هاتف|טלפון"
@@ -78,7 +79,7 @@ _BETWEEN = r"(?:[ ]?\(?(?:number|no|nr|num|office|home|work|us|me|at|is|on|fax|d
 _VERBS = r"\b(?:answer|call|text|dial|ring|phon|reach|messag)(?:e|ed|es|s|ing)?"
 _WHOM = r"(?: (?:me|us|him|her|them|now|back|today|messages?)){0,2}(?: (?:at|on|to)\b)?:?"
 _CUE = re.compile(
-    rf"(?:(?:\b(?:{_NOUNS})\b|{_NOUNS_WITHOUT_SPACES}){_BETWEEN}|{_VERBS}{_WHOM})[ :.()#|\-–\t]{{0,4}}\n?[ ]?$", re.IGNORECASE
+    rf"(?:(?:\b(?:{_NOUNS})\b|{_NOUNS_WITHOUT_SPACES}){_BETWEEN}|{_VERBS}{_WHOM})[ :\uff1a.()#|\-–\t]{{0,4}}\n?[ ]?$", re.IGNORECASE
 )
 _CUE_AFTER = re.compile(rb"(?i)[ ]?[\-(,]?[ ]?(?:office|fax|mobile|home|cell|work|tel|phone|voice)\b")
 _DATE = re.compile(
@@ -94,10 +95,10 @@ MIN_DIFFERENT_DIGITS = 3
 
 def phones(window: Window) -> Found:
     """Telephone numbers that start among the digits of a window."""
-    for match in window.matches(STRONG, MAX_HEAD_BYTES):
+    for match in window.matches(STRONG, MAX_HEAD_BYTES, MAX_TAIL_BYTES):
         if _is_strong(match):
             yield match.span()
-    for match in window.matches(WEAK, MAX_HEAD_BYTES):
+    for match in window.matches(WEAK, MAX_HEAD_BYTES, MAX_TAIL_BYTES):
         if _has_cue(window.text, match.start(), match.end()) and _could_be(match[0]):
             yield match.span()
 
@@ -130,4 +131,4 @@ def _has_cue(text: bytes, start: int, end: int) -> bool:
         return True
     before = text[max(0, start - MAX_CUE_BYTES) : start].decode("utf-8", "ignore")
     # Most numbers follow a comma, a line or another number: no need to look further.
-    return before.rstrip(" :.()#|-\u2013\t\n")[-1:].isalpha() and bool(_CUE.search(before))
+    return before.rstrip(" :\uff1a.()#|-\u2013\t\n")[-1:].isalpha() and bool(_CUE.search(before))

@@ -45,6 +45,7 @@ _FILES = frozenset(
         "pdf",
         "php",
         "png",
+        "service",
         "svg",
         "txt",
         "webp",
@@ -67,7 +68,7 @@ def emails(window: Window) -> Found:
 
 def _local_part(before: bytes) -> bytes:
     """Return the part of an address that stands at the end of what is before an `@`, empty for none."""
-    local = before[len(before.rstrip(_LOCAL_BYTES)) :].lstrip(_NOT_FIRST)
+    local = before[len(before.rstrip(_LOCAL_BYTES)) :].rpartition(b"..")[2].lstrip(_NOT_FIRST)
     return b"" if local == b"git" or len(local) > MAX_LOCAL_BYTES else local
 
 
@@ -167,7 +168,7 @@ MAX_IBAN_HEAD_BYTES = 12
 
 def ibans(window: Window) -> Found:
     """International bank account numbers of the length of their country whose remainder by 97 is 1 (ISO 13616)."""
-    for match in window.matches(IBAN, MAX_IBAN_HEAD_BYTES):
+    for match in window.matches(IBAN, MAX_IBAN_HEAD_BYTES, len(window.text)):
         words = re.split(rb"[ \-]", match[0])
         # A word of the sentence may follow: `… 7006 and`.
         for count in range(len(words), 0, -1):

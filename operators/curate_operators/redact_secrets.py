@@ -36,22 +36,22 @@ _AWS_PAIR = r"(?i:aws_?secret(?:_?access)?_?key)[\"']?[ ]{0,3}(?:=>|=|:)[ ]{0,3}
 _BLOCK = r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
 _NAMED = (
     r"(?i:api_?key|secret|token|passw(?:or)?d|pwd|credential|auth)[A-Za-z_]{0,20}[\"']?[ ]{0,3}(?:=>|=|:)[ ]{0,3}"
-    r"[\"']([^\s\"'<>]{16,200})[\"']"
+    r"[\"']([^ \t\r\n\"'<>]{16,200})[\"']"
 )
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _COINS = (r"[13][1-9A-HJ-NP-Za-km-z]{25,34}", r"bc1[ac-hj-np-z02-9]{11,71}", r"0x[0-9a-fA-F]{40}")
 
 _SECRET = re.compile(
     (rf"(?<![A-Za-z0-9_])(?:{'|'.join(_MARKED)})(?![A-Za-z0-9_])|{_AWS_PAIR}(?![A-Za-z0-9/+=])|").encode()
-    + (_BLOCK + r"[^-]{64,20000}-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----").encode()
+    + (_BLOCK + r"[\s\S]{64,20000}?-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----").encode()
 )
 _TOKEN = re.compile(_NAMED.encode())
 _CRYPTO = re.compile(rf"(?<![A-Za-z0-9_/])(?:{'|'.join(_COINS)})(?![A-Za-z0-9_])".encode())
-# What a document must contain to be read by the rules above; Rust's syntax.
+# What a document must contain to be read by the rules above; Rust's syntax, in which `\b` alone would take Chinese for a part of the word.
 SIGNS = {
-    "secret": rf"\b(?:{'|'.join(_MARKED)})|{_AWS_PAIR}|{_BLOCK}",
+    "secret": rf"(?-u:\b)(?:{'|'.join(_MARKED)})|{_AWS_PAIR}|{_BLOCK}",
     "token": _NAMED,
-    "crypto": rf"\b(?:{'|'.join(_COINS)})\b",
+    "crypto": rf"(?-u:\b)(?:{'|'.join(_COINS)})",
 }
 MIN_TOKEN_BITS = 3.5
 MIN_DIFFERENT = 8  # characters of an address; `0xffff…` is a mask

@@ -34,9 +34,12 @@ class Window(NamedTuple):
     marks: int
     is_cut: bool
 
-    def matches(self, pattern: re.Pattern[bytes], head: int = 0) -> Iterator[re.Match[bytes]]:
-        """Yield matches that begin at most `head` bytes before the marks, and not behind them: another window has those whole."""
-        for match in pattern.finditer(self.text, max(0, self.first - head)):
+    def matches(self, pattern: re.Pattern[bytes], head: int = 0, tail: int = 8) -> Iterator[re.Match[bytes]]:
+        """Yield matches that begin at most `head` bytes before the marks, and not behind them: another window has those whole.
+
+        `tail` is how far behind the last mark a pattern has to look.
+        """
+        for match in pattern.finditer(self.text, max(0, self.first - head), self.last + 1 + tail):
             if match.start() > self.last:
                 return
             yield match
