@@ -1,0 +1,193 @@
+"""Views of Arrow columns, what is remembered of them, and what is carried over when rows are dropped."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate import kernels
+from curate.kernels import text_view
+from tests.kernels import columns
+
+COMPUTED: dict[str, Callable[[kernels.Texts], Any]] = {
+    "words": kernels.words,
+    "german words": lambda texts: kernels.words(texts, "de"),
+    "lines": kernels.lines,
+    "paragraphs": lambda texts: kernels.lines(texts, "blank"),
+    "characters": kernels.characters,
+}
+
+
+def rows(texts: kernels.Texts) -> list[bytes]:
+    return [bytes(texts.data[a:b]) for a, b in zip(texts.offsets, texts.offsets[1:], strict=False)]
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Say whether two results are the same; places count from the start of each text."""
+    return all(np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
+
+
+def moved(found: Any, by: int) -> Any:
+    if not hasattr(found, "start"):
+        return found
+    rest = {field.name: getattr(found, field.name) for field in fields(found)}
+    return type(found)(**rest | {"start": found.start - by, "end": found.end - by})
+
+
+@columns.unhurried
+@given(columns.columns())
+def test_a_view_has_the_rows_of_its_column(column: columns.Column) -> None:
+    texts = kernels.Texts.of(column.array)
+    assert rows(texts) == column.contents
+    assert len(texts) == len(column.rows)
+    assert texts.valid.tolist() == [row is not None for row in column.rows]
+    assert texts.sizes.tolist() == [len(content) for content in column.contents]
+
+
+@columns.unhurried
+@given(columns.columns())
+def test_a_slice_gives_the_same_as_a_copy(column: columns.Column) -> None:
+    texts, copy = kernels.Texts.of(column.array), kernels.Texts.of(columns.of(*column.contents))
+    if not texts.valid.all():  # a null's bytes lie between the others
+        texts = kernels.Texts.of(columns.column([(row, True) for row in [b"#", *column.contents]], begin=1).array)
+    for compute in COMPUTED.values():
+        assert equal(moved(compute(texts), int(texts.offsets[0])), compute(copy))
+
+
+@columns.unhurried
+@given(columns.columns())
+def test_nulls_are_empty_texts(column: columns.Column) -> None:
+    texts = kernels.Texts.of(column.array)
+    empty = kernels.Texts.of(columns.of(*column.contents))
+    for compute in COMPUTED.values():
+        one, other = compute(texts), compute(empty)
+        assert np.array_equal(one.first, other.first) if hasattr(one, "first") else equal(one, other)
+
+
+@columns.unhurried
+@given(columns.columns(), st.data())
+def test_what_is_known_is_carried_over_to_the_rows_that_are_left(column: columns.Column, data: st.DataObject) -> None:
+    kept = np.array(data.draw(st.lists(st.booleans(), min_size=len(column.rows), max_size=len(column.rows))), np.bool_)
+    before = kernels.texts(column.array)
+    for compute in COMPUTED.values():
+        compute(before)
+    left = column.array.filter(pa.array(kept))
+    text_view.select(column.array, left, kept)
+    carried = kernels.texts(left)
+    anew = kernels.Texts.of(left)
+    assert len(carried.known) == len(COMPUTED), "nothing was carried over"
+    for compute in COMPUTED.values():
+        assert equal(compute(carried), compute(anew))
+    text_view.forget()
+
+
+@columns.unhurried
+@given(columns.columns(), columns.columns())
+def test_chunks_are_put_together(one: columns.Column, other: columns.Column) -> None:
+    chunks = [column.array.cast(pa.large_binary()).cast(pa.large_string(), safe=False) for column in (one, other) if _valid(column)]
+    texts = kernels.texts(pa.chunked_array(chunks, pa.large_string()))
+    assert rows(texts) == [content for column in (one, other) if _valid(column) for content in column.contents]
+
+
+def _valid(column: columns.Column) -> bool:
+    try:
+        column.array.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.array([], pa.string()),
+        pa.array([], pa.large_string()),
+        pa.array(["x", "y"])[2:],
+        pa.nulls(2),
+        pa.nulls(2, pa.string()),
+        pa.array(["", ""]),
+        pa.chunked_array([], pa.string()),
+    ],
+)
+def test_columns_without_a_byte(array: pa.Array | pa.ChunkedArray) -> None:
+    texts = kernels.texts(array)
+    assert rows(texts) == [b""] * len(array)
+    assert kernels.words(texts).first.tolist() == [0] * (len(array) + 1)
+    assert kernels.lines(texts).first.tolist() == [0] * (len(array) + 1)
+    assert kernels.characters(texts).all.tolist() == [0] * len(array)
+    assert [counts.shape for counts in kernels.repeated_grams(kernels.words(texts))] == [(len(array), 3), (len(array), 6)]
+
+
+def test_other_columns_are_refused() -> None:
+    with pytest.raises(TypeError, match="kernels work on string columns, not on int64"):
+        kernels.texts(pa.array([1, 2]))
+
+
+def test_a_view_copies_nothing() -> None:
+    column = pa.array(["one", "two", "three"], pa.large_string())[1:]
+    texts = kernels.Texts.of(column)
+    assert texts.data.ctypes.data == column.buffers()[2].address
+    assert not texts.data.flags.writeable
+
+
+def test_the_latest_column_is_remembered() -> None:
+    column = pa.array(["one two", "three"])
+    texts = kernels.texts(column)
+    words = kernels.words(texts)
+    again = pa.record_batch({"text": column}).column("text")
+    assert kernels.texts(again) is texts
+    assert kernels.words(kernels.texts(again)) is words
+    assert kernels.words(texts, "de") is not words
+    assert kernels.words(texts, "nl") is kernels.words(texts, "de")  # the same rules
+    assert kernels.texts(column[1:]) is not texts
+    assert kernels.texts(column) is not texts, "only the latest is kept"
+
+
+def test_of_leaves_the_latest_column_alone() -> None:
+    column = pa.array(["one two", "three"])
+    texts = kernels.texts(column)
+    kernels.Texts.of(pa.array(["other"]))
+    assert kernels.texts(column) is texts
+
+
+def test_forgetting() -> None:
+    column = pa.array(["one"])
+    texts = kernels.texts(column)
+    text_view.forget()
+    assert kernels.texts(column) is not texts
+
+
+def test_nothing_is_carried_over_from_another_column() -> None:
+    column, other = pa.array(["a b", "c"]), pa.array(["d e f", "g"])
+    kernels.words(kernels.texts(column))
+    left = other[:1]
+    text_view.select(other, left, np.array([True, False]))
+    assert kernels.words(kernels.texts(left)).first.tolist() == [0, 3]
+
+
+def test_threads_remember_columns_of_their_own() -> None:
+    column = pa.array(["a b"])
+    here = kernels.texts(column)
+    there: list[kernels.Texts] = []
+    thread = threading.Thread(target=lambda: there.append(kernels.texts(column)))
+    thread.start()
+    thread.join()
+    assert there[0] is not here
+    assert kernels.texts(column) is here
+
+
+@pytest.mark.xfail(strict=True, reason="columns are told apart by their bytes and offsets, not by which rows are null")
+def test_the_same_bytes_with_other_nulls_are_another_column() -> None:
+    one = pa.array(["ab", "cd"])
+    other = pa.StringArray.from_buffers(2, one.buffers()[1], one.buffers()[2], pc.is_valid(pa.array([1, None])).buffers()[1])
+    assert kernels.texts(one).sizes.tolist() == [2, 2]
+    assert kernels.texts(other).sizes.tolist() == [2, 0]
