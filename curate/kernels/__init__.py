@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from curate.kernels.character_counts import Characters as Characters
     from curate.kernels.character_counts import characters as characters
     from curate.kernels.character_counts import occurrences as occurrences
+    from curate.kernels.counted_spans import SpanCounts as SpanCounts
+    from curate.kernels.counted_spans import span_counts as span_counts
+    from curate.kernels.entropies import entropy as entropy
     from curate.kernels.line_joins import joined_spans as joined_spans
     from curate.kernels.line_spans import Lines as Lines
     from curate.kernels.line_spans import lines as lines
@@ -40,6 +43,9 @@ _HOME = {
     "Characters": "character_counts",
     "characters": "character_counts",
     "occurrences": "character_counts",
+    "SpanCounts": "counted_spans",
+    "span_counts": "counted_spans",
+    "entropy": "entropies",
     "joined_spans": "line_joins",
     "Lines": "line_spans",
     "lines": "line_spans",

@@ -21,6 +21,8 @@ from curate.testing import check_operator, documents
 PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "apply": [{"by": "dedup"}],
     "code_quality": [{}, {"by": None, "min_visible_chars": 5}, {"language": "lang.code", "languages": {"en": {"max_line_chars": None}}}],
+    "dclm_lines": [{}, {"max_upper_ratio": None, "counters": [], "boiler_phrases": ["word"], "boiler_endings": []}],
+    "detect_code_language": [{}, {"by": "url"}],
     "extract_html": [{}, {"method": "trafilatura"}, {"keep_html": True}],
     "gopher_quality": [{}, {"min_words": None, "min_stop_words": None}],
     "language": [{}, {"prefix_chars": None}, {"raw": True}],
@@ -31,6 +33,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "pii": [{}, {"kinds": ["email", "token"], "max_count": 2}],
     "redact": [{}, {"kinds": ["email", "crypto"], "replacements": {"email": "email@example.com"}, "counts_into": None}],
     "sample": [{"fraction": 0.5}, {"fraction": 0.5, "by": "url"}],
+    "strip_urls": [{}, {"bare": False, "ip_addresses": False}, {"domains": ["org"]}],
     "url_blocklist": [
         {"domains": ["example.org"]},
         {"urls": ["example.org/prose"], "hard_words": ["nul"], "soft_words": ["long", "word"], "substrings": ["quot"], "bad_url": "drop"},
@@ -48,12 +51,16 @@ def awkward() -> pa.RecordBatch:
     keep = pa.array([(True, False, None)[i % 3] for i in rows], pa.bool_())
     kept_id = pa.array([None if i % 2 else "prose" for i in rows], pa.string())
     lines = pa.array([[1, 3, 99][: i % 4] if i % 5 else None for i in rows], pa.list_(pa.int32()))
+    removed = pa.array([(None, 0.0, 0.04, 0.5)[i % 4] for i in rows], pa.float64())
+    docs = docs.append_column("removed_word_ratio", removed)
     docs = docs.append_column("lang", pa.StructArray.from_arrays([codes], ["code"]))
     return docs.append_column("dedup", pa.StructArray.from_arrays([keep, kept_id, lines], ["keep", "kept_id", "lines"]))
 
 
 @pytest.mark.parametrize("name", sorted(packs()))
 def test_registered_operators(name: str) -> None:
+    if name == "detect_code_language":
+        pytest.importorskip("magika")
     for params in PARAMETERS.get(name, [{}]):
         check_operator(build(OperatorSpec(name, params)), awkward())
 
