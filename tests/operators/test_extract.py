@@ -10,7 +10,10 @@ import pyarrow as pa
 import pytest
 
 from curate.errors import PipelineError
-from curate_operators.extract import ExtractHtml, decode
+from curate_operators.extract import METHODS, ExtractHtml, decode
+from curate_operators.extract_blocks import split_blocks
+from curate_operators.extract_features import features
+from curate_operators.extract_main import main_content, render, scores, weights
 
 PAGE = """<!DOCTYPE html><html><head><title> The
  harbour </title><script>var x = 1;</script></head><body>
@@ -42,7 +45,7 @@ def test_golden_page() -> None:
     )
 
 
-@pytest.mark.parametrize("method", ["resiliparse", "trafilatura"])
+@pytest.mark.parametrize("method", METHODS)
 def test_pages_without_text(method: str) -> None:
     nothing = [None, b"", b" \n ", b"<script>x</script>", b"<!-- x -->", b"<title>only a title</title>"]
     docs = ExtractHtml(method=method).map(pages(*nothing))  # type: ignore[arg-type]
@@ -50,8 +53,9 @@ def test_pages_without_text(method: str) -> None:
     assert docs.column("title").to_pylist() == [None] * 5 + ["only a title"]
 
 
-def test_trafilatura_leaves_the_frame_out() -> None:
-    text = ExtractHtml(method="trafilatura").map(pages(PAGE.encode())).column("text")[0].as_py()
+@pytest.mark.parametrize("method", METHODS)
+def test_the_frame_is_left_out(method: str) -> None:
+    text = ExtractHtml(method=method).map(pages(PAGE.encode())).column("text")[0].as_py()  # type: ignore[arg-type]
     assert "council has voted" in text
     assert "Home" not in text and "Copyright" not in text
 
@@ -61,6 +65,54 @@ def test_columns() -> None:
     assert text_of(PAGE).startswith("The harbour\n\n")
     with pytest.raises(PipelineError, match="method"):
         ExtractHtml(method="regex")  # type: ignore[arg-type]
+
+
+def test_blocks_are_what_lies_between_breaking_tags() -> None:
+    blocks = split_blocks("<body>a <b>b</b> &lt;c&gt;<div>d<a href='x'> link </a>e<p>f\n g</p>h</div><script>x = '<p>'</script></body>")
+    assert blocks.texts == ["a b <c>", "d link e", "f g", "h"]
+    assert [blocks.tags[element] for element in blocks.element] == ["body", "div", "p", "div"]
+    assert blocks.link_chars == [0, 4, 0, 0]
+    assert blocks.links == [0, 1, 0, 0]
+
+
+def test_line_breaks_preformatted_text_and_soft_hyphens() -> None:
+    assert split_blocks("<body>one<br> two<br><br>three&nbsp;3<br></body>").texts == ["one\ntwo", "three 3"]
+    assert split_blocks("<body><pre>\na\n  b<br>c\n</pre> d</body>").texts == ["a\n  b\nc", "d"]
+    assert split_blocks("<body>Wein\xadkenner <ruby>漢<rt>かん</rt></ruby></body>").texts == ["Weinkenner 漢"]
+
+
+def test_how_blocks_are_written() -> None:
+    blocks = split_blocks(
+        "<body><h1>t</h1><p>a</p><ul><li>b</li><li><p>c</p><p>d</p></li></ul><ol><li>e</li><li>f</li></ol>"
+        "<table><tr><th>g</th><td>h</td></tr><tr><td>i</td></tr></table>j<div>k</div></body>"
+    )
+    assert render(blocks, [True] * len(blocks.texts)) == "t\n\na\n\n• b\n• c\nd\n1. e\n2. f\ng\th\ni\nj\nk"
+    assert render(blocks, [text in "af" for text in blocks.texts]) == "a\n\n2. f"
+    assert main_content("<body></body>") == ""
+
+
+def test_a_rule_that_names_what_is_not_measured_is_an_error() -> None:
+    described = features(split_blocks("<body><p>words</p></body>"))
+    assert set(weights()) <= set(described)
+    assert scores(described, {"constant": 2}).tolist() == [2048]
+    with pytest.raises(KeyError):
+        scores(described, {"no such feature": 1})
+
+
+def test_a_wrapper_with_the_class_of_a_sidebar_is_no_sidebar() -> None:
+    wrapped = PAGE.replace("<article>", '<div class="with-sidebar"><article>').replace("</article>", "</article></div>")
+    assert text_of(wrapped) == text_of(PAGE)
+    assert "council" in text_of(wrapped)
+
+
+def test_comments_and_teasers_are_left_out() -> None:
+    frame = (
+        '<div class="related"><h3>Related articles</h3><p><a href="/1">The lighthouse gets a new lamp, and the keeper a new coat</a></p></div>'
+        '<div id="comments"><h3>2 comments</h3><p>I have been saying so for years, and nobody listened to me. Shame.</p></div>'
+    )
+    text = text_of(PAGE.replace("<footer>", frame + "<footer>"))
+    assert "council has voted" in text
+    assert "lighthouse" not in text and "nobody listened" not in text
 
 
 RUSSIAN = "Порт был построен жителями города, и он принадлежит всем, у кого там есть корабль."
@@ -110,6 +162,12 @@ HOSTILE = {
     "brackets": b"<" * 1_000_000 + b" words",
     "comment": b"words<!--" * 100_000,
     "entities": b"&amp" * 500_000 + b"words",
+    "items": b"<ol>" + b"<li>words" * 50_000,
+    "classes": b"<p class='" + b"body-" * 19_000 + b"'>words",
+    "different_classes": b"".join(b"<p class='%s'>words" % (b"c%d" % i * 100) for i in range(20_000)),
+    "raw_text": b"words<xmp>" + b"<svg <p <!-- " * 100_000,
+    "plaintext": b"words<plaintext>" + b"<svg <p <!-- " * 100_000,
+    "breaks": b"words<br>" * 100_000,
     "svg": b"words" + b"<svg>" * 200_000,
     "nul": b"\x00" * 1_000_000 + b"words",
     "binary": b"words " + bytes(range(256)) * 4_000,
@@ -117,12 +175,12 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("method", ["resiliparse", "trafilatura"])
+@pytest.mark.parametrize("method", METHODS)
 def test_hostile_pages_take_bounded_time_and_keep_their_text(name: str, method: str) -> None:
     start = time.process_time()
     docs = ExtractHtml(method=method).map(pages(HOSTILE[name]))  # type: ignore[arg-type]
     assert time.process_time() - start < 20  # seconds; without the guards several of them take minutes
-    if method == "resiliparse" and name not in ("comment", "binary", "tables"):
+    if method != "trafilatura" and name not in ("comment", "binary", "tables"):
         assert "words" in docs.column("text")[0].as_py()
 
 
@@ -138,7 +196,7 @@ def _gold(data: Path) -> Iterator[tuple[dict[str, list[str]], bytes]]:
                 yield row, record.reader.read()
 
 
-@pytest.mark.parametrize(("method", "limit", "floor"), [("resiliparse", 200, 0.8), ("trafilatura", 40, 0.85)])
+@pytest.mark.parametrize(("method", "limit", "floor"), [("blocks", 508, 0.92), ("resiliparse", 200, 0.8), ("trafilatura", 40, 0.85)])
 def test_main_content_on_real_pages(data: Path, method: str, limit: int, floor: float) -> None:
     """F1 over segments that people marked as main content or not (trafilatura's evaluation set)."""
     rows = [pair for pair, _ in zip(_gold(data), range(limit), strict=False)]
