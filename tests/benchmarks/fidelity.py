@@ -39,7 +39,7 @@ COLUMNS = (
     "Every disagreement, by the rule that one side dropped by and its cause: the convention that, changed on their side, gives our"
     " decision. The example is a run between white space that one of the documents has, as they → we split it."
 )
-OWN_RULES = "their tokeniser's own rules for the language"
+OWN_RULES = "the tokeniser's rules for the language, unlike its English ones"
 
 Row = dict[str, Any]
 
@@ -139,12 +139,12 @@ def explain(work: Path, corpus: pa.Table, stats: pa.Table, differing: list[Row])
 
 def _c4_cause(row: Row, read: Row) -> str:
     if row["theirs"] and row["theirs"].startswith("raised"):
-        return "their sentence splitter raises an error"
+        return "theirs: the sentence splitter raises an error"
     if read[row["filter"]] is None or row["ours_text"] != read[row["filter"]]:
-        return "lines kept differently"
+        return "ours: lines kept differently"
     english = read[f"{row['filter']}_sentences_english"]
     by_english = row["lang"] != ENGLISH and english is not None and (english < MIN_SENTENCES) == bool(row["ours"])
-    return f"sentences: {OWN_RULES}" if by_english else "sentences split differently"
+    return f"theirs: sentences by {OWN_RULES}" if by_english else "ours: sentences split differently"
 
 
 def _cause(row: Row, rule: Rule | None, ours: Reading, theirs: Reading, english: Reading) -> str:
@@ -152,9 +152,9 @@ def _cause(row: Row, rule: Rule | None, ours: Reading, theirs: Reading, english:
         return "unexplained"
     broken = bool(row["ours"])
     if row["group"] == "unspaced":
-        return "their words come from a dictionary, ours are letters"
+        return "both: their words come from a dictionary, ours are letters"
     if row["lang"] != ENGLISH and rule.broken(fidelity_causes.measure(rule.measure, english)) == broken:
-        found = f"words: {OWN_RULES}"
+        found = f"theirs: words by {OWN_RULES}"
     else:
         found = fidelity_causes.cause(rule, ours, theirs, broken)
     near = row["value"] is not None and abs(row["value"] - rule.limit) <= NEAR * rule.limit

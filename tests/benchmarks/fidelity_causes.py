@@ -26,7 +26,11 @@ class Reading:
     separator: str = SEPARATOR
 
 
-DIFFERENCES = {"n-grams joined without separator": "separator", "which signs are symbols": "plain", "words split differently": "words"}
+DIFFERENCES = {
+    "theirs: n-grams joined without separator": "separator",
+    "ours: which signs are symbols": "plain",
+    "ours: words split differently": "words",
+}
 
 
 def measure(name: str, reading: Reading) -> float:
