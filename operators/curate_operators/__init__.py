@@ -17,6 +17,7 @@ OPERATORS = {
     "language": "curate_operators.language:Language",
     "length": "curate_operators.length:Length",
     "maths_quality": "curate_operators.maths:MathsQuality",
+    "measure": "curate_operators.measure:Measure",
     "normalize": "curate_operators.normalize:Normalize",
     "pii": "curate_operators.redact:Pii",
     "redact": "curate_operators.redact:Redact",
