@@ -108,16 +108,17 @@ class UrlBlocklist(Filter):
             yield "domain", listed_hosts(parts.host, self._domains), None
         if self.urls:
             yield "url", listed_pages(parts, *self._pages), None
-        lower = pc.fill_null(pc.utf8_lower(urls), "")
-        words = _words(lower) if self.hard_words or self.soft_words else None
-        if self.hard_words and words is not None:
+        if not (self.hard_words or self.soft_words or self.substrings):
+            return
+        words = words_of(urls)
+        if self.hard_words:
             hard = listed_words(words, self._hard_words)
             yield "hard_word", hard > 0, hard
-        if self.soft_words and words is not None and self.max_soft_words is not None:
+        if self.soft_words and self.max_soft_words is not None:
             soft = listed_words(words, self._soft_words)
             yield "soft_word", soft >= self.max_soft_words, soft
         if self.substrings:
-            yield "substring", _contains_any(lower, self._substrings), None
+            yield "substring", _contains_any(pc.binary_join(words, ""), self._substrings), None
 
     @functools.cached_property
     def _domains(self) -> Entries:
@@ -191,7 +192,9 @@ def listed_words(words: pa.ListArray, listed: Entries) -> Counts:
     return np.bincount(pairs // max(len(listed), 1), minlength=len(words)).astype(np.int64)
 
 
-def _words(lower: pa.Array) -> pa.ListArray:
+def words_of(urls: pa.Array) -> pa.ListArray:
+    """Return what stands between signs that are neither letters nor digits, in lower case; nothing for null."""
+    lower = pc.fill_null(pc.utf8_lower(urls), "")
     return pc.ascii_split_whitespace(pc.replace_substring_regex(lower, NO_WORD, " "))
 
 
@@ -201,10 +204,9 @@ def _squeezed(values: pa.Array) -> pa.Array:
     return values.filter(pc.not_equal(values, ""))
 
 
-def _contains_any(lower: pa.Array, substrings: list[str]) -> Mask:
+def _contains_any(squeezed: pa.Array, substrings: list[str]) -> Mask:
     import polars as pl
 
-    squeezed = pc.replace_substring_regex(lower, NO_WORD, "")
     found: Mask = pl.Series(values=squeezed, dtype=pl.String).str.contains_any(substrings).to_numpy()
     return found
 

@@ -1,0 +1,124 @@
+"""`python -m tests.benchmarks.blocklists --peer PYTHON`: decisions and speed of the block lists beside datatrove's, as two tables.
+
+PYTHON is an interpreter with datatrove 0.10.1, pyahocorasick, tldextract, fasteners and idna. The lists of addresses are those in its
+package, the lists of words those of the test data; addresses are those that stand in the test data, and made ones around listed names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from curate.protocols import Filter
+from curate_operators.url_blocklist import UrlBlocklist
+from curate_operators.word_blocklist import WordBlocklist
+from tests.operators.conftest import DATA, batch
+
+PEER = Path(__file__).parent / "blocklists_peer.py"
+ADDRESS = re.compile(r"https?://[^\s\"<>\\)\]]+")
+LANGUAGE_FIELDS = ("lang", "language")
+CODES = {"eng": "en", "deu": "de", "fra": "fr", "jpn": "ja", "tha": "th", "cmn": "zh", "hin": "hi", "spa": "es", "rus": "ru", "kor": "ko"}
+PER_LANGUAGE, MAX_CHARS = 700, 200_000
+EVERY = 997  # of the listed domains and pages
+REASONS = {
+    "domain": "domain",
+    "subdomain": "domain",
+    "url": "url",
+    "hard_blacklisted": "hard_word",
+    "soft_blacklisted": "soft_word",
+    "blacklisted_subword": "substring",
+}
+
+
+def documents() -> Iterator[dict[str, Any]]:
+    """Yield the documents of all sets of the test data that are JSON lines."""
+    for path in sorted(DATA.glob("*/docs.jsonl.zst")):
+        with pa.input_stream(path, compression="zstd") as stream:
+            for line in stream.read().splitlines():
+                yield json.loads(line) | {"set": path.parent.name}
+
+
+def addresses(lists: Path) -> list[str]:
+    """Return the addresses in the documents, and made ones: listed names in other spellings, and in the midst of others."""
+    real = sorted({url for doc in documents() for url in ADDRESS.findall(doc.get("text") or "")})
+    made = []
+    for domain in (lists / "domains").read_text().split()[::EVERY]:
+        made += [f"http://{domain}/", f"https://www.{domain}/a?b=1", f"http://sub.{domain}/", f"HTTP://{domain.upper()}:80/"]
+    for page in (lists / "urls").read_text().split()[:: EVERY // 10]:
+        made += [page, f"http://{page}", f"http://{page}/beneath"]
+    for name in ("hard_words", "soft_words", "substrings"):
+        words = (lists / name).read_text().split()
+        for word, other in zip(words, words[1:], strict=False):
+            made += [f"http://example.org/{word}/{other}", f"http://example.org/{word.upper()}_x", f"http://example.org/a{word}b"]
+    return real + made
+
+
+def texts() -> list[tuple[str, str]]:
+    """Return (language, text) of documents in the languages of the lists, a bounded number of each set and language."""
+    known = {path.stem for path in (DATA / "wordlists_ldnoobw").glob("*.txt")}
+    taken: Counter[tuple[str, str]] = Counter()
+    found = []
+    for doc in documents():
+        named = str(next((doc[field] for field in LANGUAGE_FIELDS if doc.get(field)), "")).split("-")[0].split("_")[0]
+        code = named if named in known else CODES.get(named, "")
+        if code in known and doc.get("text") and taken[doc["set"], code] < PER_LANGUAGE:
+            taken[doc["set"], code] += 1
+            found.append((code, doc["text"][:MAX_CHARS]))
+    return found
+
+
+def ours(operator: Filter, docs: pa.RecordBatch) -> tuple[list[str | None], float]:
+    """Return our reasons and the processor's seconds, without those of the first call, which reads the lists."""
+    operator.drop(docs.slice(0, 1))
+    begun = time.process_time()
+    verdict = operator.drop(docs)
+    return [row and row["reason"] for row in verdict.to_pylist()], time.process_time() - begun
+
+
+def table(title: str, theirs: dict[str, Any], mine: tuple[list[str | None], float], rename: Callable[[str], str]) -> None:
+    """Print how often each pair of decisions was made, and what a second of one core is good for."""
+    reasons, seconds = mine
+    counts = Counter((rename(t) if t else "keep", m or "keep") for t, m in zip(theirs["reasons"], reasons, strict=True))
+    print(f"\n| {title}: datatrove | curate | documents |\n|---|---|---|")
+    for (their, our), count in sorted(counts.items()):
+        print(f"| {their} | {our} | {count} |")
+    print(f"\nseconds of one core: datatrove {theirs['seconds']:.2f}, curate {seconds:.2f}; {theirs['seconds'] / seconds:.0f} times faster")
+
+
+def main() -> None:
+    """Compare both filters and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--peer", type=Path, required=True)
+    peer = parser.parse_args().peer
+    with tempfile.TemporaryDirectory() as folder:
+        lists = Path(folder)
+        _ask(peer, {"lists": folder})
+        urls = addresses(lists)
+        path = {name: str(lists / name) for name in ("domains", "urls", "hard_words", "soft_words", "substrings")}
+        blocklist = UrlBlocklist(path["domains"], path["urls"], path["hard_words"], path["soft_words"], substrings=path["substrings"])
+        docs = batch([""] * len(urls), url=pa.array(urls, pa.string()))
+        table("addresses", _ask(peer, {"lists": folder, "urls": urls}), ours(blocklist, docs), REASONS.__getitem__)
+    pairs = texts()
+    docs = batch([text for _, text in pairs], lang=pa.array([{"code": code} for code, _ in pairs]))
+    words = str(DATA / "wordlists_ldnoobw")
+    table("words", _ask(peer, {"words": words, "pairs": pairs}), ours(WordBlocklist(words), docs), lambda _: "blocked_word")
+
+
+def _ask(peer: Path, request: dict[str, Any]) -> dict[str, Any]:
+    done = subprocess.run([str(peer), str(PEER)], input=json.dumps(request), capture_output=True, text=True, check=True)
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+if __name__ == "__main__":
+    main()
