@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 
 import numpy as np
 
@@ -93,19 +92,3 @@ def repeated_gram(words: Sequence[str], n: int, counting: str) -> int:
             seen.add(grams[place])
             place += 1
     return found
-
-
-def sentences(text: str, words: Sequence[str], ends: Callable[[str], bool], punctuation: Callable[[str], bool]) -> int:
-    """Return the sentences of one line of words: one, and one more wherever a word follows the end of one."""
-    found, ended = int(bool(words)), False
-    for word in words:
-        if ends(word):
-            ended = True
-        elif ended and not punctuation(word):
-            found, ended = found + 1, False
-    return found
-
-
-def ends_of(parts: Sequence[str]) -> list[int]:
-    """Return where each part ends when they stand one behind another."""
-    return list(accumulate(map(len, parts)))

@@ -24,7 +24,8 @@ EVERY = [chr(code) for code in range(unicode.CODE_POINTS)]
 
 
 def has(bit: int) -> list[bool]:
-    return ((unicode.classes() & bit) > 0).tolist()
+    found: list[bool] = ((unicode.classes() & bit) > 0).tolist()
+    return found
 
 
 @SAME_UNICODE

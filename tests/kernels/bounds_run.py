@@ -1,0 +1,52 @@
+"""Runs every kernel over a fuzz corpus: `python -m tests.kernels.bounds_run`, with NUMBA_BOUNDSCHECK=1 so that a wrong index raises."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pyarrow as pa
+
+from curate import kernels
+from curate.kernels import text_view
+from curate.kernels.line_spans import Breaks
+from tests.kernels.columns import Column, fuzz_columns
+
+LANGUAGES = ("en", "pl", "ru", "fr", "de", "ca")
+
+
+def run(column: Column) -> int:
+    """Call every kernel on a column and what is left of it; return how many words it has."""
+    array = column.array
+    texts = kernels.texts(array)
+    for breaks in get_args(Breaks):
+        lines = kernels.lines(texts, breaks)
+        start, end = kernels.trimmed(texts, lines.start, lines.end)
+        kernels.plain_words(texts, start, end)
+        kernels.phrases(texts, start, end, ["javascript", "..", "é"])
+        kernels.joined_spans(texts, lines.first, start, end, lines.kind > 0)
+        for counting in ("later", "all"):
+            kernels.repeated_lines(lines, counting, skip_empty=counting == "all")
+    for language in LANGUAGES:
+        words = kernels.words(texts, language)
+        kernels.matches(words, ["a", ".", "the"])
+        kernels.sentences(words, kernels.lines(texts))
+        kernels.repeated_grams(words, (2, 3), (2, 5), "later")
+        kernels.repeated_grams(words, (), (2, 3), "all")
+    kernels.characters(texts)
+    kernels.occurrences(texts, "...")
+    kept = np.arange(len(texts)) % 3 > 0
+    left = array.filter(pa.array(kept))
+    text_view.select(array, left, kept)
+    carried = kernels.texts(left)
+    kernels.repeated_grams(kernels.words(carried))
+    kernels.repeated_lines(kernels.lines(carried))
+    return len(kernels.words(texts).start)
+
+
+def main() -> None:
+    print(sum(run(column) for column in fuzz_columns(seed=4, count=1500)))
+
+
+if __name__ == "__main__":
+    main()
