@@ -20,11 +20,23 @@ from curate.testing import check_operator, documents
 
 PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "apply": [{"by": "dedup"}],
+    "c4_lines": [{}, {"terminal_punctuation": False, "remove_citations": False}, {"min_words": None, "max_word_chars": 5}],
+    "c4_page": [{}, {"min_sentences": 2, "drop_curly_bracket": False, "language": "fr"}],
     "code_quality": [{}, {"by": None, "min_visible_chars": 5}, {"language": "lang.code", "languages": {"en": {"max_line_chars": None}}}],
     "dclm_lines": [{}, {"max_upper_ratio": None, "counters": [], "boiler_phrases": ["word"], "boiler_endings": []}],
     "detect_code_language": [{}, {"by": "url"}],
     "extract_html": [{}, {"method": "trafilatura"}, {"keep_html": True}],
-    "gopher_quality": [{}, {"min_words": None, "min_stop_words": None}],
+    "fineweb_quality": [{}, {"min_punctuated_line_ratio": None, "short_line_chars": 5, "max_repeated_line_char_ratio": 0.0}],
+    "gopher_quality": [
+        {},
+        {"min_words": None, "min_stop_words": None},
+        {"language_column": "lang.code", "min_words": 2, "stop_word_counting": "occurrences"},
+        {"stop_words": ["word"], "language": "de", "min_words": None},
+    ],
+    "gopher_repetition": [
+        {},
+        {"counting": "all", "max_repeated_line_ratio": None, "max_top_3_gram_ratio": 0.05, "max_repeated_7_gram_ratio": None},
+    ],
     "language": [{}, {"prefix_chars": None}, {"raw": True}],
     "length": [{"min_chars": 10, "max_words": 1000, "max_bytes": 10_000}],
     "maths_quality": [{}, {"min_words": None, "min_maths_ratio": 0.01}],
