@@ -7,6 +7,7 @@ filter drops rows, `select` carries the spans over to the rows that are left ins
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -51,6 +52,15 @@ class Texts:
     def sizes(self) -> Int64s:
         """Return the bytes of each text."""
         return np.diff(self.offsets)
+
+    @functools.cached_property
+    def is_utf8(self) -> bool:
+        """Say whether all bytes are valid UTF-8; kernels may count characters faster then."""
+        try:
+            pa.LargeStringArray.from_buffers(len(self), pa.py_buffer(self.offsets), pa.py_buffer(self.data)).validate(full=True)
+        except pa.ArrowInvalid:
+            return False
+        return True
 
     def remember(self, key: object, compute: Callable[[], T]) -> T:
         """Return what `compute` gives, computed once for these texts."""
