@@ -43,7 +43,7 @@ _COINS = (r"[13][1-9A-HJ-NP-Za-km-z]{25,34}", r"bc1[ac-hj-np-z02-9]{11,71}", r"0
 
 _SECRET = re.compile(
     (rf"(?<![A-Za-z0-9_])(?:{'|'.join(_MARKED)})(?![A-Za-z0-9_])|{_AWS_PAIR}(?![A-Za-z0-9/+=])|").encode()
-    + (_BLOCK + r"[\s\S]{64,20000}?-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----").encode()
+    + (_BLOCK + r"(?:(?!-----BEGIN)[\s\S]){64,20000}?-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----").encode()
 )
 _TOKEN = re.compile(_NAMED.encode())
 _CRYPTO = re.compile(rf"(?<![A-Za-z0-9_/])(?:{'|'.join(_COINS)})(?![A-Za-z0-9_])".encode())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,7 +26,11 @@ GITHUB = "ghp_" + "16C7e42F292c6912E7710c838347Ae178B4a"
 SLACK = "xoxb-" + "263594206564-2343594206574-FGqddMF8t08v8N7Oq4i57vs1"
 GOOGLE = "AIza" + "SyDaGmWKa4JsXZ-HjGw7ISLn_3namBGewQe"
 JWT = "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0NTY3ODkwIn0." + "dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
-KEY = "-----BEGIN RSA PRIVATE KEY-----\nDEK-Info: AES-128-CBC,0A1B\n\n" + "MIIEowIBAAKCAQEAz7dCq/+9Xk1\n" * 4 + "-----END RSA PRIVATE KEY-----"
+KEY = (
+    "-----BEGIN RSA PRIVATE KEY-----\nDEK-Info: AES-128-CBC,0A1B\n\n"
+    + "MIIEowIBAAKCAQEAz7dCq/+9Xk1\n" * 4
+    + "-----END RSA PRIVATE KEY-----"
+)
 
 
 def masked(text: str | None, operator: Redact = EVERYTHING) -> str | None:
@@ -165,6 +170,14 @@ def test_neighbours_do_not_matter(texts: list[str]) -> None:
     alone = [EVERYTHING.map(batch([text])) for text in texts]
     assert together.column("text").to_pylist() == [one.column("text")[0].as_py() for one in alone]
     assert together.column("pii").to_pylist() == [one.column("pii")[0].as_py() for one in alone]
+
+
+@pytest.mark.parametrize("piece", ["1", "1 ", "(1)", "+1", "212-736-5000", "a.@", "a@b.", "eyJ-", "1:", "GB82 ", "tel 1234567 ", "4111 "])
+def test_hostile_text_takes_linear_time(piece: str) -> None:
+    """One megabyte takes about a second at most here; a pattern that tries every split of the digits would not end."""
+    begun = time.process_time()
+    masked(piece * (1_000_000 // len(piece)))
+    assert time.process_time() - begun < 20
 
 
 def ips(window: Window) -> rules.Found:
