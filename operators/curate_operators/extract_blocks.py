@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import chain
 
 _TOKENS = re.compile(
     "<(/?)(address|article|aside|a|blockquote|body|br|button|center|dd|details|div|dl|dt|fieldset|figcaption|figure|footer|form"
@@ -36,22 +37,18 @@ class Blocks:
     attributes: list[str] = field(default_factory=lambda: [""])
     parents: list[int] = field(default_factory=lambda: [0])
 
-    def add(self, text: str, element: int, link_chars: int, links: int) -> None:
-        self.texts.append(text)
-        self.element.append(element)
-        self.link_chars.append(min(link_chars, len(text)))
-        self.links.append(links)
-
 
 def split_blocks(html: str) -> Blocks:
     """Cut the serialised body of a page into blocks; what is not shown (scripts, styles, ruby annotations) is left out."""
     blocks = Blocks()
+    texts, held, link_counts, linked = blocks.texts, blocks.element, blocks.links, blocks.link_chars
+    tags, element_attributes, parents = blocks.tags, blocks.attributes, blocks.parents
     parts = iter(_TOKENS.split(_NO_TEXT.sub("", html.replace(_BREAK, ""))))
     pieces = [next(parts)]
     link_chars = links = preformatted = element = 0
     in_link = after_break = False
-    open_elements = [0]
-    for slash, tag, attributes, text in zip(parts, parts, parts, parts, strict=True):
+    # One loop, as a function call per token would double the time; the last token stands for the end of the page.
+    for slash, tag, attributes, text in chain(zip(parts, parts, parts, parts, strict=True), (("", "hr", "", ""),)):
         if tag == "a":
             in_link = not slash
             links += in_link
@@ -61,21 +58,21 @@ def split_blocks(html: str) -> Blocks:
         else:
             if pieces:
                 if tidied := _tidy("".join(pieces), preformatted > 0):
-                    blocks.add(tidied, element, link_chars, links)
+                    texts.append(tidied)
+                    held.append(element)
+                    link_counts.append(links)
+                    linked.append(min(link_chars, len(tidied)))
                 pieces = []
                 link_chars = links = 0
             after_break = False
             if slash:
-                if len(open_elements) > 1:
-                    open_elements.pop()
-                element = open_elements[-1]
+                element = parents[element]  # tags are balanced; what were one too many would leave the body as it is
                 preformatted -= tag == "pre" and preformatted > 0
-            elif tag not in ("hr", "br"):
-                blocks.parents.append(element)
-                element = len(blocks.tags)
-                open_elements.append(element)
-                blocks.tags.append(tag)
-                blocks.attributes.append(attributes[:ATTRIBUTE_CHARS] if attributes else "")
+            elif tag != "hr" and tag != "br":
+                parents.append(element)
+                element = len(tags)
+                tags.append(tag)
+                element_attributes.append(attributes[:ATTRIBUTE_CHARS] if attributes else "")
                 preformatted += tag == "pre"
         if not text:
             continue
@@ -86,8 +83,6 @@ def split_blocks(html: str) -> Blocks:
                 link_chars += len(_TAG.sub("", text).strip() if "<" in text else text.strip())
         elif pieces:
             pieces.append(text)
-    if tidied := _tidy("".join(pieces), preformatted > 0):
-        blocks.add(tidied, element, link_chars, links)
     return blocks
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curate_operators.extract_blocks import Blocks, split_blocks
-from curate_operators.extract_features import features
+from curate_operators.extract_features import SCALE, features
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
 
 MAX_TAGS = 100_000  # of the 679 marked pages the largest has 19,504
+MAX_GAP = 20
+_ROWS = ("li", "td", "th", "dd", "dt", "pre")
 _SPACED = ("p", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "blockquote")
 
 
@@ -37,12 +39,29 @@ def main_content(html: str, rule: Mapping[str, int] | None = None) -> str:
     if html.count("<") > MAX_TAGS or "<xmp" in html or "<plaintext" in html:
         return ""
     blocks = split_blocks(html)
-    return render(blocks, (scores(features(blocks), rule or weights()) > 0).tolist()) if blocks.texts else ""
+    if not blocks.texts:
+        return ""
+    described = features(blocks)
+    return render(blocks, _filled(blocks, described, scores(described, rule or weights()) > 0).tolist())
 
 
 def scores(described: dict[str, Integers], rule: Mapping[str, int]) -> Integers:
     """Weigh the features of each block; main content is what scores above 0."""
     return sum((described[name] * weight for name, weight in rule.items()), np.zeros_like(described["constant"]))
+
+
+def _filled(blocks: Blocks, described: dict[str, Integers], kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Keep the items and cells between kept blocks of the main content too, so that lists and tables come whole.
+
+    On the marked pages this leaves the scores as they are; most of them are news, where lists are rare.
+    """
+    order = np.arange(len(kept))
+    before = np.maximum.accumulate(np.where(kept, order, -MAX_GAP - 2))
+    behind = np.minimum.accumulate(np.where(kept, order, len(kept) + MAX_GAP + 1)[::-1])[::-1]
+    in_row = [blocks.tags[at] in _ROWS or blocks.tags[blocks.parents[at]] in _ROWS for at in blocks.element]
+    fits = (described["within 0.7"] > 0) & (described["frame"] == 0) & (described["links"] < SCALE // 2) & np.array(in_row)
+    filled: NDArray[np.bool_] = kept | (fits & (behind - before <= MAX_GAP + 1))
+    return filled
 
 
 def render(blocks: Blocks, kept: list[bool]) -> str:

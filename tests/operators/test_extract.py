@@ -99,6 +99,13 @@ def test_a_rule_that_names_what_is_not_measured_is_an_error() -> None:
         scores(described, {"no such feature": 1})
 
 
+def test_lists_within_the_main_content_come_whole() -> None:
+    items = "".join(f"<li>{item}</li>" for item in ("Wood", "4 ropes", "Log in again later", "A <a href='/1'>hammer</a> and some nails"))
+    text = text_of(PAGE.replace("</p>\n<p>With", f"</p>\n<ul>{items}</ul><p>With"))
+    assert "stones; the" in text
+    assert "• Wood\n• 4 ropes\n• Log in again later\n• A hammer and some nails\n" in text
+
+
 def test_a_wrapper_with_the_class_of_a_sidebar_is_no_sidebar() -> None:
     wrapped = PAGE.replace("<article>", '<div class="with-sidebar"><article>').replace("</article>", "</article></div>")
     assert text_of(wrapped) == text_of(PAGE)
