@@ -28,7 +28,7 @@ def verdicts(operator: Filter, docs: pa.RecordBatch) -> list[tuple[str, float] |
     return [row and (row["reason"], row["value"]) for row in operator.drop(docs).to_pylist()]
 
 
-def verdict(operator: Filter, text: str | None) -> tuple[str, float] | None:
+def verdict(operator: Filter, text: str | None) -> tuple[str, Any] | None:
     [found] = verdicts(operator, batch([text]))
     return found and (found[0], pytest.approx(found[1]))
 
