@@ -60,6 +60,14 @@ def file_hash(path: Path) -> str:
     return f"xxh3:{state.hexdigest()}"
 
 
+def content_hash(path: Path) -> str:
+    """Return the hash of a file's content, or that of all files in a folder with their names in it."""
+    if path.is_file():
+        return file_hash(path)
+    files = sorted(found for found in path.rglob("*") if found.is_file())
+    return f"folder:{digest([[found.relative_to(path).as_posix(), file_hash(found)] for found in files])}"
+
+
 def _package(spec: OperatorSpec) -> str | None:
     """Return name and version of the distribution of an operator named by `package.module:Class`."""
     module, _, _ = spec.use.rpartition(":")

@@ -7,6 +7,7 @@ file hashes. The listing is frozen in the plan: a file that changes later fails 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from curate.check import check_columns
 from curate.dataset import Dataset, open_dataset
 from curate.document import ID, SOURCE
 from curate.errors import CurateError, DatasetError
-from curate.fingerprint import chain_identity, digest, file_hash, operator_identity
+from curate.fingerprint import chain_identity, content_hash, digest, operator_identity
 from curate.inputs import Listing, content_identities, list_input
 from curate.manifest import MANIFEST, Kind
 from curate.pipeline import Input, Pipeline, Stage, Step
@@ -291,10 +292,18 @@ def _resolve_params(params: Mapping[str, Any], plan: Plan) -> tuple[dict[str, An
             storage, file = open_file(value)
             info = storage.info(file)
             references[key] = f"file {info.etag if info else 'missing'}"
-        elif ("/" in value or "." in value) and (path := plan.pipeline.folder / value).is_file():
-            references[key] = f"file {file_hash(path)}"
+        elif (path := _named(value, plan.pipeline.folder)) is not None:
+            references[key] = f"file {content_hash(path)}"
             resolved[key] = str(path.absolute())
     return resolved, references
+
+
+def _named(value: str, folder: Path) -> Path | None:
+    """Return the file or folder that a parameter names."""
+    if not ("/" in value or "." in value) or Path(value).name in ("", ".."):
+        return None
+    path = folder / value
+    return path if os.path.exists(path) else None  # noqa: PTH110 - Path.exists raises on conditions longer than a name
 
 
 def operator_of(planned: PlannedStage, plan: Plan) -> Operator:

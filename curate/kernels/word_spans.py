@@ -83,10 +83,12 @@ def words(texts: Texts, language: str = "en") -> Words:
     """Return the words of every text, by the rules for hyphens and contractions of a language (ISO 639-1)."""
     hyphens = HYPHENS_KEPT if language in KEEP_HYPHENS else HYPHENS_SPLIT_ALSO_NUMBERS if language in SPLIT_NUMBERS else HYPHENS_SPLIT
     apostrophes = CONTRACTIONS if language == "en" else ELISIONS if language in ELIDING else APOSTROPHES_KEPT
-    rules = hyphens, apostrophes
-    return texts.remember(
-        ("words", rules), lambda: Words(*_words(texts.data, texts.offsets, unicode.classes(), _most(texts.is_utf8), _ABBREVIATIONS, *rules))
-    )
+    return texts.remember(("words", hyphens, apostrophes), lambda: _found(texts, hyphens, apostrophes))
+
+
+def _found(texts: Texts, hyphens: int, apostrophes: int) -> Words:
+    most = _most(texts.is_utf8)
+    return Words(*_words(texts.data, texts.offsets, unicode.classes(), most, _ABBREVIATIONS, hyphens, apostrophes))
 
 
 def _most(is_utf8: bool) -> NDArray[np.uint8]:

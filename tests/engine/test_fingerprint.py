@@ -148,3 +148,24 @@ def test_units_have_identities_of_their_own(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"word", b"WORD"))
     after = units()
     assert len(after) == len(before) and {a == b for a, b in zip(before, after, strict=True)} == {True, False}
+
+
+def test_a_folder_that_a_parameter_names_is_its_files(source: Path, tmp_path: Path) -> None:
+    def identity(lists: Path) -> str:
+        pipe = small.pipeline(
+            source, {"first": Stage("crawl", [Step("url_blocklist", {"domains": "lists/ut1", "by": "text"})])}, folder=lists
+        )
+        return small.plan(pipe, tmp_path / "ws").stages["first"].fingerprint
+
+    for name in ("one", "two"):
+        (tmp_path / name / "lists/ut1/adult").mkdir(parents=True)
+        (tmp_path / name / "lists/ut1/adult/domains").write_text("bad.example")
+    assert identity(tmp_path / "one") == (first := identity(tmp_path / "two"))
+    (tmp_path / "two/lists/ut1/adult/domains").write_text("worse.example")
+    assert identity(tmp_path / "two") != first
+
+
+def test_a_long_condition_is_no_file_name(source: Path, tmp_path: Path) -> None:
+    keep = " or ".join(f"length(text) > {n}.5" for n in range(100))
+    pipe = small.pipeline(source, {"first": Stage("crawl", [Step("where", {"keep": keep})])})
+    assert small.plan(pipe, tmp_path / "ws").stages["first"].fingerprint
