@@ -270,7 +270,7 @@ def _specs(name: str, plan: Plan) -> tuple[tuple[StepSpec, ...], list[dict[str, 
     stage = plan.pipeline.stages[name]
     specs, identities = [], []
     for index, (step, operator) in enumerate(chain_steps(stage, plan.built.operators[name])):
-        params, references = _resolve_params(step.params, plan)
+        params, references = _resolve_params(step.params, operator, plan)
         spec = OperatorSpec(step.use, params, plan.built.codes.get((name, index - len(stage.apply))))
         into = step.into or step.label
         specs.append(StepSpec(step.label, into, spec))
@@ -278,7 +278,7 @@ def _specs(name: str, plan: Plan) -> tuple[tuple[StepSpec, ...], list[dict[str, 
     return tuple(specs), identities
 
 
-def _resolve_params(params: Mapping[str, Any], plan: Plan) -> tuple[dict[str, Any], dict[str, str]]:
+def _resolve_params(params: Mapping[str, Any], operator: Operator, plan: Plan) -> tuple[dict[str, Any], dict[str, str]]:
     """Return parameters as a worker needs them, and the fingerprints that stand for files and stages."""
     resolved, references = dict(params), {}
     for key, value in params.items():
@@ -292,7 +292,7 @@ def _resolve_params(params: Mapping[str, Any], plan: Plan) -> tuple[dict[str, An
             storage, file = open_file(value)
             info = storage.info(file)
             references[key] = f"file {info.etag if info else 'missing'}"
-        elif (path := _named(value, plan.pipeline.folder)) is not None:
+        elif (path := _named(value, plan.pipeline.folder)) and (key in operator.folders or not path.is_dir()):
             references[key] = f"file {content_hash(path)}"
             resolved[key] = str(path.absolute())
     return resolved, references

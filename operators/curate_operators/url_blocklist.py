@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -70,6 +70,8 @@ class UrlBlocklist(Filter):
     The filters of addresses of RefinedWeb (Penedo et al., 2023), DCLM (Li et al., 2024) and FineWeb (Penedo et al., 2024),
     in datatrove's order.
     """
+
+    folders: ClassVar[tuple[str, ...]] = ("domains", "urls", "hard_words", "soft_words", "substrings")
 
     domains: Given = ()
     urls: Given = ()

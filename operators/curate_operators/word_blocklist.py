@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -63,6 +63,8 @@ class WordBlocklist(Filter):
     Raffel et al., *Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer* (2020), and the code of
     C4, whose exceptions for Japanese and Chinese are the default of `allowed`.
     """
+
+    folders: ClassVar[tuple[str, ...]] = ("words",)
 
     words: str | tuple[str, ...]
     language: str | None = "lang.code"
