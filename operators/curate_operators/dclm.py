@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from curate import kernels
 from curate.document import TEXT, set_column
+from curate.errors import PipelineError
 from curate.kernels.text_view import Int64s, Texts
 from curate.protocols import Filter, Mapper
 from curate_operators.rules import Verdict, ratio
 
 REMOVED = "removed_word_ratio"
 NO_WORD = r"[^\p{L}\p{N}_]"
+MAX_BOILERS = 64  # as many phrases as are looked for at a time
 MAX_COUNTER_WORDS = 10  # a count and its noun; the rest is signs
 COUNTERS = ("likes", "shares", "comments", "retweets", "reposts", "quotes", "bookmarks", "upvotes", "downvotes", "downloads", "views")
 
@@ -68,6 +70,10 @@ class DclmLines(Mapper):
     boiler_beginnings: tuple[str, ...] = ("sign-in",)
     boiler_endings: tuple[str, ...] = ("read more...", "read more…")
     max_boiler_words: int = 10
+
+    def __post_init__(self) -> None:
+        if len(self._boiler_strings) > MAX_BOILERS or not all((*self._boiler_strings, *self.counters)):
+            raise PipelineError(f"dclm_lines: at most {MAX_BOILERS} boiler strings, and none of them or of `counters` empty")
 
     def adds(self) -> Mapping[str, pa.DataType]:
         return {REMOVED: pa.float64()}
@@ -116,9 +122,12 @@ class DclmLines(Mapper):
 
     def _boilers(self, texts: Texts, lines: kernels.Lines, counts: kernels.SpanCounts, kept: NDArray[np.bool_]) -> Int64s:
         """Return the lines that have a boiler string, wherever in them."""
-        wanted = (*self.boiler_phrases, *self.boiler_beginnings, *self.boiler_endings)
         short = np.flatnonzero(kept & (counts.words > 0) & (counts.words <= self.max_boiler_words))
-        return short[kernels.phrases(texts, lines.start[short], lines.end[short], wanted) > 0]
+        return short[kernels.phrases(texts, lines.start[short], lines.end[short], self._boiler_strings) > 0]
+
+    @property
+    def _boiler_strings(self) -> tuple[str, ...]:
+        return (*self.boiler_phrases, *self.boiler_beginnings, *self.boiler_endings)
 
     def _cut(self, lines: pa.Array) -> pa.Array:
         """Return lines without their boiler strings."""
@@ -132,9 +141,10 @@ class DclmLines(Mapper):
         """Return the texts of the lines that are kept, with what is `left` in place of those that were hit."""
         if not len(hits):
             return kernels.joined_spans(texts, lines.first, lines.start, lines.end, kept)
-        start, end = lines.start.copy(), lines.end.copy()
-        start[hits], end[hits] = left.offsets[:-1] + len(texts.data), left.offsets[1:] + len(texts.data)
-        both = kernels.Texts(np.concatenate([texts.data, left.data]), texts.offsets, texts.valid)
+        low, high = texts.offsets[0], texts.offsets[-1]
+        start, end = lines.start - low, lines.end - low
+        start[hits], end[hits] = left.offsets[:-1] + high - low, left.offsets[1:] + high - low
+        both = kernels.Texts(np.concatenate([texts.data[low:high], left.data]), texts.offsets - low, texts.valid)
         return kernels.joined_spans(both, lines.first, start, end, kept)
 
 

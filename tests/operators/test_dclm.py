@@ -78,11 +78,19 @@ def test_nothing_to_count_is_null() -> None:
 
 def test_types_of_text_and_slices() -> None:
     docs = batch(["menu", "menu\ntwo words", "two words"])
-    short = docs.set_column(1, "text", docs.column("text").cast(pa.string())).slice(1)
+    docs = docs.set_column(1, "text", docs.column("text").cast(pa.string()))
+    short = docs.slice(1)
     result = DclmLines().map(short)
     assert result.column("text").type == pa.string()
     assert result.column("text").to_pylist() == ["two words", "two words"]
     assert result.schema.field(REMOVED).type == pa.float64()
+    assert only(boiler_phrases=("menu",)).map(short).column("text").to_pylist() == ["two words", "two words"]
+
+
+def test_boiler_strings_that_cannot_be_looked_for() -> None:
+    for wrong in ({"boiler_phrases": ("",)}, {"counters": ("likes", "")}, {"boiler_endings": tuple(map(str, range(65)))}):
+        with pytest.raises(PipelineError, match="at most 64 boiler strings"):
+            only(**wrong)
 
 
 COUNTER = re.compile(
