@@ -23,6 +23,7 @@ def run(column: Column) -> int:
         lines = kernels.lines(texts, breaks)
         start, end = kernels.trimmed(texts, lines.start, lines.end)
         kernels.plain_words(texts, start, end)
+        kernels.span_counts(texts, start, end)
         kernels.phrases(texts, start, end, ["javascript", "..", "é"])
         kernels.joined_spans(texts, lines.first, start, end, lines.kind > 0)
         for counting in ("later", "all"):
@@ -35,6 +36,7 @@ def run(column: Column) -> int:
         kernels.repeated_grams(words, (), (2, 3), "all")
     kernels.characters(texts)
     kernels.occurrences(texts, "...")
+    kernels.entropy(texts)
     kept = np.arange(len(texts)) % 3 > 0
     left = array.filter(pa.array(kept))
     text_view.select(array, left, kept)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
+from collections import Counter
 from dataclasses import asdict
 
 import pyarrow as pa
@@ -43,6 +45,46 @@ def test_characters_of_real_texts(real_texts: pa.Array) -> None:
 @given(columns.columns())
 def test_characters_of_any_bytes(column: columns.Column) -> None:
     check(column.array, [plain.decode(content) for content in column.contents])
+
+
+def span_count(text: str) -> dict[str, int]:
+    runs, categories = text.split(), [unicodedata.category(char) for char in text]
+    return {
+        "chars": len(text),
+        "words": len(runs),
+        "named": sum(unicodedata.category(run[0])[0] in "LN" for run in runs),
+        "upper": categories.count("Lu") + categories.count("Lt"),
+        "digits": categories.count("Nd"),
+    }
+
+
+def check_spans(array: pa.Array, contents: list[str]) -> None:
+    texts = kernels.Texts.of(array)
+    found = {name: counts.tolist() for name, counts in asdict(kernels.span_counts(texts, texts.offsets[:-1], texts.offsets[1:])).items()}
+    wanted = [span_count(content) for content in contents]
+    assert found == {name: [one[name] for one in wanted] for name in found}
+
+
+def test_span_counts_of_real_texts(real_texts: pa.Array) -> None:
+    check_spans(real_texts, real_texts.to_pylist())
+
+
+@columns.unhurried
+@given(columns.columns())
+def test_span_counts_of_any_bytes(column: columns.Column) -> None:
+    check_spans(column.array, [plain.decode(content) for content in column.contents])
+
+
+def entropy(text: str) -> float:
+    shares = [count / len(text) for count in Counter(text).values()]
+    return -sum(share * math.log2(share) for share in shares) if shares else math.nan
+
+
+@columns.unhurried
+@given(columns.columns())
+def test_entropy_of_any_bytes(column: columns.Column) -> None:
+    wanted = [entropy(plain.decode(content)) for content in column.contents]
+    assert kernels.entropy(kernels.Texts.of(column.array)).tolist() == pytest.approx(wanted, abs=1e-6, nan_ok=True)
 
 
 @pytest.mark.parametrize("needle", ["#", "...", "…", "aa", "的"])

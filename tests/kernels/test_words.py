@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate import kernels
-from curate.kernels import unicode, word_spans
+from curate.kernels import unicode, word_splitting
 from curate.kernels.abbreviations import ABBREVIATIONS
-from curate.kernels.word_spans import ALPHABETIC, ENDS_SENTENCE, PUNCTUATION, WORDLIKE, hash_word
+from curate.kernels.word_spans import _ABBREVIATIONS, ALPHABETIC, ENDS_SENTENCE, PUNCTUATION, WORDLIKE, hash_word
 from tests.kernels import columns, plain, word_rules
 
 RULES = {
@@ -148,15 +148,14 @@ def slowly(run: str, hyphens: int, apostrophes: int) -> list[str]:
     bits = unicode.classes()[codes]
     pieces = np.zeros((len(run) + 1, 2), np.int32)
     seen = np.uint32(np.bitwise_or.reduce(bits))
-    table = word_spans._ABBREVIATIONS
-    count = word_spans._split(codes, bits, len(run), seen, pieces, table, hyphens, apostrophes)
+    count = word_splitting.split(codes, bits, len(run), seen, pieces, _ABBREVIATIONS, hyphens, apostrophes)
     return [run[a:b] for a, b in pieces[:count]]
 
 
 def test_the_fast_path_cuts_as_the_slow_one() -> None:
     insides = ["", "a", "B", "1", "²", "ab", "aB", "AB", "BC", "a1", "1a", "11", "a\u0301", "\u200d", "Mr", "etc", "Messrs", "カ", "한"]
     runs = [inside + last for inside in insides for last in {*"".join(PIECES), *"\u0301\u0e30½§†"} if inside + last]
-    kept, contractions = word_spans.HYPHENS_SPLIT_ALSO_NUMBERS, word_spans.CONTRACTIONS
+    kept, contractions = word_splitting.HYPHENS_SPLIT_ALSO_NUMBERS, word_splitting.CONTRACTIONS
     found = words_of(runs)
     wrong = [(run, one) for run, one in zip(runs, found, strict=True) if one != slowly(run, kept, contractions)]
     assert not wrong, wrong[:10]
