@@ -159,13 +159,18 @@ def contend(name: str, work: Path, path: Path) -> Result:
     return found
 
 
-def rounds(names: list[str], work: Path, path: Path, runs: int) -> dict[str, Result]:
-    """Run the contenders in turn and return each one's run of median seconds."""
+def rounds(names: list[str], work: Path, path: Path, runs: int) -> dict[str, list[Result]]:
+    """Run the contenders in turn and return each one's runs."""
     results: dict[str, list[Result]] = {name: [] for name in names}
     for _ in range(runs):
         for name in names:
             results[name].append(contend(name, work, path))
-    return {name: sorted(found, key=lambda result: result["seconds"])[len(found) // 2] for name, found in results.items()}
+    return results
+
+
+def median(runs: list[Result]) -> Result:
+    """Return the run of median seconds."""
+    return sorted(runs, key=lambda result: float(result["seconds"]))[len(runs) // 2]
 
 
 def speed(result: Result) -> float:
@@ -211,8 +216,9 @@ def main() -> None:
         return
     path = docs(chosen.work, int(chosen.mb * MB))
     present = make_env.present(chosen.work)
-    results = rounds(["ours", *present], chosen.work, path, chosen.runs)
-    alone = [contend("primitives", chosen.work, path) for _ in range(chosen.runs)]
+    found = rounds(["ours", "primitives", *present], chosen.work, path, chosen.runs)
+    alone = found.pop("primitives")
+    results = {name: median(runs) for name, runs in found.items()}
     size, number = results["ours"]["bytes"] / MB, len(path.read_text().splitlines())
     told = f"{number:,} English documents, {size:.1f} MB of text; median of {chosen.runs} runs in turn, CPU time."
     absent = [name for name in make_env.PEERS if name not in present]

@@ -1,11 +1,13 @@
 """`python tests/benchmarks/peers/make_env.py [--work FOLDER] [NAME …]`: makes a virtual environment for each peer.
 
-They lie in FOLDER/peers/NAME; one that stands complete is left alone. `pip` of the interpreter that runs this does the installing.
+They lie in FOLDER/peers/NAME; one that stands complete is left alone. `uv` does the installing where it is found beside this
+interpreter or on the path, else pip, which takes many minutes to resolve what dolma asks for.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,6 +17,7 @@ from pathlib import Path
 
 WORK = Path(tempfile.gettempdir()) / "curate-bench"
 DONE = "complete"
+TIMEOUT_S = 900
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,13 @@ def present(work: Path) -> list[str]:
 def make(work: Path, name: str) -> None:
     """Make one environment."""
     folder = work / "peers" / name
-    venv.EnvBuilder(clear=True, with_pip=True).create(folder)
-    install = [str(python(work, name)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*install, *PEERS[name].packages], check=True)
+    uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
+    venv.EnvBuilder(clear=True, with_pip=uv is None).create(folder)
+    target = str(python(work, name))
+    install = [uv, "pip", "install", "--quiet", "--python", target] if uv else [target, "-m", "pip", "install", "--quiet"]
+    subprocess.run([*install, *PEERS[name].packages], check=True, timeout=TIMEOUT_S)
     if PEERS[name].bare:
-        subprocess.run([*install, "--no-deps", *PEERS[name].bare], check=True)
+        subprocess.run([*install, "--no-deps", *PEERS[name].bare], check=True, timeout=TIMEOUT_S)
     (folder / DONE).touch()
 
 
@@ -69,7 +74,7 @@ def main() -> int:
         if name not in present(chosen.work):
             try:
                 make(chosen.work, name)
-            except subprocess.CalledProcessError:
+            except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
                 failed.append(name)
     for name in failed:
         print(f"{name} did not install; the comparison leaves it out", file=sys.stderr)
