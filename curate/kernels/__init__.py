@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from curate.kernels.run_counts import plain_words as plain_words
     from curate.kernels.sentence_counts import sentences as sentences
     from curate.kernels.span_sums import sums as sums
+    from curate.kernels.span_sums import word_counts as word_counts
     from curate.kernels.text_view import Texts as Texts
     from curate.kernels.text_view import texts as texts
     from curate.kernels.word_matches import matches as matches
@@ -56,6 +57,7 @@ _HOME = {
     "plain_words": "run_counts",
     "sentences": "sentence_counts",
     "sums": "span_sums",
+    "word_counts": "span_sums",
     "Texts": "text_view",
     "texts": "text_view",
     "matches": "word_matches",

@@ -72,7 +72,10 @@ def _occurrences(data: Any, offsets: Any, needle: Any) -> Any:
         place, last = offsets[text], offsets[text + 1] - size
         count = 0
         while place <= last:
-            k = 0
+            if data[place] != needle[0]:
+                place += 1
+                continue
+            k = 1
             while k < size and data[place + k] == needle[k]:
                 k += 1
             if k == size:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels import unicode
-from curate.kernels.compiled import HASH_START, HASH_STEP, REPLACEMENT, decode, inlined, kernel, mix
+from curate.kernels.compiled import HASH_START, HASH_STEP, REPLACEMENT, borrowed, decode, inlined, kernel, mix
 from curate.kernels.text_view import Int64s, Texts
 
 Breaks = Literal["feed", "any", "runs", "blank"]
@@ -149,7 +149,10 @@ def _describe(data: Any, start: Any, end: Any, classes: Any, is_utf8: bool) -> t
         if begun < stop:
             code, _ = _last(data, begun, stop)
             what |= SENTENCE_END if classes[code] & ENDS else 0
-        place, stop = _strip(data, begun, stop, classes)
+        place = begun
+        plain = begun < stop and 32 < data[begun] < 127 and 32 < data[stop - 1] < 127
+        if not plain:
+            place, stop = _strip(borrowed(data), begun, stop, borrowed(classes))
         if place == stop:
             what |= EMPTY
         else:

@@ -25,18 +25,30 @@ def phrases(texts: Texts, start: Int64s, end: Int64s, wanted: Sequence[str]) -> 
 @kernel
 def _phrases(data: Any, start: Any, end: Any, needles: Any, offsets: Any) -> Any:
     count = len(offsets) - 1
-    begins = np.zeros(256, np.uint64)  # the phrases that begin with a byte
+    wanted = np.zeros((3, 256), np.uint64)  # the phrases that have a byte as their first, second, third, or are shorter
     for k in range(count):
-        first = needles[offsets[k]]
-        begins[first] |= np.uint64(1) << np.uint64(k)
-        if 97 <= first <= 122:
-            begins[first - 32] |= np.uint64(1) << np.uint64(k)
+        bit = np.uint64(1) << np.uint64(k)
+        for j in range(3):
+            if offsets[k] + j >= offsets[k + 1]:
+                wanted[j, :] |= bit
+                continue
+            byte = needles[offsets[k] + j]
+            wanted[j, byte] |= bit
+            if 97 <= byte <= 122:
+                wanted[j, byte - 32] |= bit
     found = np.zeros(len(start), np.uint64)
     for span in range(len(start)):
         last = end[span]
         seen = np.uint64(0)
         for place in range(start[span], last):
-            maybe = begins[data[place]] & ~seen
+            maybe = wanted[0, data[place]]
+            if maybe == 0:
+                continue
+            if place + 1 < last:
+                maybe &= wanted[1, data[place + 1]]
+            if place + 2 < last:
+                maybe &= wanted[2, data[place + 2]]
+            maybe &= ~seen
             if maybe == 0:
                 continue
             for k in range(count):

@@ -133,7 +133,7 @@ class C4Page(Filter):
             verdict.where("curly_bracket", found & 2 > 0, np.ones(len(texts)))
         if self.min_sentences is not None:
             words = kernels.words(texts, self.language)
-            verdict.below("too_few_sentences", self.min_sentences, kernels.sentences(words, kernels.lines(texts)))
+            verdict.below("too_few_sentences", self.min_sentences, kernels.sentences(words, kernels.lines(texts, "feed")))
         return verdict.decisions()
 
 

@@ -89,13 +89,11 @@ class GopherQuality(Filter):
         return verdict.decisions()
 
     def _judge(self, texts: kernels.Texts, language: str, verdict: Verdict) -> None:
-        from curate.kernels import line_spans, word_spans
+        from curate.kernels import line_spans
 
         words, lines = kernels.words(texts, language), kernels.lines(texts)
-        every, count = np.diff(words.first), np.diff(lines.first)
-        plain = (words.kind & word_spans.WORDLIKE) > 0
-        plain_words = kernels.sums(plain, words.first)
-        mean_chars = ratio(kernels.sums(words.chars * plain, words.first), plain_words)
+        every, plain_words, plain_chars, with_letter = kernels.word_counts(words)
+        count, mean_chars = np.diff(lines.first), ratio(plain_chars, plain_words)
         verdict.below("too_few_words", self.min_words, plain_words)
         verdict.above("too_many_words", self.max_words, plain_words)
         verdict.below("words_too_short", limit(self, "min_mean_word_chars", language), mean_chars)
@@ -107,7 +105,6 @@ class GopherQuality(Filter):
         verdict.above("too_many_bullet_lines", self.max_bullet_line_ratio, ratio(bullets, count))
         trailing = kernels.sums((lines.kind & line_spans.ELLIPSIS) > 0, lines.first)
         verdict.above("too_many_ellipsis_lines", self.max_ellipsis_line_ratio, ratio(trailing, count))
-        with_letter = kernels.sums((words.kind & word_spans.ALPHABETIC) > 0, words.first)
         verdict.below("too_few_words_with_letter", self.min_words_with_letter_ratio, ratio(with_letter, every))
         self._judge_stop_words(words, language, verdict)
 
