@@ -8,6 +8,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import asdict
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -120,6 +121,8 @@ def test_phrases_end_with_their_span() -> None:
     assert kernels.phrases(texts, texts.offsets[:-1], texts.offsets[1:], ["javascript", "a"]).tolist() == [2, 0, 3]
     whole = kernels.phrases(texts, texts.offsets[:1], texts.offsets[-1:], ["javascript"])
     assert whole.tolist() == [1]
+    short = np.arange(len("JavaSCRIPT") + 1)
+    assert kernels.phrases(texts, 0 * short, short, ["javascript"]).tolist() == [0] * 10 + [1]
 
 
 @pytest.mark.parametrize("wanted", [[""], ["a", ""], ["a"] * 65])
