@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from curate.kernels import unicode
 from curate.kernels.compiled import HASH_START, HASH_STEP, REPLACEMENT, borrowed, decode, inlined, kernel, mix
-from curate.kernels.text_view import Int64s, Texts
+from curate.kernels.text_view import Bytes, Int64s, Texts
 
 Breaks = Literal["feed", "any", "runs", "blank"]
 FEED, ANY, RUNS, BLANK = range(4)
@@ -32,9 +33,27 @@ class Lines:
     first: Int64s
     start: Int64s
     end: Int64s
-    chars: NDArray[np.int32]
-    kind: NDArray[np.uint8]
-    hashes: NDArray[np.uint64]
+    data: Bytes = field(repr=False)
+    is_utf8: bool
+
+    @property
+    def chars(self) -> NDArray[np.int32]:
+        """Return the characters of each line."""
+        return self._described[0]
+
+    @property
+    def kind(self) -> NDArray[np.uint8]:
+        """Return the bits of each line: `BULLET`, `ELLIPSIS`, `SENTENCE_END`, `EMPTY`."""
+        return self._described[1]
+
+    @property
+    def hashes(self) -> NDArray[np.uint64]:
+        """Return a 64-bit hash of the bytes of each line."""
+        return self._described[2]
+
+    @functools.cached_property
+    def _described(self) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.uint64]]:
+        return _describe(self.data, self.start, self.end, unicode.classes(), self.is_utf8)
 
     def select(self, kept: NDArray[np.bool_], before: Texts, after: Texts) -> Self:
         """Return the lines of the rows that are kept."""
@@ -43,8 +62,10 @@ class Lines:
         first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         shift = np.repeat(after.offsets[:-1] - before.offsets[rows], counts)
         places = np.repeat(self.first[rows] - first[:-1], counts) + np.arange(first[-1])
-        start, end = self.start[places] + shift, self.end[places] + shift
-        return type(self)(first, start, end, self.chars[places], self.kind[places], self.hashes[places])
+        made = type(self)(first, self.start[places] + shift, self.end[places] + shift, after.data, self.is_utf8)
+        if "_described" in self.__dict__:
+            made.__dict__["_described"] = tuple(values[places] for values in self._described)
+        return made
 
 
 def lines(texts: Texts, breaks: Breaks = "any") -> Lines:
@@ -58,7 +79,7 @@ def lines(texts: Texts, breaks: Breaks = "any") -> Lines:
 
 def _found(texts: Texts, breaks: int) -> Lines:
     first, start, end = _cut(texts.data, texts.offsets, unicode.classes(), breaks)
-    return Lines(first, start, end, *_describe(texts.data, start, end, unicode.classes(), texts.is_utf8))
+    return Lines(first, start, end, texts.data, texts.is_utf8)
 
 
 def trimmed(texts: Texts, start: Int64s, end: Int64s) -> tuple[Int64s, Int64s]:

@@ -2,11 +2,13 @@
 
 `texts(column)` costs nothing but a view: the bytes are Arrow's own. What kernels compute about a column (its words, its
 lines) is kept for as long as the column is the thread's current one, so that the operators of a chain share it; when a
-filter drops rows, `select` carries the spans over to the rows that are left instead of computing them again.
+filter drops rows, `select` remembers where the rows that are left come from, and what is asked of them is carried over
+instead of being computed again.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import threading
 from collections.abc import Callable
@@ -39,6 +41,7 @@ class Texts:
     offsets: Int64s
     valid: NDArray[np.bool_]
     known: dict[object, Any] = field(default_factory=dict, repr=False, compare=False)
+    origin: tuple[Texts, NDArray[np.bool_]] | None = field(default=None, repr=False, compare=False)  # texts, and which of them these are
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -65,9 +68,18 @@ class Texts:
     def remember(self, key: object, compute: Callable[[], T]) -> T:
         """Return what `compute` gives, computed once for these texts."""
         if key not in self.known:
-            self.known[key] = compute()
+            inherited = self._inherited(key)
+            self.known[key] = compute() if inherited is None else inherited
         found: T = self.known[key]
         return found
+
+    def _inherited(self, key: object) -> Any:
+        """Return what is known of the texts that these were selected from, for these."""
+        if self.origin is None:
+            return None
+        before, kept = self.origin
+        found = before.known[key] if key in before.known else before._inherited(key)
+        return found.select(kept, before, self) if found is not None else None
 
 
 class _Current(threading.local):
@@ -93,10 +105,9 @@ def texts(column: pa.Array | pa.ChunkedArray) -> Texts:
 def select(before: pa.Array, after: pa.Array, kept: NDArray[np.bool_]) -> None:
     """Say that `after` is `before` with only the rows that are `kept`: what is known of them need not be computed again."""
     known = _current.texts
-    if known is None or _current.column is None or not known.known or not _same(_current.column, before):
+    if known is None or _current.column is None or not _same(_current.column, before):
         return
-    made = _view(after)
-    made.known.update({key: value.select(kept, known, made) for key, value in known.known.items() if hasattr(value, "select")})
+    made = dataclasses.replace(_view(after), origin=(known, kept))
     _current.column, _current.texts = after, made
 
 
@@ -107,11 +118,12 @@ def forget() -> None:
 
 def _same(one: pa.Array, other: pa.Array) -> bool:
     return one is other or (
-        one.offset == other.offset
-        and len(one) == len(other)
-        and one.type == other.type
-        and all(a.address == b.address for a, b in zip(one.buffers()[1:], other.buffers()[1:], strict=True) if a and b)
+        one.offset == other.offset and len(one) == len(other) and one.type == other.type and _addresses(one) == _addresses(other)
     )
+
+
+def _addresses(column: pa.Array) -> list[int | None]:
+    return [None if buffer is None else buffer.address for buffer in column.buffers()]
 
 
 def _view(column: pa.Array) -> Texts:

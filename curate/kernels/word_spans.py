@@ -127,10 +127,12 @@ def _words(
     longest = 0
     for text in range(texts):
         longest = max(longest, offsets[text + 1] - offsets[text])
-    places = np.empty(longest + 1, np.int64)
-    own_codes, own_bits = np.empty(longest + 1, np.int32), np.empty(longest + 1, np.uint32)
+    own_places = np.empty(longest + 1, np.int64)
+    places = borrowed(own_places)
+    own_codes, own_flags = np.empty(longest + 1, np.int32), np.empty(longest + 1, np.uint32)
     own_pieces = np.empty((longest + 1, 2), np.int32)  # the words of one run, in order
-    codes, bits, pieces, abbreviations = borrowed(own_codes), borrowed(own_bits), borrowed(own_pieces), borrowed(abbreviations)
+    codes, flags, pieces, abbreviations = borrowed(own_codes), borrowed(own_flags), borrowed(own_pieces), borrowed(abbreviations)
+    view, classes_view = borrowed(data), borrowed(classes)
     room = texts  # at most: a word per run without white space, two more for every character that may split it
     for place in range(offsets[0], offsets[-1]):
         room += most[data[place]]
@@ -141,64 +143,78 @@ def _words(
     for text in range(texts):
         place, stop = offsets[text], offsets[text + 1]
         while place < stop:
-            size = 0
-            seen, inner = np.uint32(0), np.uint32(0)  # bits of all characters, and of all but the last
+            begun, final, size = place, place, 0
+            last, what, before, earlier = 0, np.uint32(0), np.uint32(0), np.uint32(0)  # the last character; the bits of the last three
+            seen, inner = np.uint32(0), np.uint32(0)  # the bits of all characters, and of all but the last
             value, inner_value = HASH_START, HASH_START
-            while place < stop:  # this loop is most of the work: nothing is called in it for ASCII (measured: 8 times faster)
+            width = 0
+            while place < stop:  # this loop is most of the work: no calls and no arrays in it (measured: 8 times faster)
                 code, width = np.int64(data[place]), 1
                 if code >= 0x80:
                     code, width = decode(data, place, stop)
-                what = classes[code]
-                if what & SPACE:
+                bits = classes[code]
+                if bits & SPACE:
                     break
-                codes[size], bits[size], places[size] = code, what, place
-                inner, inner_value = seen, value
+                inner, inner_value, final, last = seen, value, place, code
+                earlier, before, what = before, what, bits
                 value = (value ^ np.uint64(code)) * HASH_STEP
-                seen |= what
+                seen |= bits
                 size += 1
                 place += width
-            places[size] = place
+            ended = place
             place += width
             if not size:
                 continue
-            last = codes[size - 1]
-            if not inner & SPLITS and not bits[size - 1] & ALONE:  # at most the last character may be split off: nearly always so
-                tail = size > 1 and bits[size - 1] & EDGE != 0
-                if last == DOT and size > 1:
-                    short = size <= LONGEST_ABBREVIATION and listed(mix(value), abbreviations)
-                    then = bits[size - 2]
-                    lone = size == 2 and then & LOWER
-                    capitals = size > 2 and then & UPPER != 0 and bits[size - 3] & UPPER != 0
-                    tail = not (short or lone) and ((then & WORDLY != 0 and not then & UPPER) or capitals)
-                elif size > 1 and not tail and bits[size - 1] & SPLITS:
-                    if bits[size - 1] & ICON or (bits[size - 2] & DIGIT and (last == PERCENT or last == PLUS or bits[size - 1] & CURRENCY)):
-                        tail = True
-                if tail:
-                    seen, value = inner, inner_value
-                    size -= 1
-                start[count], end[count], chars[count] = places[0], places[size], size
-                hashes[count] = mix(value)
-                kind[count] = (ALPHABETIC if seen & LETTER else 0) | (WORDLIKE if seen & WORDLY else 0)
-                if size == 1 and seen & unicode.PUNCTUATION:
-                    kind[count] |= PUNCTUATION | (ENDS_SENTENCE if seen & unicode.SENTENCE_END else 0)
-                count += 1
-                if tail:
-                    start[count], end[count], chars[count] = places[size], places[size + 1], 1
-                    hashes[count] = mix((HASH_START ^ np.uint64(last)) * HASH_STEP)
-                    kind[count] = PUNCTUATION if bits[size] & unicode.PUNCTUATION else 0
-                    if bits[size] & unicode.SENTENCE_END:
-                        kind[count] |= ENDS_SENTENCE
+            if inner & SPLITS or what & ALONE:
+                places[size] = ended
+                _unpack(view, begun, ended, classes_view, codes, flags, places)
+                for piece in range(split(codes, flags, size, seen, pieces, abbreviations, hyphens, apostrophes)):
+                    a, b = pieces[piece, 0], pieces[piece, 1]
+                    start[count], end[count], chars[count] = places[a], places[b], b - a
+                    hashes[count] = hashed(codes, a, b)
+                    kind[count] = _kind(flags, a, b)
                     count += 1
                 continue
-            for piece in range(split(codes, bits, size, seen, pieces, abbreviations, hyphens, apostrophes)):
-                a, b = pieces[piece, 0], pieces[piece, 1]
-                start[count], end[count], chars[count] = places[a], places[b], b - a
-                hashes[count] = hashed(codes, a, b)
-                kind[count] = _kind(bits, a, b)
+            tail = False  # at most the last character is split off: nearly always so
+            if size > 1 and what & SIGN:
+                if last == DOT:
+                    short = size <= LONGEST_ABBREVIATION and listed(mix(value), abbreviations)
+                    lone = size == 2 and before & LOWER != 0
+                    capitals = before & UPPER != 0 and earlier & UPPER != 0
+                    tail = not (short or lone) and ((before & WORDLY != 0 and not before & UPPER) or capitals)
+                else:
+                    counted = before & DIGIT != 0 and (last == PERCENT or last == PLUS or what & CURRENCY != 0)
+                    tail = what & (EDGE | ICON) != 0 or counted
+            if tail:
+                seen, value = inner, inner_value
+                size -= 1
+            start[count], end[count], chars[count] = begun, final if tail else ended, size
+            hashes[count] = mix(value)
+            kind[count] = (ALPHABETIC if seen & LETTER else 0) | (WORDLIKE if seen & WORDLY else 0)
+            if size == 1 and seen & unicode.PUNCTUATION:
+                kind[count] |= PUNCTUATION | (ENDS_SENTENCE if seen & unicode.SENTENCE_END else 0)
+            count += 1
+            if tail:
+                start[count], end[count], chars[count] = final, ended, 1
+                hashes[count] = mix((HASH_START ^ np.uint64(last)) * HASH_STEP)
+                kind[count] = (PUNCTUATION if what & unicode.PUNCTUATION else 0) | (ENDS_SENTENCE if what & unicode.SENTENCE_END else 0)
                 count += 1
         first[text + 1] = count
-    own_codes[0], own_bits[0], own_pieces[0, 0] = 0, 0, 0  # they live until here
+    own_codes[0], own_flags[0], own_pieces[0, 0], own_places[0] = 0, 0, 0, 0  # they live until here
     return first, start[:count].copy(), end[:count].copy(), chars[:count].copy(), kind[:count].copy(), hashes[:count].copy()
+
+
+@kernel
+def _unpack(data: Any, begun: int, ended: int, classes: Any, codes: Any, flags: Any, places: Any) -> None:
+    """Write the code points of a run, their bits and their places into arrays."""
+    place, size = begun, 0
+    while place < ended:
+        code, width = np.int64(data[place]), 1
+        if code >= 0x80:
+            code, width = decode(data, place, ended)
+        codes[size], flags[size], places[size] = code, classes[code], place
+        size += 1
+        place += width
 
 
 @kernel
