@@ -35,8 +35,9 @@ TARGETS = {"english": 0.995, "spaced": 0.98}
 NEAR = 0.02  # a statistic that close to its limit, as a share of it, is called borderline
 MIN_SENTENCES = 5
 EXAMPLE_CHARS = 60
+HELD_OUT = "Held out: other documents, which nobody looked at while the words' rules were written:"
 COLUMNS = (
-    "Every disagreement, by the rule that one side dropped by and its cause: the convention that, changed on their side, gives our"
+    "Every disagreement in the first corpus, by the rule that one side dropped by and its cause: the convention that, changed on their side, gives our"
     " decision. The example is a run between white space that one of the documents has, as they → we split it."
 )
 OWN_RULES = "the tokeniser's rules for the language, unlike its English ones"
@@ -224,8 +225,8 @@ def _side(row: Row) -> str:
     return "we" if row["ours"] else "they"
 
 
-def report(work: Path) -> str:
-    """Compare, keep the disagreements in the work folder, and return what is printed."""
+def compare(work: Path) -> tuple[list[Row], list[Row], str]:
+    """Compare the documents of a work folder: all answers, the disagreements (kept there too), and what was compared."""
     corpus = pq.read_table(fidelity_oracle.corpus(work))
     answers, english, stats = fidelity_oracle.answers(work)
     both = joined(corpus, answers, english)
@@ -234,9 +235,16 @@ def report(work: Path) -> str:
     kept = ("row", "filter", "set", "lang", "group", "ours", "theirs", "value", "cause", "splits")
     pq.write_table(pa.Table.from_pylist([{name: row[name] for name in kept} for row in differing]), work / "disagreements.parquet")
     size = pc.sum(pc.binary_length(corpus["text"])).as_py() / 1e6
-    sets = len(set(corpus["set"].to_pylist()))
-    told = f"{corpus.num_rows:,} real documents, {size:.0f} MB of {sets} sets; datatrove 0.10.1."
-    return "\n\n".join([told, agreement(both), texts_agree(both), COLUMNS, causes(differing)])
+    return both, differing, f"{corpus.num_rows:,} real documents, {size:.0f} MB of {len(set(corpus['set'].to_pylist()))} sets"
+
+
+def report(work: Path) -> str:
+    """Compare both corpora and return what is printed."""
+    both, differing, size = compare(work)
+    others, _, other_size = compare(fidelity_oracle.held_out(work))
+    first = [f"{size}; datatrove 0.10.1.", agreement(both), texts_agree(both)]
+    second = [f"{HELD_OUT} {other_size}.", agreement(others), texts_agree(others)]
+    return "\n\n".join([*first, *second, COLUMNS, causes(differing)])
 
 
 def write(text: str, marks: tuple[str, str]) -> None:

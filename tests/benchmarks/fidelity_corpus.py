@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("CURATE_TEST_DATA", ROOT.parent / "shared" / "data"))
 MAX_BYTES = 50_000
+HELD_OUT_SHARE = 0.5
 UNSPACED = {"cmn_Hani", "jpn_Jpan", "tha_Thai", "vie_Latn"}
 ENGLISH = "eng_Latn"
 
@@ -142,19 +143,20 @@ def code_of(lang: str) -> str:
     return TWO_LETTERS.get(lang[:3], lang[:3])
 
 
-def chosen(source: Source) -> list[dict[str, str]]:
-    """Return the pieces of a set whose ids hash lowest, up to the budget of each group, sorted by id."""
+def chosen(source: Source, share: float, without: set[str]) -> list[dict[str, str]]:
+    """Return the pieces of a set whose ids hash lowest, up to a share of the budget of each group, sorted by id."""
     rows = [
         {"set": source.name, "id": f"{key}#{i}", "lang": lang, "group": group_of(lang), "text": piece}
         for key, lang, text in READERS[source.reader](source.name)
         for i, piece in enumerate(pieces(text))
+        if f"{key}#{i}" not in without
     ]
     rows.sort(key=lambda row: hashlib.sha1(row["id"].encode()).digest())
     taken: dict[str, int] = {}
     kept = []
     for row in rows:
         size = len(row["text"].encode())
-        if taken.get(row["group"], 0) + size <= source.budget(row["group"]):
+        if taken.get(row["group"], 0) + size <= share * source.budget(row["group"]):
             taken[row["group"]] = taken.get(row["group"], 0) + size
             kept.append(row)
     return sorted(kept, key=lambda row: row["id"])
@@ -166,9 +168,10 @@ def missing() -> str | None:
     return f"no {', '.join(absent)} in {DATA} (set CURATE_TEST_DATA)" if absent else None
 
 
-def make(path: Path) -> None:
-    """Write the corpus."""
-    rows = [row for source in SOURCES for row in chosen(source)]
+def make(path: Path, beside: Path | None = None) -> None:
+    """Write the corpus, or a smaller one of what the corpus `beside` left over."""
+    without = set(pq.read_table(beside, columns=["id"])["id"].to_pylist()) if beside else set()
+    rows = [row for source in SOURCES for row in chosen(source, HELD_OUT_SHARE if beside else 1, without)]
     names = ("set", "id", "lang", "group")
     columns = {name: pa.array([row[name] for row in rows], pa.string()) for name in names}
     table = pa.table(

@@ -31,6 +31,16 @@ def corpus(work: Path) -> Path:
     return path
 
 
+def held_out(work: Path) -> Path:
+    """Return a work folder with documents that the first corpus has not, made when it is absent."""
+    folder = work / "held_out"
+    if not (folder / "corpus.parquet").exists():
+        folder.mkdir(exist_ok=True)
+        (folder / "peers").symlink_to(Path("..") / "peers")
+        fidelity_corpus.make(folder / "corpus.parquet", beside=corpus(work))
+    return folder
+
+
 def missing(work: Path) -> str | None:
     """Say why the comparison cannot run, or None."""
     if "datatrove" not in make_env.present(work):
