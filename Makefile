@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --quiet
 
-.PHONY: quickstart test check bench format clean
+.PHONY: quickstart test check bench peers fidelity speed format clean
 
 quickstart: .venv/.core
 	$(BIN)/curate run pipelines/quickstart.yaml
@@ -26,6 +26,16 @@ format: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python -m tests.benchmarks.run
+
+# The peers' environments, then our decisions and speed beside theirs; both need ../shared/data.
+peers: .venv/.dev
+	$(BIN)/python tests/benchmarks/peers/make_env.py
+
+fidelity: .venv/.dev
+	$(BIN)/python -m tests.benchmarks.fidelity --write
+
+speed: .venv/.dev
+	$(BIN)/python -m tests.benchmarks.speed_filters --write
 
 # Bytecode is compiled at installation: every worker that starts imports from it (measured: 3 times faster).
 $(BIN)/uv:

@@ -25,7 +25,7 @@ def classes(sentence_end: set[int], alone: set[int]) -> np.ndarray:
     for code in range(u.CODE_POINTS):
         char = chr(code)
         table[code] = _bits(char, unicodedata.category(char))
-        if code in sentence_end:
+        if code in sentence_end and table[code] & u.PUNCTUATION:
             table[code] |= u.SENTENCE_END
         if code in alone and table[code] & u.LETTER:
             table[code] |= u.ALONE

@@ -14,7 +14,7 @@ from curate.kernels.text_view import Int64s, Texts
 
 def phrases(texts: Texts, start: Int64s, end: Int64s, wanted: Sequence[str]) -> NDArray[np.uint64]:
     """Return for every span the phrases that it contains, bit `i` for `wanted[i]` (64 at most); ASCII letters match in any case."""
-    needles = [phrase.lower().encode() for phrase in wanted]
+    needles = [phrase.encode().lower() for phrase in wanted]
     if len(needles) > 64 or not all(needles):
         raise ValueError("at most 64 phrases, none of them empty")
     data = np.frombuffer(b"".join(needles) or b"\0", np.uint8)

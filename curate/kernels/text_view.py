@@ -93,8 +93,7 @@ _current = _Current()
 def texts(column: pa.Array | pa.ChunkedArray) -> Texts:
     """Return a string or large_string column as `Texts`, the same object as long as it is the thread's latest."""
     if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-        column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+        column = pa.concat_arrays([chunk.cast(pa.large_string()) for chunk in column.chunks] or [pa.array([], pa.large_string())])
     if _current.column is not None and _current.texts is not None and _same(_current.column, column):
         return _current.texts
     made = _view(column)

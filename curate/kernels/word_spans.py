@@ -3,7 +3,7 @@
 A word is what most published filters count: a run of characters between white space, with punctuation split off at its
 ends and, inside it, at hyphens (not in German and some others), slashes and the like between letters. English
 contractions are two (`do`, `n't`), as are French elisions (`l'`, `eau`); common abbreviations, addresses and numbers stay
-whole. This follows the rules of spaCy's blank tokenizers, which datatrove uses, closely enough that their decisions agree
+whole, a unit is split off its number (`30`, `mph`). This follows the rules of spaCy's blank tokenizers, which datatrove uses, closely enough that their decisions agree
 (`tests/benchmarks/README.md`). In scripts written without spaces (Chinese, Japanese kana, Thai, Lao, Khmer, Burmese)
 each letter with its marks is one word; a katakana run is one, as in UAX #29.
 """
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels import unicode
-from curate.kernels.abbreviations import ABBREVIATIONS
+from curate.kernels.abbreviations import ABBREVIATIONS, UNITS
 from curate.kernels.compiled import HASH_START, HASH_STEP, borrowed, decode, kernel, mix
 from curate.kernels.text_view import Int64s, Texts
 from curate.kernels.word_splitting import (
@@ -88,7 +88,7 @@ def words(texts: Texts, language: str = "en") -> Words:
 
 def _found(texts: Texts, hyphens: int, apostrophes: int) -> Words:
     most = _most(texts.is_utf8)
-    return Words(*_words(texts.data, texts.offsets, unicode.classes(), most, _ABBREVIATIONS, hyphens, apostrophes))
+    return Words(*_words(texts.data, texts.offsets, unicode.classes(), most, _LISTED, hyphens, apostrophes))
 
 
 def _most(is_utf8: bool) -> NDArray[np.uint8]:
@@ -165,7 +165,7 @@ def _words(
             place += width
             if not size:
                 continue
-            if inner & SPLITS or what & ALONE:
+            if inner & SPLITS or what & ALONE or (seen & DIGIT and seen & LETTER):
                 places[size] = ended
                 _unpack(view, begun, ended, classes_view, codes, flags, places)
                 for piece in range(split(codes, flags, size, seen, pieces, abbreviations, hyphens, apostrophes)):
@@ -246,4 +246,4 @@ def hash_word(word: str) -> int:
     return value ^ value >> 31
 
 
-_ABBREVIATIONS = np.sort(np.array([hash_word(word) for word in ABBREVIATIONS], np.uint64))
+_LISTED = np.sort(np.array([hash_word(word) for word in (*ABBREVIATIONS, *UNITS)], np.uint64))

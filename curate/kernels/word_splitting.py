@@ -13,7 +13,7 @@ DIGIT, LETTER, MARK, UPPER, LOWER = unicode.DIGIT, unicode.LETTER, unicode.MARK,
 EDGE, DASH, CURRENCY, ICON, ALONE = unicode.EDGE, unicode.DASH, unicode.CURRENCY, unicode.ICON, unicode.ALONE
 SIGN = unicode.PUNCTUATION | unicode.SYMBOL
 WORDLY = LETTER | unicode.NUMBER | MARK
-LONGEST_ABBREVIATION = 8
+LONGEST_ABBREVIATION, LONGEST_UNIT = 8, 4
 DOT, COMMA, APOSTROPHE, QUOTE, PERCENT, PLUS, COLON, SLASH, AT = 46, 44, 39, 0x2019, 37, 43, 58, 47, 64
 HYPHENS_KEPT, HYPHENS_SPLIT, HYPHENS_SPLIT_ALSO_NUMBERS = range(3)
 APOSTROPHES_KEPT, CONTRACTIONS, ELISIONS = range(3)
@@ -49,6 +49,8 @@ def _split_spaced(
         last = codes[high - 1]
         if (last == DOT or last == PLUS) and _is_whole(codes, bits, low, high, abbreviations):
             break
+        if last | 32 == 115 and high - low == 2 and (codes[low] == APOSTROPHE or codes[low] == QUOTE):
+            break  # an 's by itself
         step = _prefix(codes, bits, low, high) if bits[low] & SIGN else 0
         if step:
             pieces[count, 0], pieces[count, 1] = low, low + step
@@ -56,13 +58,15 @@ def _split_spaced(
             low += step
             continue
         step = _suffix(codes, bits, low, high) if bits[high - 1] & SIGN or last | 32 == 115 else 0
+        if not step and bits[low] & DIGIT and not bits[high - 1] & (DIGIT | SIGN):
+            step = _unit(codes, bits, low, high, abbreviations)
         if not step:
             break
         high -= step
     if low < high:
         count = _middle(codes, bits, low, high, pieces, count, abbreviations, hyphens, apostrophes)
     while high < stop:  # what was split off at the end, from left to right: the same lengths as were found from the right
-        step = _run(codes, high, stop)
+        step = _run(codes, bits, high, stop)
         pieces[count, 0], pieces[count, 1] = high, high + step
         count += 1
         high += step
@@ -70,16 +74,28 @@ def _split_spaced(
 
 
 @kernel
-def _run(codes: Any, place: int, stop: int) -> int:
+def _run(codes: Any, bits: Any, place: int, stop: int) -> int:
     """Return the length of the word at the start of split-off endings."""
+    step = 1
     if codes[place] == DOT:
-        step = 1
         while place + step < stop and codes[place + step] == DOT:
             step += 1
-        return step
-    if (codes[place] == APOSTROPHE or codes[place] == QUOTE) and place + 1 < stop and codes[place + 1] | 32 == 115:
-        return 2
-    return 1
+    elif codes[place] == APOSTROPHE or codes[place] == QUOTE:
+        if place + 1 < stop and codes[place + 1] | 32 == 115:
+            step = 2
+    elif not bits[place] & SIGN:  # a unit
+        while place + step < stop and not bits[place + step] & SIGN:
+            step += 1
+    return step
+
+
+@kernel
+def _unit(codes: Any, bits: Any, low: int, high: int, listed_words: Any) -> int:
+    """Return the length of a unit behind a number."""
+    step = 1
+    while step < LONGEST_UNIT and not bits[high - 1 - step] & DIGIT and high - 1 - step > low:
+        step += 1
+    return step if bits[high - 1 - step] & DIGIT and listed(hashed(codes, high - step, high), listed_words) else 0
 
 
 @kernel
@@ -238,7 +254,7 @@ def _contraction(codes: Any, low: int, high: int) -> int:
 
 @kernel
 def _is_address(codes: Any, bits: Any, low: int, high: int) -> bool:
-    """Say whether a run is a web or mail address: [scheme://][user@]label.label.tld[:port][/path]."""
+    """Say whether a run is a web or mail address: [scheme://][user@]label.label.tld[:port][/path], the last label without capitals."""
     place = low
     for k in range(low, high - 2):
         if codes[k] == COLON and codes[k + 1] == SLASH and codes[k + 2] == SLASH and k > low:
@@ -263,7 +279,7 @@ def _is_address(codes: Any, bits: Any, low: int, high: int) -> bool:
     if not labels or place - begun < 2:
         return False
     for k in range(begun, place):
-        if not bits[k] & LETTER:
+        if not bits[k] & LETTER or bits[k] & UPPER:
             return False
     return bool(place == high or codes[place] == COLON or codes[place] == SLASH or codes[place] == 63 or codes[place] == 35)
 

@@ -69,12 +69,12 @@ class C4Lines(Mapper):
         return set_column(docs, TEXT, kernels.joined_spans(texts, lines.first, lines.start, lines.end, kept).cast(column.type))
 
     def _well_formed(self, texts: Texts, start: Int64s, end: Int64s) -> NDArray[np.bool_]:
-        words, longest = kernels.plain_words(texts, start, end)
         kept = np.ones(len(start), np.bool_)
         if self.max_word_chars is not None:
-            kept &= longest <= self.max_word_chars
+            long = np.flatnonzero(end - start > self.max_word_chars)  # a shorter line has no such word
+            kept[long] = kernels.plain_words(texts, start[long], end[long])[1] <= self.max_word_chars
         if self.min_words is not None:
-            kept &= words >= self.min_words
+            kept &= kernels.plain_words(texts, start, end, enough=self.min_words)[0] >= self.min_words
         return kept
 
     def _ended(self, texts: Texts, start: Int64s, end: Int64s) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import groupby
 
-from curate.kernels.abbreviations import ABBREVIATIONS
+from curate.kernels.abbreviations import ABBREVIATIONS, UNITS
 
 STAYS = "/@\\%†‡•§՚՛՜՝՞՟."  # punctuation that is not taken off at an end just for standing there
 APOSTROPHES = "'’"
@@ -80,7 +80,7 @@ def cut(run: str, hyphens: str, apostrophes: str) -> list[str]:
         if size := prefix(run):
             front.append(run[:size])
             run = run[size:]
-        elif size := suffix(run):
+        elif size := suffix(run) or unit(run):
             back.insert(0, run[-size:])
             run = run[:-size]
         else:
@@ -90,7 +90,7 @@ def cut(run: str, hyphens: str, apostrophes: str) -> list[str]:
 
 def whole(run: str) -> bool:
     """Say whether signs at the ends belong to the word."""
-    if run == "C++":
+    if run == "C++" or (len(run) == 2 and run[0] in APOSTROPHES and run[1] in "sS"):
         return True
     if len(run) == 2 and run[1] == ".":
         return category(run[0]) == "Ll"
@@ -121,6 +121,14 @@ def suffix(run: str) -> int:
     return int(bool(rest) and digit(rest[-1]) and (run[-1] in "+%" or category(run[-1]) == "Sc"))
 
 
+def unit(run: str) -> int:
+    """Return the length of a unit behind a number."""
+    size = len(run)
+    while size and not digit(run[size - 1]):
+        size -= 1
+    return len(run) - size if digit(run[0]) and run[size:] in UNITS else 0
+
+
 def address(run: str) -> bool:
     """Say whether a run is a web or mail address: [scheme://][user@]label.label.tld[:port][/path]."""
     if "." not in run:
@@ -138,7 +146,7 @@ def address(run: str) -> bool:
     else:
         rest = ""
     *labels, last = host.split(".")
-    if not labels or not all(labels) or len(last) < 2 or not all(map(letter, last)):
+    if not labels or not all(labels) or len(last) < 2 or not all(letter(char) and not upper(char) for char in last):
         return False
     return not rest or rest[0] in ":/?#"
 
