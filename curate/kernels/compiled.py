@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
+import xxhash
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -13,9 +16,19 @@ from numba.extending import intrinsic
 def kernel(function: Any) -> Any:
     """Compile a function at its first call; where no folder for the cache can be written, in every process anew."""
     try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:
+        compiled = numba.njit(nogil=True, cache=True)(function)
+        # Kernels are compiled into each other, but Numba looks only at the file of each: a stale one would run on after an upgrade.
+        compiled._cache._cache_file._source_stamp = _sources()
+    except (RuntimeError, AttributeError):
         return numba.njit(nogil=True)(function)
+    return compiled
+
+
+@functools.cache
+def _sources() -> str:
+    """Return a digest of the sources of all kernels."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return xxhash.xxh3_128_hexdigest(b"".join(file.name.encode() + file.read_bytes() for file in files))
 
 
 @intrinsic

@@ -2,10 +2,10 @@
 
 A word is what most published filters count: a run of characters between white space, with punctuation split off at its
 ends and, inside it, at hyphens (not in German and some others), slashes and the like between letters. English
-contractions are two (`do`, `n't`), as are French elisions (`l'`, `eau`); common abbreviations, addresses and numbers stay
-whole, a unit is split off its number (`30`, `mph`). This follows the rules of spaCy's blank tokenizers, which datatrove uses, closely enough that their decisions agree
-(`tests/benchmarks/README.md`). In scripts written without spaces (Chinese, Japanese kana, Thai, Lao, Khmer, Burmese)
-each letter with its marks is one word; a katakana run is one, as in UAX #29.
+contractions are two (`do`, `n't`), as are French elisions (`l'`, `eau`), and a number and its unit (`30`, `mph`); common
+abbreviations, addresses and numbers stay whole. This follows the rules of spaCy's blank tokenizers, which datatrove uses,
+closely enough that their decisions agree (`tests/benchmarks/README.md`). In scripts written without spaces (Chinese,
+Japanese kana, Thai, Lao, Khmer, Burmese) each letter with its marks is one word; a katakana run is one, as in UAX #29.
 """
 
 from __future__ import annotations
