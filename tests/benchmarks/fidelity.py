@@ -21,14 +21,12 @@ import pyarrow.parquet as pq
 from curate import Step, kernels, registry
 from curate.kernels import text_view, word_spans
 from curate.protocols import Filter, Mapper
-from tests.benchmarks import fidelity_causes, fidelity_oracle
+from tests.benchmarks import fidelity_causes, fidelity_oracle, readme
 from tests.benchmarks.fidelity_causes import Reading
 from tests.benchmarks.fidelity_corpus import ENGLISH, code_of
 from tests.benchmarks.fidelity_rules import BY_OURS, BY_THEIRS, Rule
 from tests.benchmarks.peers.make_env import WORK
 
-HERE = Path(__file__).parent
-MARKS = ("<!-- fidelity -->", "<!-- end of fidelity -->")
 BATCH = 1000
 GROUPS = {"english": "English", "spaced": "other languages with spaces", "unspaced": "Chinese, Japanese, Thai, Vietnamese"}
 TARGETS = {"english": 0.995, "spaced": 0.98}
@@ -247,14 +245,6 @@ def report(work: Path) -> str:
     return "\n\n".join([*first, *second, COLUMNS, causes(differing)])
 
 
-def write(text: str, marks: tuple[str, str]) -> None:
-    """Put a text between marks into README.md, at its end when the marks are not there."""
-    readme = HERE / "README.md"
-    before, found, rest = readme.read_text().partition(marks[0])
-    after = rest.partition(marks[1])[2] if found else "\n"
-    readme.write_text(f"{before if found else before + chr(10)}{marks[0]}\n{text}\n{marks[1]}{after}")
-
-
 def main() -> int:
     """Compare, print, and on request write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -267,7 +257,7 @@ def main() -> int:
     told = report(chosen.work)
     print(told)
     if chosen.write:
-        write(told, MARKS)
+        readme.write("fidelity", told)
     return 0
 
 

