@@ -1,7 +1,7 @@
-"""`python -m tests.benchmarks.blocklists --peer PYTHON`: decisions and speed of the block lists beside datatrove's, as two tables.
+"""`python -m tests.benchmarks.blocklists [--work FOLDER]`: decisions and speed of the block lists beside datatrove's, as two tables.
 
-PYTHON is an interpreter with datatrove 0.10.1, pyahocorasick, tldextract, fasteners and idna. The lists of addresses are those in its
-package, the lists of words those of the test data; addresses are those that stand in the test data, and made ones around listed names.
+datatrove runs in an environment of its own (`peers/make_env.py`). The lists of addresses are those in its package, the lists of words
+those of the test data; addresses are those that stand in the test data, and made ones around listed names.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import pyarrow as pa
 from curate.protocols import Filter
 from curate_operators.url_blocklist import UrlBlocklist
 from curate_operators.word_blocklist import WordBlocklist
+from tests.benchmarks.peers import make_env
 from tests.operators.conftest import DATA, batch
 
 PEER = Path(__file__).parent / "blocklists_peer.py"
@@ -85,21 +86,19 @@ def ours(operator: Filter, docs: pa.RecordBatch) -> tuple[list[str | None], floa
     return [row and row["reason"] for row in verdict.to_pylist()], time.process_time() - begun
 
 
-def table(title: str, theirs: dict[str, Any], mine: tuple[list[str | None], float], rename: Callable[[str], str]) -> None:
-    """Print how often each pair of decisions was made, and what a second of one core is good for."""
+def table(title: str, theirs: dict[str, Any], mine: tuple[list[str | None], float], rename: Callable[[str], str]) -> str:
+    """Return how often each pair of decisions was made, and what a second of one core is good for."""
     reasons, seconds = mine
     counts = Counter((rename(t) if t else "keep", m or "keep") for t, m in zip(theirs["reasons"], reasons, strict=True))
-    print(f"\n| {title}: datatrove | curate | documents |\n|---|---|---|")
-    for (their, our), count in sorted(counts.items()):
-        print(f"| {their} | {our} | {count} |")
-    print(f"\nseconds of one core: datatrove {theirs['seconds']:.2f}, curate {seconds:.2f}; {theirs['seconds'] / seconds:.0f} times faster")
+    lines = [f"| {title}: datatrove | curate | |", "|---|---|---|"]
+    lines += [f"| {their} | {our} | {count:,} |" for (their, our), count in sorted(counts.items())]
+    same = sum(count for (their, our), count in counts.items() if their == our) / max(len(reasons), 1)
+    rates = f"{len(reasons) / seconds:,.0f} a second of one core, datatrove {len(reasons) / theirs['seconds']:,.0f}"
+    return "\n".join(lines) + f"\n\n{same:.2%} of {len(reasons):,} alike; {rates}: {theirs['seconds'] / seconds:.0f} ×."
 
 
-def main() -> None:
-    """Compare both filters and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peer", type=Path, required=True)
-    peer = parser.parse_args().peer
+def report(peer: str) -> str:
+    """Compare both filters and return the tables."""
     with tempfile.TemporaryDirectory() as folder:
         lists = Path(folder)
         _ask(peer, {"lists": folder})
@@ -107,15 +106,24 @@ def main() -> None:
         path = {name: str(lists / name) for name in ("domains", "urls", "hard_words", "soft_words", "substrings")}
         blocklist = UrlBlocklist(path["domains"], path["urls"], path["hard_words"], path["soft_words"], substrings=path["substrings"])
         docs = batch([""] * len(urls), url=pa.array(urls, pa.string()))
-        table("addresses", _ask(peer, {"lists": folder, "urls": urls}), ours(blocklist, docs), REASONS.__getitem__)
+        first = table("addresses", _ask(peer, {"lists": folder, "urls": urls}), ours(blocklist, docs), REASONS.__getitem__)
     pairs = texts()
     docs = batch([text for _, text in pairs], lang=pa.array([{"code": code} for code, _ in pairs]))
     words = str(DATA / "wordlists_ldnoobw")
-    table("words", _ask(peer, {"words": words, "pairs": pairs}), ours(WordBlocklist(words), docs), lambda _: "blocked_word")
+    answer = _ask(peer, {"words": words, "pairs": pairs})
+    return f"{first}\n\n{table('documents', answer, ours(WordBlocklist(words), docs), lambda _: 'blocked_word')}"
 
 
-def _ask(peer: Path, request: dict[str, Any]) -> dict[str, Any]:
-    done = subprocess.run([str(peer), str(PEER)], input=json.dumps(request), capture_output=True, text=True, check=True)
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, default=make_env.WORK)
+    peer = make_env.interpreter(parser.parse_args().work, "datatrove")
+    print(report(peer) if peer else "skipped: no environment of datatrove (python tests/benchmarks/peers/make_env.py datatrove)")
+
+
+def _ask(peer: str, request: dict[str, Any]) -> dict[str, Any]:
+    done = subprocess.run([peer, str(PEER)], input=json.dumps(request), capture_output=True, text=True, check=True)
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 

