@@ -129,8 +129,9 @@ def operators(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps(described, option=orjson.OPT_INDENT_2))
         return
+    width = max(map(len, described))
     for name, entry in described.items():
-        click.echo(f"{name:<18} {entry['verb']:<16} {entry['summary']}")
+        click.echo(f"{name:<{width}} {entry['verb']:<16} {entry['summary']}")
 
 
 @operators.command(name="show")
