@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,13 @@ def documents() -> Iterator[dict[str, Any]]:
                 yield json.loads(line) | {"set": path.parent.name}
 
 
-def addresses(lists: Path) -> list[str]:
-    """Return the addresses in the documents, and made ones: listed names in other spellings, and in the midst of others."""
-    real = sorted({url for doc in documents() for url in ADDRESS.findall(doc.get("text") or "")})
+def addresses() -> list[str]:
+    """Return the addresses in the documents."""
+    return sorted({url for doc in documents() for url in ADDRESS.findall(doc.get("text") or "")})
+
+
+def made_addresses(lists: Path) -> list[str]:
+    """Return addresses made of listed names: in other spellings, and in the midst of others."""
     made = []
     for domain in (lists / "domains").read_text().split()[::EVERY]:
         made += [f"http://{domain}/", f"https://www.{domain}/a?b=1", f"http://sub.{domain}/", f"HTTP://{domain.upper()}:80/"]
@@ -61,7 +65,7 @@ def addresses(lists: Path) -> list[str]:
         words = (lists / name).read_text().split()
         for word, other in zip(words, words[1:], strict=False):
             made += [f"http://example.org/{word}/{other}", f"http://example.org/{word.upper()}_x", f"http://example.org/a{word}b"]
-    return real + made
+    return made
 
 
 def texts() -> list[tuple[str, str]]:
@@ -86,15 +90,20 @@ def ours(operator: Filter, docs: pa.RecordBatch) -> tuple[list[str | None], floa
     return [row and row["reason"] for row in verdict.to_pylist()], time.process_time() - begun
 
 
-def table(title: str, theirs: dict[str, Any], mine: tuple[list[str | None], float], rename: Callable[[str], str]) -> str:
-    """Return how often each pair of decisions was made, and what a second of one core is good for."""
-    reasons, seconds = mine
-    counts = Counter((rename(t) if t else "keep", m or "keep") for t, m in zip(theirs["reasons"], reasons, strict=True))
+def table(title: str, theirs: list[str | None], ours: list[str | None]) -> str:
+    """Return how often each pair of decisions was made, and how often both keep or both drop."""
+    counts = Counter((t or "keep", m or "keep") for t, m in zip(theirs, ours, strict=True))
     lines = [f"| {title}: datatrove | curate | |", "|---|---|---|"]
     lines += [f"| {their} | {our} | {count:,} |" for (their, our), count in sorted(counts.items())]
-    same = sum(count for (their, our), count in counts.items() if their == our) / max(len(reasons), 1)
-    rates = f"{len(reasons) / seconds:,.0f} a second of one core, datatrove {len(reasons) / theirs['seconds']:,.0f}"
-    return "\n".join(lines) + f"\n\n{same:.2%} of {len(reasons):,} alike; {rates}: {theirs['seconds'] / seconds:.0f} ×."
+    same = sum(count for (their, our), count in counts.items() if (their == "keep") == (our == "keep"))
+    only = sum(count for (their, our), count in counts.items() if their == "keep" != our)
+    told = f"Same decision on {same / len(ours):.2%} of {len(ours):,}; only we drop {only:,}, only they {len(ours) - same - only:,}."
+    return "\n".join([*lines, "", told])
+
+
+def rate(what: str, number: int, seconds: float, theirs: float) -> str:
+    """Say what a second of one core is good for."""
+    return f"Speed: {number / seconds:,.0f} {what} a second of one core, datatrove {number / theirs:,.0f}: {theirs / seconds:.0f} ×."
 
 
 def report(peer: str) -> str:
@@ -102,16 +111,24 @@ def report(peer: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         lists = Path(folder)
         _ask(peer, {"lists": folder})
-        urls = addresses(lists)
+        real, made = addresses(), made_addresses(lists)
         path = {name: str(lists / name) for name in ("domains", "urls", "hard_words", "soft_words", "substrings")}
         blocklist = UrlBlocklist(path["domains"], path["urls"], path["hard_words"], path["soft_words"], substrings=path["substrings"])
-        docs = batch([""] * len(urls), url=pa.array(urls, pa.string()))
-        first = table("addresses", _ask(peer, {"lists": folder, "urls": urls}), ours(blocklist, docs), REASONS.__getitem__)
-    pairs = texts()
+        docs = batch([""] * len(real + made), url=pa.array(real + made, pa.string()))
+        answer, (mine, seconds) = _ask(peer, {"lists": folder, "urls": real + made}), ours(blocklist, docs)
+    theirs = [reason and REASONS[reason] for reason in answer["reasons"]]
+    told = [table("addresses in the data", theirs[: len(real)], mine[: len(real)])]
+    told += [table("addresses made", theirs[len(real) :], mine[len(real) :]), rate("addresses", len(mine), seconds, answer["seconds"])]
+    return "\n\n".join([*told, words(peer)])
+
+
+def words(peer: str) -> str:
+    """Compare the filter of words and return the table."""
+    pairs, lists = texts(), str(DATA / "wordlists_ldnoobw")
     docs = batch([text for _, text in pairs], lang=pa.array([{"code": code} for code, _ in pairs]))
-    words = str(DATA / "wordlists_ldnoobw")
-    answer = _ask(peer, {"words": words, "pairs": pairs})
-    return f"{first}\n\n{table('documents', answer, ours(WordBlocklist(words), docs), lambda _: 'blocked_word')}"
+    answer, (mine, seconds) = _ask(peer, {"words": lists, "pairs": pairs}), ours(WordBlocklist(lists), docs)
+    theirs = [reason and "blocked_word" for reason in answer["reasons"]]
+    return f"{table('documents', theirs, mine)}\n\n{rate('documents', len(mine), seconds, answer['seconds'])}"
 
 
 def main() -> None:
