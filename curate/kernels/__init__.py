@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from curate.kernels.repeats import repeated_lines as repeated_lines
     from curate.kernels.run_counts import plain_words as plain_words
     from curate.kernels.sentence_counts import sentences as sentences
+    from curate.kernels.span_forms import NormalForms as NormalForms
+    from curate.kernels.span_forms import normal_forms as normal_forms
     from curate.kernels.span_sums import sums as sums
     from curate.kernels.span_sums import word_counts as word_counts
     from curate.kernels.text_view import Texts as Texts
@@ -56,6 +58,8 @@ _HOME = {
     "repeated_lines": "repeats",
     "plain_words": "run_counts",
     "sentences": "sentence_counts",
+    "NormalForms": "span_forms",
+    "normal_forms": "span_forms",
     "sums": "span_sums",
     "word_counts": "span_sums",
     "Texts": "text_view",

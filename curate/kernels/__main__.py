@@ -23,6 +23,7 @@ def main() -> None:
     kernels.occurrences(texts, "#")
     kernels.phrases(texts, lines.start, lines.end, ["words"])
     kernels.plain_words(texts, lines.start, lines.end)
+    kernels.normal_forms(texts, lines.start, lines.end)
     start, end = kernels.trimmed(texts, lines.start, lines.end)
     kernels.joined_spans(texts, lines.first, start, end, end > start)
 

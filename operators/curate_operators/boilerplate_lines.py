@@ -23,29 +23,22 @@ that any two are taken for one is 3 %.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import shuffle
-from curate.dataset import Dataset, read_shard
+from curate.dataset import Dataset
 from curate.document import ID, TEXT
 from curate.errors import PipelineError
 from curate.protocols import DatasetOperator
-from curate.shuffle import Range, ShuffleFile
 from curate.work import Place, Work
-from curate_operators.site_lines import Ints, Keys, SiteLines, site_lines
+from curate_operators.line_counts import Counting, Frequent, read_lines
+from curate_operators.site_lines import Cut, Ignored, Ints, Mask, SiteLines
 
-COUNTED = pa.schema({"key": pa.uint64(), "documents": pa.uint64(), "shard": pa.uint32(), "row": pa.uint32()})
-"""What passes through the shuffle: a line of a site, how many documents have it, and the first of them; the answer has the same columns."""
-
-CHUNK_LINES = 1 << 20
-LINE_BYTES = 40  # about: how long a line is, to guess how many there are
 NUMBERS, SIZES = pa.list_(pa.int32()), pa.list_(pa.int64())
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -84,7 +77,7 @@ class BoilerplateLines(DatasetOperator):
     site-wise rules of RefinedWeb (Penedo et al., 2023); the thresholds are ours.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     emits: ClassVar[Literal["documents", "attributes", "artifact"]] = "attributes"
 
     by: str = "url"
@@ -108,84 +101,16 @@ class BoilerplateLines(DatasetOperator):
         return flags | {"site": pa.string(), "site_documents": pa.int64(), "lines": NUMBERS, "documents": SIZES}
 
     def run(self, inputs: list[Dataset], work: Work) -> None:
-        documents = inputs[0]
-        shards = documents.manifest.shards
-        sizes = [shard.data.bytes for shard in shards]
-        text_bytes = sum(shard.counts.text_bytes_out or 3 * shard.data.bytes for shard in shards)
-        partitions = shuffle.partitions_for(text_bytes // LINE_BYTES, row_bytes=24)
-        items = [asdict(self) | {"path": documents.shard_path(i), "shard": i, "partitions": partitions} for i in range(len(shards))]
-        counted = work.map("count", count_shard, items, sizes)
-        parts = shuffle.ranges(work.storage, [ShuffleFile(**result) for result in counted])
-        groups = [{"parts": [asdict(p) for p in part], "shards": len(shards), "min_documents": self.min_documents} for part in parts]
-        decided = work.map("decide", decide_partition, groups)
-        answers = shuffle.ranges(work.storage, [ShuffleFile(**result) for result in decided])
-        marks = [item | {"parts": [asdict(p) for p in answers[i]]} for i, item in enumerate(items)]
-        work.write_shards(mark_shard, marks, sizes)
-
-
-def count_shard(item: dict[str, Any], place: Place) -> dict[str, Any]:
-    """Count the lines of each site in one shard."""
-    chunks = ((keys % np.uint64(item["partitions"]), batch) for keys, batch in _chunks(item, place))
-    return asdict(place.write_shuffle(item["partitions"], COUNTED, chunks))
-
-
-def _chunks(item: dict[str, Any], place: Place) -> Iterator[tuple[Keys, pa.RecordBatch]]:
-    """Yield the lines of a shard, each once in a chunk of about `CHUNK_LINES`; all lines of a document are in one chunk."""
-    keys: list[Keys] = []
-    rows: list[Ints] = []
-    for row, found in _read(item, place):
-        keys += [found.keys, found.site_keys]
-        rows += [found.rows + row, found.site_rows + row]
-        if sum(map(len, keys)) >= CHUNK_LINES:
-            yield _counted(np.concatenate(keys), np.concatenate(rows), item["shard"])
-            keys, rows = [], []
-    if keys:
-        yield _counted(np.concatenate(keys), np.concatenate(rows), item["shard"])
-
-
-def _read(item: dict[str, Any], place: Place) -> Iterator[tuple[int, SiteLines]]:
-    """Yield for each batch of a shard the number of its first row, and its lines."""
-    row = 0
-    for batch in read_shard(place.storage, item["path"], list(dict.fromkeys([ID, TEXT, item["by"]]))):
-        yield row, site_lines(batch, item["by"], item["min_line_chars"], item["ignore_digits"])
-        row += batch.num_rows
-
-
-def _counted(keys: Keys, rows: Ints, shard: int) -> tuple[Keys, pa.RecordBatch]:
-    """Count in how many rows each key stands; rows never fall."""
-    order = np.argsort(keys, kind="stable")
-    keys, rows = keys[order], rows[order]
-    starts = _starts(keys)
-    once = starts | _starts(rows)  # a line that a document repeats counts once
-    group = np.cumsum(starts) - 1
-    documents = np.bincount(group[once]).astype(np.uint64)
-    shards = np.full(len(documents), shard, dtype=np.uint32)
-    columns = {"key": keys[starts], "documents": documents, "shard": shards, "row": rows[starts].astype(np.uint32)}
-    return keys[starts], pa.RecordBatch.from_pydict(columns, COUNTED)
-
-
-def decide_partition(item: dict[str, Any], place: Place) -> dict[str, Any]:
-    """Add up the counts and tell every shard that has a line how often it stands everywhere, if that is often enough."""
-    batches = list(shuffle.read(place.storage, [Range(**part) for part in item["parts"]], COUNTED))
-    table = pa.Table.from_batches(batches, COUNTED)
-    key, documents, shard, row = (column.to_numpy() for column in table.columns)
-    order = np.lexsort((row, shard, key))
-    key, documents, shard, row = key[order], documents[order], shard[order], row[order]
-    starts = _starts(key)
-    begins = np.flatnonzero(starts)
-    total = np.add.reduceat(documents, begins) if len(begins) else documents
-    group = np.cumsum(starts) - 1
-    told = (starts | _starts(shard)) & (total[group] >= item["min_documents"])
-    first = begins[group[told]]
-    columns = {"key": key[told], "documents": total[group[told]], "shard": shard[first], "row": row[first]}
-    answer = pa.RecordBatch.from_pydict(columns, COUNTED)
-    return asdict(place.write_shuffle(item["shards"], COUNTED, iter([(shard[told].astype(np.int64), answer)])))
+        ignored: tuple[Ignored, ...] = ("case", "spaces", "digits") if self.ignore_digits else ("case", "spaces")
+        counting = Counting(inputs[0], Cut(self.by, "line", ignored, self.min_line_chars), self.min_documents)
+        rules = {"min_documents": self.min_documents, "min_share": self.min_share, "first": self.first}
+        work.write_shards(mark_shard, [item | rules for item in counting.run(work)], counting.sizes)
 
 
 def mark_shard(item: dict[str, Any], place: Place) -> Iterator[pa.RecordBatch]:
     """Yield one row of attributes per document of a shard, in its order."""
-    frequent = _Frequent(item, place)
-    for row, found in _read(item, place):
+    frequent = Frequent(item, place)
+    for row, found in read_lines(item, place):
         site_documents = frequent.documents(found.site_keys)
         of_row = np.zeros(found.documents, dtype=np.int64)
         of_row[found.site_rows] = site_documents
@@ -216,35 +141,3 @@ def _attributes(found: SiteLines, of_row: Ints, documents: Ints, marked: Mask) -
             "documents": pa.ListArray.from_arrays(offsets, pa.array(documents[marked])),
         }
     )
-
-
-class _Frequent:
-    """The lines of one shard that stand in many documents, for looking up."""
-
-    def __init__(self, item: dict[str, Any], place: Place) -> None:
-        batches = list(shuffle.read(place.storage, [Range(**part) for part in item["parts"]], COUNTED))
-        table = pa.Table.from_batches(batches, COUNTED).sort_by("key")
-        self._keys, self._documents, self._shards, self._rows = (column.to_numpy() for column in table.columns)
-        self._shard = item["shard"]
-
-    def documents(self, keys: Keys) -> Ints:
-        """Return how many documents have each line, 0 if they are few."""
-        place, known = self._find(keys)
-        return np.where(known, self._documents[place], 0).astype(np.int64) if len(self._keys) else np.zeros(len(keys), dtype=np.int64)
-
-    def is_first(self, keys: Keys, rows: Ints) -> Mask:
-        """Tell which of these rows are the first documents with their line."""
-        place, known = self._find(keys)
-        here: Mask = known & (self._shards[place] == self._shard) & (self._rows[place] == rows) if len(self._keys) else known
-        return here
-
-    def _find(self, keys: Keys) -> tuple[Any, Mask]:
-        place = np.minimum(np.searchsorted(self._keys, keys), max(len(self._keys) - 1, 0))
-        return place, (self._keys[place] == keys) if len(self._keys) else np.zeros(len(keys), dtype=np.bool_)
-
-
-def _starts(values: Any) -> Mask:
-    """Tell where another value begins."""
-    starts = np.ones(len(values), dtype=np.bool_)
-    starts[1:] = values[1:] != values[:-1]
-    return starts

@@ -1,31 +1,46 @@
-"""The lines of a batch of documents, each with a key that is the same for the same line of the same site."""
+"""The lines or paragraphs of a batch of documents, each with a key that is the same for the same line, of one site or of all documents."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate import kernels
 from curate.document import ID, TEXT, leaf
 from curate.hashing import hash64
 from curate_operators.web_addresses import hosts, without_www
 
+Unit = Literal["line", "paragraph"]
+Ignored = Literal["case", "spaces", "digits", "punctuation"]
 Keys = np.ndarray[Any, np.dtype[np.uint64]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
-SPACES = r"[\s\p{Z}]{2,}"
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
 WHOLE_SITE = np.uint64(0x5349_5445_5349_5445)  # stands for the line that all documents of a site have
 GOLDEN, FIRST, SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 @dataclass(frozen=True)
-class SiteLines:
-    """Lines that are long enough, of documents with a site: `rows` say which document of the batch, `numbers` which line of it (from 1).
+class Cut:
+    """How texts are cut and what is compared: `ignored` differences do not count, shorter units are left out, `by` names the site."""
 
-    `site_keys` and `site_rows` have one entry for each document with a site. `text_chars` and `with_text` are the characters and the
-    lines with text of every document of the batch, `chars` the characters of each line.
+    by: str | None
+    unit: Unit = "line"
+    ignored: tuple[Ignored, ...] = ("case", "spaces")
+    min_chars: int = 1
+    min_words: int = 0
+
+
+@dataclass(frozen=True)
+class SiteLines:
+    """Units that are long enough, of documents with a site: `rows` say which document of the batch has them.
+
+    A unit is the lines `numbers` to `last` (from 1, as `\\n` cuts the text). `site_keys` and `site_rows` have one entry for each
+    document with a site. `text_chars` and `with_text` are the characters and the units with text of every document of the batch,
+    `chars` the characters of each unit.
     """
 
     ids: pa.Array
@@ -33,6 +48,7 @@ class SiteLines:
     keys: Keys
     rows: Ints
     numbers: Ints
+    last: Ints
     chars: Ints
     site_keys: Keys
     site_rows: Ints
@@ -53,40 +69,40 @@ def sites_of(values: pa.Array) -> pa.Array:
     return pc.if_else(pc.equal(found, ""), pa.scalar(None, pa.string()), found)
 
 
-def site_lines(docs: pa.RecordBatch, by: str, min_chars: int, ignore_digits: bool) -> SiteLines:
-    """Return the lines of a batch, as `\\n` cuts them."""
-    texts = pc.cast(pc.fill_null(docs.column(TEXT), ""), pa.large_string())
-    sites = sites_of(leaf(docs, by))
-    split = pc.split_pattern(texts, "\n")
-    rows = pc.list_parent_indices(split).to_numpy().astype(np.int64)
-    firsts = split.offsets.to_numpy()[:-1] - split.offsets[0].as_py()
-    numbers = np.arange(len(rows)) - firsts[rows] + 1
-    lines = _normal(split.flatten(), ignore_digits)
-    sizes = pc.utf8_length(lines).to_numpy()
-    site_hashes, has_site = hash64(sites), sites.is_valid().to_numpy(zero_copy_only=False)
-    chosen = np.flatnonzero((sizes >= max(min_chars, 1)) & has_site[rows])
+def site_lines(docs: pa.RecordBatch, cut: Cut) -> SiteLines:
+    """Return the units of a batch; without a column `by`, all documents are of one site."""
+    texts = kernels.texts(docs.column(TEXT))
+    sites = pa.repeat(pa.scalar("", pa.string()), len(docs)) if cut.by is None else sites_of(leaf(docs, cut.by))
+    spans = kernels.lines(texts, "blank" if cut.unit == "paragraph" else "feed")
+    rows = np.repeat(np.arange(len(texts)), np.diff(spans.first))
+    forms = kernels.normal_forms(texts, spans.start, spans.end, cut.ignored)
+    has_site = sites.is_valid().to_numpy(zero_copy_only=False)
+    chosen = np.flatnonzero((forms.chars >= max(cut.min_chars, 1)) & (forms.words >= cut.min_words) & has_site[rows])
     site_rows = np.flatnonzero(has_site)
+    site_hashes = hash64(sites) if cut.by is not None else np.zeros(len(docs), np.uint64)
+    numbers, last = _numbers(texts, spans, rows, chosen)
     return SiteLines(
         ids=docs.column(ID),
         sites=sites,
-        keys=_mixed(site_hashes[rows[chosen]], hash64(lines.take(pa.array(chosen)))),
+        keys=_mixed(site_hashes[rows[chosen]], forms.hashes[chosen]),
         rows=rows[chosen],
-        numbers=numbers[chosen],
-        chars=pc.utf8_length(split.flatten()).to_numpy()[chosen].astype(np.int64),
+        numbers=numbers,
+        last=last,
+        chars=forms.before[chosen].astype(np.int64),
         site_keys=_mixed(site_hashes[site_rows], WHOLE_SITE),
         site_rows=site_rows,
-        text_chars=pc.utf8_length(texts).to_numpy().astype(np.int64),
-        with_text=np.bincount(rows[sizes > 0], minlength=len(texts)),
+        text_chars=pc.fill_null(pc.utf8_length(docs.column(TEXT)), 0).to_numpy(zero_copy_only=False).astype(np.int64),
+        with_text=np.bincount(rows[forms.chars > 0], minlength=len(texts)),
     )
 
 
-def _normal(lines: pa.Array, ignore_digits: bool) -> pa.Array:
-    """Return lines in lower case, with single blanks and none at their ends."""
-    lines = pc.utf8_trim_whitespace(pc.utf8_lower(lines))
-    spaced = pc.match_substring_regex(lines, SPACES)
-    if pc.any(spaced).as_py():
-        lines = pc.replace_with_mask(lines, spaced, pc.replace_substring_regex(lines.filter(spaced), SPACES, " "))
-    return pc.replace_substring_regex(lines, r"\p{Nd}+", "0") if ignore_digits else lines
+def _numbers(texts: kernels.Texts, spans: kernels.Lines, rows: Ints, chosen: Ints) -> tuple[Ints, Ints]:
+    """Return the numbers of the first and the last line of the chosen spans, none of which is empty."""
+    lines = kernels.lines(texts, "feed")
+    begun = np.searchsorted(lines.start, spans.start[chosen], side="right") - 1
+    ended = np.searchsorted(lines.start, spans.end[chosen] - 1, side="right") - 1
+    first = lines.first[rows[chosen]] - 1
+    return begun - first, ended - first
 
 
 def _mixed(site: Keys, line: Keys | np.uint64) -> Keys:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from curate import explain, shuffle
 from curate.errors import PipelineError
 from curate.pipeline import Input, Pipeline, Stage, Step
-from curate_operators import boilerplate_lines
+from curate_operators import line_counts
 from curate_operators.boilerplate_lines import BoilerplateLines
 from curate_operators.remove_lines import RemoveLines
 from curate_operators.site_lines import sites_of
@@ -117,7 +117,7 @@ def test_agrees_with_plain_python(
     folder = tmp_path_factory.mktemp("lines")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shuffle, "partitions_for", lambda rows, row_bytes: partitions)
-        patch.setattr(boilerplate_lines, "CHUNK_LINES", chunk)
+        patch.setattr(line_counts, "CHUNK_LINES", chunk)
         plan, _ = small.run(pipe(corpus(folder, rows, shards), dataclasses.asdict(operator)), folder / "ws")
     assert told(plan.dataset("boilerplate")) == reference(rows, operator)
     numbers = {doc_id: set(lines) for doc_id, keep, lines, _ in reference(rows, operator) if keep}
