@@ -23,6 +23,7 @@ def run(column: Column) -> int:
         lines = kernels.lines(texts, breaks)
         start, end = kernels.trimmed(texts, lines.start, lines.end)
         kernels.plain_words(texts, start, end)
+        kernels.normal_forms(texts, start, end, ("case", "spaces", "digits", "punctuation"))
         kernels.span_counts(texts, start, end)
         kernels.phrases(texts, start, end, ["javascript", "..", "é"])
         kernels.joined_spans(texts, lines.first, start, end, lines.kind > 0)
