@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from curate.kernels.span_forms import normal_forms as normal_forms
     from curate.kernels.span_sums import sums as sums
     from curate.kernels.span_sums import word_counts as word_counts
+    from curate.kernels.text_folding import folded as folded
     from curate.kernels.text_view import Texts as Texts
     from curate.kernels.text_view import texts as texts
     from curate.kernels.word_matches import matches as matches
@@ -62,6 +63,7 @@ _HOME = {
     "normal_forms": "span_forms",
     "sums": "span_sums",
     "word_counts": "span_sums",
+    "folded": "text_folding",
     "Texts": "text_view",
     "texts": "text_view",
     "matches": "word_matches",

@@ -20,6 +20,7 @@ def main() -> None:
     kernels.entropy(texts)
     kernels.matches(words, ["with"])
     kernels.characters(texts)
+    kernels.folded(texts)
     kernels.occurrences(texts, "#")
     kernels.phrases(texts, lines.start, lines.end, ["words"])
     kernels.plain_words(texts, lines.start, lines.end)

@@ -54,7 +54,7 @@ def events(datasets: list[Any], doc_id: str, what: str) -> list[dict[str, Any]]:
 def test_kept(datasets: list[Any]) -> None:
     stages = [("clean", "kept"), ("mark", "measured"), ("unique", "kept"), ("parts", "expanded")]
     assert story(datasets, "kept") == stages
-    assert events(datasets, "kept", "measured") == [{"keep": True}]
+    assert events(datasets, "kept", "measured") == [{"keep": True, "cluster": "kept"}]
     assert events(datasets, "kept", "kept")[0] == {"source": "crawl", "characters": 14}
 
 

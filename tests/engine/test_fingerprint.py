@@ -81,7 +81,7 @@ def test_a_file_that_was_touched_or_moved_with_its_folder_is_the_same(source: Pa
         (lambda pipe: changed(pipe, "first", operators=[Step("length", {"min_chars": 3})]), STAGES),
         (lambda pipe: changed(pipe, "first", trace="documents"), STAGES),
         (lambda pipe: changed(pipe, "second", operators=pipe.stages["second"].operators[::-1]), STAGES[1:]),
-        (lambda pipe: changed(pipe, "mark", params={"normalize": False}), STAGES[2:]),
+        (lambda pipe: changed(pipe, "mark", params={"compare": "exact"}), STAGES[2:]),
         (lambda pipe: changed(pipe, "third", operators=[Step("length")]), STAGES[3:]),
         (lambda pipe: dataclasses.replace(pipe, shard_bytes=7), STAGES),
         (lambda pipe: dataclasses.replace(pipe, inputs={"crawl": dataclasses.replace(pipe.inputs["crawl"], max_record_bytes=99)}), STAGES),

@@ -35,6 +35,8 @@ def run(column: Column) -> int:
         kernels.sentences(words, kernels.lines(texts))
         kernels.repeated_grams(words, (2, 3), (2, 5), "later")
         kernels.repeated_grams(words, (), (2, 3), "all")
+    kernels.folded(texts)
+    kernels.folded(texts, punctuation=False)
     kernels.characters(texts)
     kernels.occurrences(texts, "...")
     kernels.entropy(texts)
