@@ -16,6 +16,7 @@ OPERATORS = {
     "gopher_repetition": "curate_operators.gopher:GopherRepetition",
     "language": "curate_operators.language:Language",
     "length": "curate_operators.length:Length",
+    "line_dedup": "curate_operators.line_dedup:LineDedup",
     "maths_quality": "curate_operators.maths:MathsQuality",
     "measure": "curate_operators.measure:Measure",
     "normalize": "curate_operators.normalize:Normalize",

@@ -51,7 +51,10 @@ class RemoveLines(Mapper):
         kind = schema.field(self.by).type if self.by in schema.names else pa.struct([])
         lines = kind.field(LINES).type if pa.types.is_struct(kind) and kind.get_field_index(LINES) >= 0 else None
         if self.by in schema.names and not (lines is not None and pa.types.is_list(lines) and pa.types.is_integer(lines.value_type)):
-            raise PipelineError(f"remove_lines: `{self.by}` has no list of whole numbers `{LINES}`", "`boilerplate_lines` makes one")
+            raise PipelineError(
+                f"remove_lines: `{self.by}` has no list of whole numbers `{LINES}`",
+                "`boilerplate_lines`, `line_dedup` and `paragraph_dedup` make one",
+            )
 
     def map(self, docs: pa.RecordBatch) -> pa.RecordBatch:
         lines = leaf(docs, f"{self.by}.{LINES}")
