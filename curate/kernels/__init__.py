@@ -23,15 +23,26 @@ if TYPE_CHECKING:
     from curate.kernels.counted_spans import SpanCounts as SpanCounts
     from curate.kernels.counted_spans import span_counts as span_counts
     from curate.kernels.entropies import entropy as entropy
+    from curate.kernels.graphs import greedy as greedy
+    from curate.kernels.graphs import joined as joined
+    from curate.kernels.graphs import packed as packed
+    from curate.kernels.graphs import roots as roots
     from curate.kernels.line_joins import joined_spans as joined_spans
     from curate.kernels.line_spans import Lines as Lines
     from curate.kernels.line_spans import lines as lines
     from curate.kernels.line_spans import trimmed as trimmed
+    from curate.kernels.minhash_signatures import buckets as buckets
+    from curate.kernels.minhash_signatures import permutations as permutations
+    from curate.kernels.minhash_signatures import signatures as signatures
     from curate.kernels.phrase_search import phrases as phrases
     from curate.kernels.repeats import repeated_grams as repeated_grams
     from curate.kernels.repeats import repeated_lines as repeated_lines
     from curate.kernels.run_counts import plain_words as plain_words
     from curate.kernels.sentence_counts import sentences as sentences
+    from curate.kernels.shingle_hashes import Shingles as Shingles
+    from curate.kernels.shingle_hashes import jaccard as jaccard
+    from curate.kernels.shingle_hashes import shingle_sets as shingle_sets
+    from curate.kernels.shingle_hashes import shingles as shingles
     from curate.kernels.span_forms import NormalForms as NormalForms
     from curate.kernels.span_forms import normal_forms as normal_forms
     from curate.kernels.span_sums import sums as sums
@@ -50,15 +61,26 @@ _HOME = {
     "SpanCounts": "counted_spans",
     "span_counts": "counted_spans",
     "entropy": "entropies",
+    "greedy": "graphs",
+    "joined": "graphs",
+    "packed": "graphs",
+    "roots": "graphs",
     "joined_spans": "line_joins",
     "Lines": "line_spans",
     "lines": "line_spans",
     "trimmed": "line_spans",
+    "buckets": "minhash_signatures",
+    "permutations": "minhash_signatures",
+    "signatures": "minhash_signatures",
     "phrases": "phrase_search",
     "repeated_grams": "repeats",
     "repeated_lines": "repeats",
     "plain_words": "run_counts",
     "sentences": "sentence_counts",
+    "Shingles": "shingle_hashes",
+    "jaccard": "shingle_hashes",
+    "shingle_sets": "shingle_hashes",
+    "shingles": "shingle_hashes",
     "NormalForms": "span_forms",
     "normal_forms": "span_forms",
     "sums": "span_sums",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 
 from curate import kernels
@@ -27,6 +28,14 @@ def main() -> None:
     kernels.normal_forms(texts, lines.start, lines.end)
     start, end = kernels.trimmed(texts, lines.start, lines.end)
     kernels.joined_spans(texts, lines.first, start, end, end > start)
+    grams = kernels.shingles(texts)
+    kernels.buckets(kernels.signatures(grams, 4), 2, 2)
+    sets, none = kernels.shingle_sets(grams), np.zeros(0, np.int64)
+    kernels.jaccard(sets, sets, none, none)
+    kernels.joined(none, none, none)
+    kernels.roots(none)
+    kernels.greedy(0, none, none, np.zeros(0, np.float64))
+    kernels.packed(none, none, 1)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pyarrow as pa
 from curate import kernels
 from curate.kernels import text_view
 from curate.kernels.line_spans import Breaks
+from curate.kernels.shingle_hashes import Unit
 from tests.kernels.columns import Column, fuzz_columns
 
 LANGUAGES = ("en", "pl", "ru", "fr", "de", "ca")
@@ -40,6 +41,10 @@ def run(column: Column) -> int:
     kernels.characters(texts)
     kernels.occurrences(texts, "...")
     kernels.entropy(texts)
+    for unit, fold in [(unit, fold) for unit in get_args(Unit) for fold in (False, True)]:
+        found = kernels.shingles(texts, 5, unit, fold)
+        kernels.shingle_sets(kernels.shingles(texts, 1, unit, fold))
+    kernels.buckets(kernels.signatures(found, 6), 3, 2)
     kept = np.arange(len(texts)) % 3 > 0
     left = array.filter(pa.array(kept))
     text_view.select(array, left, kept)
