@@ -21,6 +21,7 @@ COMMANDS = {
     "schema": ("curate.cli.author:schema", "Print the JSON Schema of pipeline files, for editors."),
     "show": ("curate.cli.inspect:show", "Show a dataset: columns, accounting, rows, drops, errors."),
     "explain": ("curate.cli.inspect:explain", "Tell one document's whole story in a run."),
+    "diff": ("curate.cli.diff:diff", "Compare two corpora: documents added, removed, changed, and why."),
     "report": ("curate.cli.inspect:report", "Print a run's report, or open its page."),
     "clean": ("curate.cli.inspect:clean", "Remove datasets that nothing uses any more, after asking."),
 }
