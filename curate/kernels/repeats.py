@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels.compiled import kernel, mix
+from curate.kernels.compiled import HASH_STEP, kernel, mix
 from curate.kernels.line_spans import EMPTY, Lines
 from curate.kernels.text_view import Int64s
 from curate.kernels.word_spans import Words
@@ -34,6 +34,8 @@ def repeated_grams(
     words count, none twice: under `later` by walking on behind each n-gram that was seen before, under `all` for every
     word that an n-gram occurring twice covers.
     """
+    if list(top) != sorted(set(top)) or list(repeated) != sorted(set(repeated)) or min(*top, *repeated, 2) < 2:
+        raise ValueError("n-grams are of two words at least, and their n ascend")
     wanted_top, wanted = np.array(top, np.int64), np.array(repeated, np.int64)
     return _repeated_grams(words.first, words.chars, words.hashes, wanted_top, wanted, counting == "all")
 
@@ -80,9 +82,6 @@ def _repeated_lines(first: Any, chars: Any, kind: Any, hashes: Any, every: bool,
     return total, repeats, repeated_chars
 
 
-BASE = np.uint64(0x9E3779B97F4A7C15)
-
-
 @kernel
 def _repeated_grams(first: Any, chars: Any, hashes: Any, top: Any, repeated: Any, every: bool) -> tuple[Any, Any]:
     """Count n-grams for growing n; only places whose shorter n-gram occurs twice can repeat, so the work shrinks with n."""
@@ -116,7 +115,7 @@ def _repeated_grams(first: Any, chars: Any, hashes: Any, top: Any, repeated: Any
             for k in range(left):
                 place = candidates[k]
                 if place + n <= count:
-                    grams[place] = (grams[place] ^ hashes[begun + place + n - 1] >> np.uint64(1)) * BASE + hashes[begun + place + n - 1]
+                    grams[place] = (grams[place] ^ hashes[begun + place + n - 1] >> np.uint64(1)) * HASH_STEP + hashes[begun + place + n - 1]
                     candidates[extended] = place
                     extended += 1
             left = extended
@@ -154,7 +153,7 @@ def _repeated_grams(first: Any, chars: Any, hashes: Any, top: Any, repeated: Any
                     survivors += 1
             left = survivors
             if next_repeated < len(repeated) and repeated[next_repeated] == n:
-                repeated_chars[text, next_repeated] = _covered(candidates, left, slot_of, owner, counts, ends, n, every)
+                repeated_chars[text, next_repeated] = _covered(candidates, left, slot_of, counts, ends, n, every)
                 next_repeated += 1
             if not left and next_top >= len(top):
                 break
@@ -162,7 +161,7 @@ def _repeated_grams(first: Any, chars: Any, hashes: Any, top: Any, repeated: Any
 
 
 @kernel
-def _covered(candidates: Any, left: int, slot_of: Any, owner: Any, counts: Any, ends: Any, n: int, every: bool) -> int:
+def _covered(candidates: Any, left: int, slot_of: Any, counts: Any, ends: Any, n: int, every: bool) -> int:
     """Return the characters in repeated n-grams; `candidates` are the places, ascending, of n-grams that occur twice."""
     covered, free = 0, 0
     if every:
@@ -183,6 +182,4 @@ def _covered(candidates: Any, left: int, slot_of: Any, owner: Any, counts: Any, 
             free = place + n
         else:
             counts[original] = 1
-    for k in range(left):
-        counts[slot_of[candidates[k]]] = 2
     return covered

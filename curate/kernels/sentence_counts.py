@@ -13,7 +13,7 @@ from curate.kernels.word_spans import ENDS_SENTENCE, PUNCTUATION, Words
 
 
 def sentences(words: Words, lines: Lines) -> Int64s:
-    """Return how many sentences each text has: a line has one at least, and one more wherever a word follows one that ends a sentence.
+    """Return how many sentences each text has: a line with words has one, and one more wherever a word follows one that ends a sentence.
 
     Punctuation after the end (a quote, a bracket) belongs to it; an abbreviation's dot ends nothing (the rule of spaCy's sentencizer).
     """

@@ -1,4 +1,4 @@
-"""Which words of a list a text has, and which phrases."""
+"""Which words of a list a text has."""
 
 from __future__ import annotations
 

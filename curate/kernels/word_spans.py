@@ -95,6 +95,7 @@ def _most(is_utf8: bool) -> NDArray[np.uint8]:
     """Return for every byte how many words it may add at most."""
     bits = unicode.classes()[:256]
     most = np.where(bits & SPLITS, 2, np.where(bits & SPACE, 1, 0)).astype(np.uint8)
+    most[ord("0") : ord("9") + 1] = 1
     most[0x80:] = 2
     if is_utf8:
         most[0x80:0xC0] = 0
@@ -133,7 +134,7 @@ def _words(
     own_pieces = np.empty((longest + 1, 2), np.int32)  # the words of one run, in order
     codes, flags, pieces, abbreviations = borrowed(own_codes), borrowed(own_flags), borrowed(own_pieces), borrowed(abbreviations)
     view, classes_view = borrowed(data), borrowed(classes)
-    room = texts  # at most: a word per run without white space, two more for every character that may split it
+    room = texts + 1  # at most: a word per run without white space, two more for each sign, and one for each digit, which a unit may follow
     for place in range(offsets[0], offsets[-1]):
         room += most[data[place]]
     first = np.zeros(texts + 1, np.int64)
@@ -168,13 +169,18 @@ def _words(
             if inner & SPLITS or what & ALONE or (seen & DIGIT and seen & LETTER):
                 places[size] = ended
                 _unpack(view, begun, ended, classes_view, codes, flags, places)
-                for piece in range(split(codes, flags, size, seen, pieces, abbreviations, hyphens, apostrophes)):
+                found = split(codes, flags, size, seen, pieces, abbreviations, hyphens, apostrophes)
+                if count + found > room:
+                    raise IndexError("more words than there is room for")
+                for piece in range(found):
                     a, b = pieces[piece, 0], pieces[piece, 1]
                     start[count], end[count], chars[count] = places[a], places[b], b - a
                     hashes[count] = hashed(codes, a, b)
                     kind[count] = _kind(flags, a, b)
                     count += 1
                 continue
+            if count + 2 > room:
+                raise IndexError("more words than there is room for")
             tail = False  # at most the last character is split off: nearly always so
             if size > 1 and what & SIGN:
                 if last == DOT:

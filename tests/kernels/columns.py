@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 SIGNS = [*"\n\r\v\x1c\x85\u2028 \xa0\u3000\u200d\0.…-•!?,'’#{[(«%+$€/:@=。", "\r\n", "..."]
-LETTERS = [*"aBéİß1²٣的ไाカ한🙂\ud800\U0010ffff", "n't", "e.g.", "Mr.", "l'", "javascript", "lorem ipsum"]
+LETTERS = [*"aBéİß1²٣的ไाカ한🙂\ud800\U0010ffff", "n't", "e.g.", "Mr.", "l'", "1m ", "30mph ", "5kg", "javascript", "lorem ipsum"]
 BROKEN = [
     b"\x80",
     b"\xbf\xbf",
