@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from curate import shuffle
+from curate.errors import PipelineError
 from curate.pipeline import Input, Stage, Step
 from tests.engine import small
 
@@ -92,6 +94,85 @@ def test_agrees_with_plain_python(
     docs = [{"id": f"d{i:04d}", "text": f"t{i}", "url": None} | {by: value} for i, value in enumerate(values)]
     dataset = marks(tmp_path_factory.mktemp("dedup"), docs, {"by": by, "compare": compare}, shards, partitions)
     assert told(dataset) == reference(docs, by, compare)
+
+
+RULES: list[tuple[Any, Any]] = [
+    ("longest", lambda doc: -len(doc["text"])),
+    ("shortest", lambda doc: len(doc["text"])),
+    ({"highest": "score"}, lambda doc: math.inf if doc["score"] is None else -doc["score"]),
+    ({"lowest": "meta.words"}, lambda doc: math.inf if doc["meta"] is None else doc["meta"]["words"]),
+    ({"latest": "date"}, lambda doc: -int((doc["date"] or "0").replace("-", ""))),
+    ({"prefer": {"source": ["wiki", "web"]}}, lambda doc: {"wiki": 0, "web": 1}.get(doc["source"], 2)),
+    (
+        [{"prefer": {"source": ["web"]}}, {"earliest": "date"}, "longest"],
+        lambda doc: (doc["source"] != "web", doc["date"] or "9", -len(doc["text"])),
+    ),
+]
+COPIES = st.fixed_dictionaries(
+    {
+        "text": st.sampled_from(["a", "a ", "A  ", "b", " B", "c"]),
+        "source": st.sampled_from(["wiki", "web", "blog", None]),
+        "date": st.sampled_from(["2024-01-01", "2024-01-02", "2023-12-31", None]),
+        "score": st.sampled_from([0.5, -1.0, 0.25, None]),
+        "meta": st.sampled_from([{"host": None, "words": 3}, {"host": None, "words": -7}, None]),
+    }
+)
+
+
+@pytest.mark.parametrize("rule", range(len(RULES)), ids=[str(keep) for keep, _ in RULES])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(copies=st.lists(COPIES, min_size=1, max_size=25), shards=st.sampled_from([1, 3, 8]), partitions=st.sampled_from([1, 2, 7]))
+def test_which_copy_stays(
+    rule: int, copies: list[dict[str, Any]], shards: int, partitions: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    keep, best = RULES[rule]
+    docs = [copy | {"id": f"d{i:04d}"} for i, copy in enumerate(copies)]
+    assert told(marks(tmp_path_factory.mktemp("dedup"), docs, {"keep": keep}, shards, partitions)) == reference(docs, best=best)
+
+
+@pytest.mark.parametrize(("shards", "workers"), [(1, 1), (5, 2), (24, 2)])
+def test_neither_workers_nor_shards_matter(shards: int, workers: int, tmp_path: Path) -> None:
+    docs = [{"id": f"d{i:03d}", "text": f"t{i * i % 17}", "score": float(i * 7 % 5)} for i in range(120)]
+    found = told(marks(tmp_path, docs, {"keep": {"highest": "score"}}, shards, partitions=3, workers=workers))
+    assert found == reference(docs, best=lambda doc: -doc["score"])
+
+
+def test_words_alone(tmp_path: Path) -> None:
+    same = ["“Don’t!” said the ﬁsh.", "Don't said the fish", "DON'T — said; the ＦＩＳＨ", "don't said the fi\u00adsh…"]
+    other = ["dont said the fish", "don't said a fish", "...", "…", "?!", "", "\u00ad"]
+    docs = [{"id": f"d{i}", "text": text} for i, text in enumerate([*same, *other])]
+    found = told(marks(tmp_path, docs, {"compare": "words"}, shards=3))
+    assert [kept for _, _, kept in found] == [None, "d0", "d0", "d0", *[None] * len(other)]
+
+
+def test_addresses(tmp_path: Path) -> None:
+    urls = [
+        "http://a.org/x?b=1&a=2",
+        "HTTPS://A.org/x/?a=2&utm_source=rss&b=1#top",
+        "http://a.org/X?a=2&b=1",
+        None,
+        "http://www.a.org/x?a=2&b=1",
+    ]
+    docs = [{"id": f"d{i}", "text": "t" * (i + 1), "url": url} for i, url in enumerate(urls)]
+    assert [kept for _, _, kept in told(marks(tmp_path / "1", docs, {"by": "url"}, shards=2))] == [None, "d0", None, None, None]
+    same = {"by": "url", "ignore_www": True, "keep": "longest"}
+    assert [kept for _, _, kept in told(marks(tmp_path / "2", docs, same, shards=2))] == ["d4", "d4", None, None, None]
+    other = {"by": "url", "tracking": [], "ignore_scheme": False}
+    assert [kept for _, _, kept in told(marks(tmp_path / "3", docs, other))] == [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"keep": "newest"}, "does not know the rule 'newest'"),
+        ({"keep": {"highest": "quality"}}, "quality"),
+        ({"keep": {"highest": "source"}}, "needs a number, and column `source` is string"),
+        ({"compare": "near"}, "must be one of"),
+    ],
+)
+def test_mistakes_are_found_before_anything_runs(params: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=message):
+        marks(tmp_path, [{"id": "d", "text": "t"}], params)
 
 
 def test_every_white_space_of_unicode_is_a_blank(tmp_path: Path) -> None:
