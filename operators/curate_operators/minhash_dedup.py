@@ -1,0 +1,242 @@
+"""Marks documents that are nearly the same as an earlier one; every mark was verified.
+
+Emits attributes, one row per document, in its order:
+
+| column     | type   | is                                                                              |
+|------------|--------|---------------------------------------------------------------------------------|
+| id         | string | the document                                                                    |
+| keep       | bool   | whether it stays                                                                |
+| cluster    | string | the document that stays for it, or its own id if others go for it; else null    |
+| kept_id    | string | the document that stays in its place, null if `keep`                            |
+| similarity | double | the exact Jaccard similarity to `kept_id`; null if `keep` or nobody compared    |
+| reason     | string | `duplicate`, `near_duplicate`, `unverified_duplicate`; null if `keep`           |
+
+Phases: `sign` reads the texts, `classes` finds documents with equal shingles, of which only the first goes on; `spread` fills the
+buckets, `heads` and `pair` make pairs, `group` connects them; `gather` reads the texts of paired documents again, `route` and
+`compare` verify all pairs, `decide` chooses; `name`, `inherit` and `write` tell every document. Through the shuffles go 24 bytes
+for each document, 20 for each band of each different one, 8 more for each rule of `keep`, 16 for each pair and band, and 8 for each
+shingle of a document in a pair.
+One task (`group`) holds about 100 bytes for each document in a pair, `route` and `gather` 16; all others a partition or two blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate import shuffle
+from curate.dataset import Dataset, read_shard
+from curate.document import ID, TEXT
+from curate.errors import DatasetError, PipelineError
+from curate.protocols import DatasetOperator
+from curate.work import Place, Work
+from curate_operators import minhash_pairs as pairs
+from curate_operators import minhash_sign as sign
+from curate_operators import minhash_verify as verify
+from curate_operators.copy_order import parse
+from curate_operators.minhash_curve import Bands, choose
+from curate_operators.minhash_sign import Item, ranges
+
+CLASS_BYTES, BUCKET_BYTES = 24, 20
+PIECE_BYTES, BLOCK_BYTES = shuffle.PARTITION_BYTES, 64 << 20
+
+
+@dataclass(frozen=True)
+class MinhashDedup(DatasetOperator):
+    """Marks near-duplicates; of a group of similar documents those stay that no staying one before them resembles.
+
+    ## What it does
+    Documents are compared as sets of shingles: n-grams of lower-case words. Signatures (MinHash) find pairs that are probably
+    similar; the exact Jaccard similarity of every pair is then computed from the texts. Documents are taken in order (`keep`):
+    one goes when a document before it stays and is at least `similarity` alike. So nothing goes because of a chain of
+    resemblances, and each mark names the document that stays and the similarity to it. Documents without any word stay.
+
+    ## Why
+    Crawls hold the same text with other dates, menus and misprints. Training on it repeatedly costs compute and makes models
+    recite (Lee et al., 2022).
+
+    ## Example
+        dedup: {from: clean, use: minhash_dedup, params: {similarity: 0.8}}
+        corpus: {from: [clean, dedup], apply: [dedup]}
+
+    ## Parameters
+    - `similarity`: from which Jaccard similarity on two documents are duplicates.
+    - `recall`: the probability with which a pair at exactly that similarity is compared; more alike ones are found more surely.
+    - `permutations`: how many values a signature may have at most; bands and rows are chosen within it.
+    - `bands`, `rows`: give both to choose yourself: 14 and 8 is FineWeb's choice.
+    - `n`, `unit`: n-grams of `words` or `characters`.
+    - `fold`: FineWeb's normalisation: digits are zeros, diacritics and punctuation are nothing.
+    - `keep`: which of two stays, as for `exact_dedup`: `first`, `longest`, `shortest`, `{highest: COLUMN}`, `{lowest: COLUMN}`,
+      `{latest: COLUMN}`, `{earliest: COLUMN}`, `{prefer: {COLUMN: [A, B]}}`, or a list of these; at last the dataset's order.
+    - `max_heads`: with how many documents of a bucket each is compared, the first ones.
+    - `mode`: `verified`, or `component`: of all documents that pairs connect, by whatever chain, only one stays, and nothing is
+      compared. It is what FineWeb did; many of its removals are not similar.
+    - `seed`: of the permutations.
+
+    ## Source
+    Broder (1997); Lee et al. (2022); FineWeb (Penedo et al., 2024). Permutations as in datasketch (`affine32`).
+    """
+
+    version: ClassVar[int] = 1
+    emits: ClassVar[Literal["documents", "attributes", "artifact"]] = "attributes"
+
+    similarity: float = 0.8
+    recall: float = 0.95
+    permutations: int = 128
+    bands: int | None = None
+    rows: int | None = None
+    n: int = 5
+    unit: Literal["words", "characters"] = "words"
+    fold: bool = False
+    keep: str | dict[str, Any] | list[str | dict[str, Any]] = "first"
+    max_heads: int = 64
+    mode: Literal["verified", "component"] = "verified"
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        parse(self.keep)
+        _in_range(0 < self.similarity <= 1, f"similarity is not between 0 and 1: {self.similarity}")
+        _in_range(0 < self.recall < 1, f"recall is not between 0 and 1: {self.recall}")
+        _in_range(self.n >= 1 and self.max_heads >= 1 and self.permutations >= 1, "n, max_heads and permutations begin at 1")
+        _in_range((self.bands is None) == (self.rows is None), "give both `bands` and `rows`, or neither")
+        _in_range(self.bands is None or self.rows is None or min(self.bands, self.rows) >= 1, "bands and rows begin at 1")
+        _in_range(0 <= self.seed < 1 << 32, f"seed does not fit into 32 bits: {self.seed}")
+
+    def reads(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([TEXT, *(rule.column for rule in parse(self.keep))]))
+
+    def verify(self, schema: pa.Schema) -> None:
+        for rule in parse(self.keep):
+            rule.verify(schema)
+
+    def adds(self) -> Mapping[str, pa.DataType]:
+        text = pa.string()
+        return {"keep": pa.bool_(), "cluster": text, "kept_id": text, "similarity": pa.float64(), "reason": text}
+
+    def curve(self) -> Bands:
+        """Return the bands that are used; its `probability` is the S-curve."""
+        if self.bands is not None and self.rows is not None:
+            return Bands(self.bands, self.rows)
+        return choose(self.similarity, self.recall, self.permutations)
+
+    def run(self, inputs: list[Dataset], work: Work) -> None:
+        documents = inputs[0]
+        count = len(documents.manifest.shards)
+        sizes = [shard.data.bytes for shard in documents.manifest.shards]
+        shared = self._shared(documents.rows, count)
+        items = [shared | {"path": documents.shard_path(i), "shard": i} for i in range(count)]
+        signed = work.map("sign", sign.sign_shard, items, sizes)
+        items = [item | {"local": result["local"]} for item, result in zip(items, signed, strict=True)]
+        kinds = [shared | {"parts": parts} for parts in ranges(work.storage, [result["shuffle"] for result in signed])]
+        same = ranges(work.storage, work.map("classes", sign.join_classes, kinds))
+        verdicts = self._verdicts(work, shared, _with(items, same[:count]), sizes)
+        named = work.map("name", verify.name_shard, _with(items, verdicts))
+        told = ranges(work.storage, [result["shuffle"] for result in named])
+        heirs = [item | {"followers": parts} for item, parts in zip(_with(items, told), same[count:], strict=True)]
+        inherited = work.map("inherit", verify.inherit_shard, heirs)
+        also = ranges(work.storage, [result["shuffle"] for result in inherited])
+        marks = [item | {"parts": told[i] + also[i], "kept": [named[i]["kept"], inherited[i]["kept"]]} for i, item in enumerate(items)]
+        work.write_shards(mark_shard, marks, sizes)
+
+    def _shared(self, documents: int, shards: int) -> Item:
+        """Return what every task knows: the parameters, the bands that were chosen, the numbers of partitions."""
+        bands, rules = self.curve(), len(parse(self.keep))
+        partitions = shuffle.partitions_for(documents, CLASS_BYTES + 8 * rules)
+        spread = shuffle.partitions_for(documents, bands.bands * (BUCKET_BYTES + 8 * rules))
+        return asdict(self) | asdict(bands) | {"shards": shards, "rules": rules, "partitions": partitions, "spread": spread}
+
+    def _verdicts(self, work: Work, shared: Item, items: list[Item], sizes: list[int]) -> list[list[Item]]:
+        """Return for each shard the verdicts that keep one of its documents."""
+        spread = ranges(work.storage, work.map("spread", sign.spread_shard, items))
+        cut = [pairs.pieces(parts, PIECE_BYTES) for parts in spread]
+        known = {"max_heads": self.max_heads, "rules": shared["rules"]}
+        hot = [known | {"parts": spread[p]} for p, parts in enumerate(cut) if len(parts) > 1]
+        heads = iter(work.map("heads", pairs.find_heads, hot))
+        tasks = []
+        for parts in cut:
+            path = next(heads) if len(parts) > 1 else None
+            tasks += [known | {"parts": piece, "heads": path} for piece in parts]
+        paired = work.map("pair", pairs.pair_piece, tasks)
+        whole = {"members": [result["members"] for result in paired], "limit": BLOCK_BYTES}
+        group = work.map("group", pairs.group_documents, [shared | whole])[0]
+        if self.mode == "component":
+            return ranges(work.storage, [group["verdicts"]])
+        if not group["documents"]:
+            return [[] for _ in items]
+        return self._verified(work, group, [result["pairs"] for result in paired], items, sizes)
+
+    def _verified(self, work: Work, group: Item, found: list[Item], items: list[Item], sizes: list[int]) -> list[list[Item]]:
+        edges, units = group["starts"], group["units"]
+        known = {"nodes": group["nodes"], "edges": group["edges"], "blocks": len(edges) - 1}
+        parts = [one[0] for one in (ranges(work.storage, [file]) for file in found)]
+        routed = ranges(work.storage, work.map("route", verify.route_pairs, [known | {"parts": one} for one in parts]))
+        sets = ranges(work.storage, work.map("gather", verify.gather_shard, [item | known for item in items], sizes))
+        tasks = []
+        for first, stop in pairwise(units):
+            for block in range(first, stop):
+                others = [*sets[first:block], None]
+                task = {"parts": routed[block], "sets": sets[block], "others": others, "edges": edges[first : block + 2]}
+                tasks.append(task | {"similarity": self.similarity})
+        compared = work.map("compare", verify.compare_block, tasks)
+        decisions = [
+            {
+                "edges": [compared[block]["edges"] for block in range(first, stop)],
+                "order": group["order"],
+                "begin": edges[first],
+                "end": edges[stop],
+                "shards": len(items),
+            }
+            for first, stop in pairwise(units)
+        ]
+        return ranges(work.storage, work.map("decide", verify.decide_unit, decisions))
+
+
+def _in_range(holds: bool, message: str) -> None:
+    if not holds:
+        raise PipelineError(f"minhash_dedup: {message}")
+
+
+def _with(items: list[Item], parts: list[list[Item]]) -> list[Item]:
+    return [item | {"parts": own} for item, own in zip(items, parts, strict=True)]
+
+
+def mark_shard(item: Item, place: Place) -> Iterator[pa.RecordBatch]:
+    """Yield one row of attributes per document of a shard, in its order."""
+    leader = place.read_table(item["local"]).column("leader").to_numpy()
+    ids = pa.concat_arrays([b.column(ID) for b in read_shard(place.storage, item["path"], [ID])] or [pa.array([], pa.string())])
+    if len(ids) != len(leader):
+        raise DatasetError(f"{item['path']} changed: {len(ids)} rows, {len(leader)} were signed", "run again")
+    verdicts = pa.Table.from_batches(sign.read(item, place, verify.NAMED), verify.NAMED).combine_chunks()
+    where = np.full(len(leader), -1, np.int64)
+    where[(verdicts.column("document").to_numpy() & sign.ROW).astype(np.int64)] = np.arange(verdicts.num_rows)
+    where = where[leader]
+    follows = (leader != np.arange(len(leader))) & (where < 0)
+    stays = np.zeros(len(leader), np.bool_)  # others go for it
+    stays[leader[follows]] = True
+    for path in item["kept"]:
+        stays[place.read_table(path).column("row").to_numpy()] = True
+    keep = (where < 0) & ~follows
+    told = pa.array(where, mask=where < 0)
+    kept_id = pc.if_else(pa.array(follows), ids.take(pa.array(leader)), verdicts.column("kept_id").take(told).combine_chunks())
+    similarity = pc.if_else(pa.array(follows), 1.0, verdicts.column("similarity").take(told).combine_chunks())
+    yield pa.RecordBatch.from_pydict(
+        {
+            ID: ids,
+            "keep": pa.array(keep),
+            "cluster": pc.if_else(pa.array(stays & keep), ids, kept_id),
+            "kept_id": kept_id,
+            "similarity": similarity,
+            "reason": _reasons(keep, similarity),
+        }
+    )
+
+
+def _reasons(keep: Any, similarity: pa.Array) -> pa.Array:
+    found = pc.if_else(pc.equal(similarity, 1.0), "duplicate", "near_duplicate")
+    return pc.if_else(pa.array(keep), pa.scalar(None, pa.string()), pc.fill_null(found, "unverified_duplicate"))

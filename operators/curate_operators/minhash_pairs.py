@@ -1,0 +1,178 @@
+"""The middle phases of `minhash_dedup`: pairs out of buckets, groups of documents that pairs connect, blocks of work.
+
+In a bucket every document is compared with the `heads`: the first of it, at most `max_heads`. A bucket that is larger than a
+partition should be is read twice in pieces: once for its heads, then piece by piece, each by a task of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from curate import kernels
+from curate.work import Place
+from curate_operators.minhash_sign import Item, UInt64s, buckets_schema, rank_names, read
+
+PAIRS = pa.schema({"earlier": pa.uint64(), "later": pa.uint64()})
+VERDICTS = pa.schema({"kept": pa.uint64(), "document": pa.uint64(), "similarity": pa.float64()})
+"""A document that goes, and the one that stays in its place; without a similarity nobody compared them."""
+
+CHUNK_PAIRS = 1 << 20
+NODE_BYTES = 64  # what a document costs in a block besides its shingles
+Rows = list[Any]  # the columns of `buckets_schema`: bucket, ranks, document, size
+
+
+def pieces(parts: list[Item], limit: int) -> list[list[Item]]:
+    """Return the ranges of a partition in pieces of about `limit` bytes."""
+    cut: list[list[Item]] = [[]]
+    held = 0
+    for part in parts:
+        size = part["stop"] - part["start"]
+        if held and held + size > limit:
+            cut.append([])
+            held = 0
+        cut[-1].append(part)
+        held += size
+    return cut
+
+
+def find_heads(item: Item, place: Place) -> str:
+    """Write the heads of every bucket of one partition, of those with more than one document."""
+    schema = buckets_schema(item["rules"])
+    heads = _joined([], schema)
+    for batch in read(item, place, schema):
+        heads = _heads(_joined([heads, _arrays(batch)], schema), item["max_heads"])
+    return place.write_table("heads", pa.table(_repeated(heads), schema.names))
+
+
+def pair_piece(item: Item, place: Place) -> Item:
+    """Write the pairs of one piece of a partition, and who its documents are."""
+    schema = buckets_schema(item["rules"])
+    rows = _joined([_arrays(batch) for batch in read(item, place, schema)], schema)
+    if item["heads"] is None:
+        rows = _repeated(rows)
+        heads = _heads(rows, item["max_heads"])
+    else:
+        heads = _arrays(place.read_table(item["heads"]))
+        rows = _within(rows, heads[0])
+    begun, before, rows = _ranked(rows, heads)
+    head = heads[-2][begun] if len(begun) else rows[-2]
+    members = pa.table([*rows[1:], head], [*schema.names[1:], "head"])
+    found = place.write_shuffle(1, PAIRS, _pairs(rows[-2], heads[-2], begun, before))
+    return {"pairs": asdict(found), "members": place.write_table("members", members), "count": int(before.sum())}
+
+
+def _arrays(batch: pa.RecordBatch | pa.Table) -> Rows:
+    return [column.to_numpy() for column in batch.columns]
+
+
+def _joined(parts: list[Rows], schema: pa.Schema) -> Rows:
+    return [np.concatenate([np.zeros(0, field.type.to_pandas_dtype()), *(part[k] for part in parts)]) for k, field in enumerate(schema)]
+
+
+def _repeated(rows: Rows) -> Rows:
+    """Return the rows of buckets with more than one."""
+    order = np.argsort(rows[0], kind="stable")
+    bucket = rows[0][order]
+    same = np.zeros(len(bucket) + 1, np.bool_)
+    same[1:-1] = bucket[1:] == bucket[:-1]
+    several = order[same[:-1] | same[1:]]
+    return [column[several] for column in rows]
+
+
+def _heads(rows: Rows, most: int) -> Rows:
+    """Return the first rows of each bucket, in order."""
+    order = np.lexsort(tuple(reversed(rows[:-1])))
+    rows = [column[order] for column in rows]
+    starts = np.flatnonzero(np.concatenate([[True], rows[0][1:] != rows[0][:-1]])) if len(order) else order
+    position = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    return [column[position < most] for column in rows]
+
+
+def _within(rows: Rows, buckets: UInt64s) -> Rows:
+    place = np.minimum(np.searchsorted(buckets, rows[0]), max(len(buckets) - 1, 0))
+    there = buckets[place] == rows[0] if len(buckets) else np.zeros(len(rows[0]), np.bool_)
+    return [column[there] for column in rows]
+
+
+def _ranked(rows: Rows, heads: Rows) -> tuple[Any, Any, Rows]:
+    """Return the place of the first head of each row's bucket, how many heads stand before the row, and the rows in order."""
+    tag = np.concatenate([np.zeros(len(heads[0]), np.int8), np.ones(len(rows[0]), np.int8)])
+    both = [np.concatenate(pair) for pair in zip(heads, rows, strict=True)]
+    order = np.lexsort((tag, *reversed(both[:-1])))
+    is_row = tag[order] == 1
+    mine = order[is_row]
+    rows = [column[mine] for column in both]
+    begun = np.searchsorted(heads[0], rows[0])
+    before = np.cumsum(~is_row)[is_row] - begun
+    last = np.maximum(begun + before - 1, 0)
+    itself = (before > 0) & (heads[-2][last] == rows[-2]) if len(heads[0]) else np.zeros(len(mine), np.bool_)
+    return begun, before - itself, rows
+
+
+def _pairs(document: UInt64s, heads: UInt64s, begun: Any, before: Any) -> Iterator[tuple[Any, pa.RecordBatch]]:
+    """Yield each row with each head before it."""
+    edges = np.concatenate([[0], np.cumsum(before)])
+    start = 0
+    while start < len(document):
+        stop = max(start + 1, int(np.searchsorted(edges, edges[start] + CHUNK_PAIRS, "right")) - 1)
+        counts = before[start:stop]
+        later = np.repeat(document[start:stop], counts)
+        step = np.arange(len(later)) - np.repeat(edges[start:stop] - edges[start], counts)
+        earlier = heads[np.repeat(begun[start:stop], counts) + step]
+        batch = pa.RecordBatch.from_arrays([pa.array(earlier), pa.array(later)], schema=PAIRS)
+        yield np.zeros(len(later), np.int64), batch
+        start = stop
+
+
+def group_documents(item: Item, place: Place) -> Item:
+    """Find the groups that pairs connect and cut them into blocks; about 100 bytes for each document in a pair."""
+    document, ranks, size = _members(item["members"], item["rules"], place)
+    parents = np.arange(len(document), dtype=np.int64)
+    for path in item["members"]:
+        table = place.read_table(path)
+        left, right = (np.searchsorted(document, table.column(name).to_numpy()) for name in ("head", "document"))
+        kernels.joined(parents, left, right)
+    group = kernels.roots(parents)
+    order = np.lexsort((document, *reversed(ranks), group))
+    result: Item = {"documents": len(document), "groups": int((group == np.arange(len(group))).sum())}
+    if item["mode"] == "component":
+        verdicts = place.write_shuffle(item["shards"], VERDICTS, _first_stays(group[order], document[order]))
+        return result | {"verdicts": asdict(verdicts)}
+    block, unit = kernels.packed(group[order], NODE_BYTES + 8 * size[order].astype(np.int64), item["limit"])
+    position = np.empty(len(order), np.uint64)
+    position[order] = np.arange(len(order), dtype=np.uint64)
+    starts = np.searchsorted(block, np.arange(len(unit) + 1)).astype(np.uint64)
+    return result | {
+        "nodes": place.write_table("nodes", pa.table({"document": document, "place": position})),
+        "order": place.write_table("order", pa.table({"document": document[order]})),
+        "edges": place.write_table("edges", pa.table({"place": starts})),
+        "starts": starts.tolist(),
+        "units": np.searchsorted(unit, np.arange(unit[-1] + 2 if len(unit) else 1)).tolist(),
+    }
+
+
+def _members(paths: list[str], rules: int, place: Place) -> tuple[UInt64s, Rows, Any]:
+    """Return every document in a pair, in the dataset's order, with its ranks and its size."""
+    names = ["document", *rank_names(rules), "size"]
+    schema = pa.schema([(name, pa.uint32() if name == "size" else pa.uint64()) for name in names])
+    known = _joined([], schema)
+    for path in paths:
+        known = _joined([known, _arrays(place.read_table(path).select(names))], schema)
+        _, first = np.unique(known[0], return_index=True)
+        known = [column[first] for column in known]
+    return known[0], known[1:-1], known[-1]
+
+
+def _first_stays(group: Any, document: UInt64s) -> Iterator[tuple[Any, pa.RecordBatch]]:
+    """Yield a verdict for every document but the first of its group; nobody compared them."""
+    starts = np.ones(len(group), np.bool_)
+    starts[1:] = group[1:] != group[:-1]
+    first = document[starts][np.cumsum(starts) - 1][~starts] if len(group) else document
+    later = document[~starts]
+    batch = pa.RecordBatch.from_arrays([pa.array(first), pa.array(later), pa.nulls(len(later), pa.float64())], schema=VERDICTS)
+    yield first >> np.uint64(32), batch

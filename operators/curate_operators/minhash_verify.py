@@ -1,0 +1,165 @@
+"""The later phases of `minhash_dedup`: the exact similarity of every pair, and who stays.
+
+Documents that pairs connect stand in blocks, one after another in the order in which they are decided (`place`). The texts of
+these documents are read again, their whole sets of shingles go to their block, and every pair is compared where its later
+document is. A task holds two blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from curate import kernels
+from curate.dataset import read_shard
+from curate.document import ID, TEXT
+from curate.work import Place
+from curate_operators.minhash_pairs import PAIRS, VERDICTS
+from curate_operators.minhash_sign import FOLLOWERS, ROW, SHARD_BITS, Item, read
+
+SETS = pa.schema({"place": pa.uint64(), "set": pa.large_list(pa.uint64())})
+NAMED = pa.schema({"document": pa.uint64(), "kept_id": pa.string(), "similarity": pa.float64()})
+"""A verdict with the name of the document that stays."""
+
+
+def route_pairs(item: Item, place: Place) -> Item:
+    """Send every pair, as places, to the block of its later document."""
+    nodes = place.read_table(item["nodes"])
+    document, position = (column.to_numpy() for column in nodes.columns)
+    edges = place.read_table(item["edges"]).column("place").to_numpy()
+
+    def pairs() -> Iterator[tuple[Any, pa.RecordBatch]]:
+        for batch in read(item, place, PAIRS):
+            both = [position[np.searchsorted(document, column.to_numpy())] for column in batch.columns]
+            block = np.searchsorted(edges, both[1], "right") - 1
+            yield block, pa.RecordBatch.from_arrays([pa.array(column) for column in both], schema=PAIRS)
+
+    return asdict(place.write_shuffle(item["blocks"], PAIRS, pairs()))
+
+
+def gather_shard(item: Item, place: Place) -> Item:
+    """Read the texts of one shard again and send the shingles of those in pairs to their blocks."""
+    nodes = place.read_table(item["nodes"])
+    document, position = (column.to_numpy() for column in nodes.columns)
+    edges = place.read_table(item["edges"]).column("place").to_numpy()
+    low, high = np.searchsorted(document, np.array([item["shard"], item["shard"] + 1], np.uint64) << SHARD_BITS)
+    rows, position = (document[low:high] & ROW).astype(np.int64), position[low:high]
+
+    def sets() -> Iterator[tuple[Any, pa.RecordBatch]]:
+        begun = 0
+        for batch in read_shard(place.storage, item["path"], [TEXT]):
+            a, b = np.searchsorted(rows, [begun, begun + batch.num_rows])
+            if a == b:
+                begun += batch.num_rows
+                continue
+            texts = kernels.Texts.of(batch.column(TEXT).take(pa.array(rows[a:b] - begun)))
+            found = kernels.shingle_sets(kernels.shingles(texts, item["n"], item["unit"], item["fold"]))
+            values = pa.LargeListArray.from_arrays(pa.array(found.first), pa.array(found.hashes))
+            sent = pa.RecordBatch.from_arrays([pa.array(position[a:b]), values], schema=SETS)
+            yield np.searchsorted(edges, position[a:b], "right") - 1, sent
+            begun += batch.num_rows
+
+    return asdict(place.write_shuffle(item["blocks"], SETS, sets()))
+
+
+def compare_block(item: Item, place: Place) -> Item:
+    """Compare the pairs whose later document is in a block, and write those that are similar enough."""
+    earlier, later = _unique_pairs(item, place)
+    own_places, own = _sets(item, place, "sets")
+    columns = [np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.float64)]
+    for k, parts in enumerate(item["others"]):
+        places, sets = (own_places, own) if parts is None else _sets({"parts": parts}, place, "parts")
+        inside = (earlier >= item["edges"][k]) & (earlier < item["edges"][k + 1])
+        rows, others = np.searchsorted(places, earlier[inside]), np.searchsorted(own_places, later[inside])
+        similarity = kernels.jaccard(sets, own, rows, others)
+        enough = similarity >= item["similarity"]
+        found = [earlier[inside][enough], later[inside][enough], similarity[enough]]
+        columns = [np.concatenate(both) for both in zip(columns, found, strict=True)]
+    path = place.write_table("edges", pa.table(columns, ["earlier", "later", "similarity"]))
+    return {"edges": path, "compared": len(later), "similar": len(columns[0])}
+
+
+def _unique_pairs(item: Item, place: Place) -> tuple[Any, Any]:
+    """Return each pair once; several buckets may have it."""
+    earlier, later = np.zeros(0, np.uint64), np.zeros(0, np.uint64)
+    for batch in read(item, place, PAIRS):
+        both = [np.concatenate([old, new.to_numpy()]) for old, new in zip((earlier, later), batch.columns, strict=True)]
+        order = np.lexsort(tuple(both))
+        earlier, later = both[0][order], both[1][order]
+        new = np.ones(len(order), np.bool_)
+        new[1:] = (earlier[1:] != earlier[:-1]) | (later[1:] != later[:-1])
+        earlier, later = earlier[new], later[new]
+    return earlier, later
+
+
+def _sets(item: Item, place: Place, key: str) -> tuple[Any, Any]:
+    """Return the places and the sets of a block, in order of place."""
+    table = pa.Table.from_batches(read(item, place, SETS, key), SETS).sort_by("place").combine_chunks()
+    lists = table.column("set").combine_chunks()
+    lists = lists.chunk(0) if isinstance(lists, pa.ChunkedArray) else lists
+    first = lists.offsets.to_numpy() - lists.offsets[0].as_py() if len(lists) else np.zeros(1, np.int64)
+    return table.column("place").to_numpy(), kernels.Shingles(first, lists.flatten().to_numpy())
+
+
+def decide_unit(item: Item, place: Place) -> Item:
+    """Decide about the documents of one unit, in their order, and tell the shards of those that stay."""
+    tables = [place.read_table(path) for path in item["edges"]]
+    earlier, later, similarity = (pa.concat_tables(tables).column(k).to_numpy() for k in range(3))
+    document = place.read_table(item["order"]).column("document").slice(item["begin"], item["end"] - item["begin"]).to_numpy()
+    order = np.lexsort((earlier, later))
+    left, right = ((places[order] - np.uint64(item["begin"])).astype(np.int64) for places in (earlier, later))
+    weight = similarity[order]
+    edge = kernels.greedy(len(document), left, right, weight)
+    gone = np.flatnonzero(edge >= 0)
+    kept = document[left[edge[gone]]]
+    batch = pa.RecordBatch.from_arrays([pa.array(kept), pa.array(document[gone]), pa.array(weight[edge[gone]])], schema=VERDICTS)
+    return asdict(place.write_shuffle(item["shards"], VERDICTS, iter([(kept >> SHARD_BITS, batch)])))
+
+
+def name_shard(item: Item, place: Place) -> Item:
+    """Add the names of the documents of one shard to verdicts that keep them, and tell the shards of those that go."""
+    rows = pa.Table.from_batches(read(item, place, VERDICTS), VERDICTS)
+    kept, document = (rows.column(k).to_numpy() for k in range(2))
+    own = (kept & ROW).astype(np.int64)
+    named = [pa.array(document), _ids(item, place, own), rows.column(2).combine_chunks()]
+    batches = [(document >> SHARD_BITS, pa.RecordBatch.from_arrays(named, schema=NAMED))] if len(own) else []
+    file = place.write_shuffle(item["shards"], NAMED, iter(batches))
+    return {"shuffle": asdict(file), "kept": place.write_table("kept", pa.table({"row": np.unique(own)}))}
+
+
+def inherit_shard(item: Item, place: Place) -> Item:
+    """Tell documents that are as one of this shard what became of it: they go where it goes, or it stays in their place."""
+    followers = pa.Table.from_batches(read(item, place, FOLLOWERS, "followers"), FOLLOWERS)
+    leader, document = (followers.column(k).to_numpy() for k in range(2))
+    verdicts = pa.Table.from_batches(read(item, place, NAMED), NAMED).sort_by("document").combine_chunks()
+    gone = verdicts.column("document").to_numpy()
+    where = np.searchsorted(gone, leader)
+    removed = (where < len(gone)) & (gone[np.minimum(where, len(gone) - 1)] == leader) if len(gone) else np.zeros(len(leader), np.bool_)
+    own = (leader & ROW).astype(np.int64)
+    staying = pa.table(
+        {"document": document[~removed], "kept_id": _ids(item, place, own[~removed]), "similarity": np.ones((~removed).sum())}
+    )
+    going = verdicts.take(pa.array(where[removed])).set_column(0, "document", pa.array(document[removed]))
+    told = pa.concat_tables([staying.cast(NAMED), going.cast(NAMED)]).combine_chunks()
+    pairs = [(batch.column(0).to_numpy() >> SHARD_BITS, batch) for batch in told.to_batches()]
+    file = place.write_shuffle(item["shards"], NAMED, iter(pairs))
+    return {"shuffle": asdict(file), "kept": place.write_table("kept", pa.table({"row": np.unique(own[~removed])}))}
+
+
+def _ids(item: Item, place: Place, rows: Any) -> pa.Array:
+    """Return the ids of some rows of a shard, batch by batch."""
+    if not len(rows):
+        return pa.array([], pa.string())
+    order = np.argsort(rows, kind="stable")
+    found, begun = [], 0
+    for batch in read_shard(place.storage, item["path"], [ID]):
+        a, b = np.searchsorted(rows[order], [begun, begun + batch.num_rows])
+        found.append(batch.column(ID).take(pa.array(rows[order][a:b] - begun)))
+        begun += batch.num_rows
+    back = np.empty(len(order), np.int64)
+    back[order] = np.arange(len(order))
+    return pa.concat_arrays(found).take(pa.array(back))
