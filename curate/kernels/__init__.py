@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from curate.kernels.graphs import joined as joined
     from curate.kernels.graphs import packed as packed
     from curate.kernels.graphs import roots as roots
+    from curate.kernels.gram_sets import gram_hashes as gram_hashes
+    from curate.kernels.gram_sets import seen_in_bloom as seen_in_bloom
+    from curate.kernels.gram_sets import seen_in_table as seen_in_table
     from curate.kernels.line_joins import joined_spans as joined_spans
     from curate.kernels.line_spans import Lines as Lines
     from curate.kernels.line_spans import lines as lines
@@ -65,6 +68,9 @@ _HOME = {
     "joined": "graphs",
     "packed": "graphs",
     "roots": "graphs",
+    "gram_hashes": "gram_sets",
+    "seen_in_bloom": "gram_sets",
+    "seen_in_table": "gram_sets",
     "joined_spans": "line_joins",
     "Lines": "line_spans",
     "lines": "line_spans",

@@ -20,6 +20,7 @@ OPERATORS = {
     "maths_quality": "curate_operators.maths:MathsQuality",
     "measure": "curate_operators.measure:Measure",
     "normalize": "curate_operators.normalize:Normalize",
+    "paragraph_dedup": "curate_operators.paragraph_dedup:ParagraphDedup",
     "pii": "curate_operators.redact:Pii",
     "redact": "curate_operators.redact:Redact",
     "remove_lines": "curate_operators.remove_lines:RemoveLines",

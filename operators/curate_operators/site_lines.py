@@ -80,7 +80,7 @@ def site_lines(docs: pa.RecordBatch, cut: Cut) -> SiteLines:
     chosen = np.flatnonzero((forms.chars >= max(cut.min_chars, 1)) & (forms.words >= cut.min_words) & has_site[rows])
     site_rows = np.flatnonzero(has_site)
     site_hashes = hash64(sites) if cut.by is not None else np.zeros(len(docs), np.uint64)
-    numbers, last = _numbers(texts, spans, rows, chosen)
+    numbers, last = line_numbers(texts, spans, rows, chosen)
     return SiteLines(
         ids=docs.column(ID),
         sites=sites,
@@ -96,8 +96,8 @@ def site_lines(docs: pa.RecordBatch, cut: Cut) -> SiteLines:
     )
 
 
-def _numbers(texts: kernels.Texts, spans: kernels.Lines, rows: Ints, chosen: Ints) -> tuple[Ints, Ints]:
-    """Return the numbers of the first and the last line of the chosen spans, none of which is empty."""
+def line_numbers(texts: kernels.Texts, spans: kernels.Lines, rows: Ints, chosen: Ints) -> tuple[Ints, Ints]:
+    """Return the numbers of the first and the last line of the chosen spans (from 1, as `\\n` cuts the text); none may be empty."""
     lines = kernels.lines(texts, "feed")
     begun = np.searchsorted(lines.start, spans.start[chosen], side="right") - 1
     ended = np.searchsorted(lines.start, spans.end[chosen] - 1, side="right") - 1

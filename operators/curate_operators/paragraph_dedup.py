@@ -1,0 +1,209 @@
+"""Marks paragraphs most of whose n-grams stand in text that is kept before them.
+
+Emits attributes, one row per document, in its order:
+
+| column | type         | is                                                                                       |
+|--------|--------------|------------------------------------------------------------------------------------------|
+| id     | string       | the document                                                                             |
+| keep   | bool         | false when too much of the document is seen before, or all of its paragraphs go          |
+| reason | string       | `repeated_text` or `only_repeated_paragraphs`, null if `keep`                            |
+| value  | double       | the share of the document's n-grams that are seen before; null when it has none          |
+| lines  | list<int32>  | the numbers of the lines that go, from 1                                                 |
+| seen   | list<double> | for each of them: the share of its paragraph's n-grams that are seen before              |
+
+Phases: `hash`, rounds of `look_up` and `settle` (`paragraph_dedup_rounds.py`), `mark`. Scratch is 16 bytes per word. A task holds one
+shard's paragraphs (29 bytes each), and either a table of 16 to 32 bytes per n-gram of a partition of 64 MB, or a Bloom filter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate import shuffle
+from curate.dataset import Dataset, read_shard
+from curate.document import ID
+from curate.errors import OperatorError, PipelineError
+from curate.protocols import DatasetOperator
+from curate.shuffle import ShuffleFile
+from curate.work import Place, Work
+from curate_operators.paragraph_dedup_rounds import hash_shard, look_up, settle
+from curate_operators.site_lines import Unit
+
+NUMBERS, SHARES = pa.list_(pa.int32()), pa.list_(pa.float64())
+ROUNDS = 8  # even: what is not settled then is kept; the sample crawl takes 2 to 4
+WORD_BYTES = 4  # fewer than words have on average, so that a Bloom filter has room
+
+
+@dataclass(frozen=True)
+class ParagraphDedup(DatasetOperator):
+    """Marks paragraphs most of whose n-grams stand in text that is kept before them.
+
+    ## What it does
+    Goes through paragraphs in the dataset's order. One goes when more than `max_seen_ratio` of its n-grams of words stand in
+    paragraphs that are kept before it; a whole document goes when more than `max_document_seen_ratio` of all its n-grams do.
+    Paragraphs with fewer than `ngram_words` words stay. Nothing is removed here: `apply` drops the documents, `remove_lines` takes
+    the paragraphs out.
+
+    ## Why
+    Texts that are copied are often edited: a line is added, a date or a name changes. Documents as wholes then differ, and so do
+    lines; runs of thirteen words do not, and hardly ever are alike by chance.
+
+    ## Example
+        repeats: {from: text, use: paragraph_dedup}
+        clean:
+          from: [text, repeats]
+          operators:
+            - {use: apply, params: {by: repeats}}
+            - {use: remove_lines, params: {by: repeats}}
+
+    ## Parameters
+    - `unit`: `line` (what DCLM calls a paragraph) or `paragraph`: what blank lines separate.
+    - `ngram_words`: words in an n-gram.
+    - `max_seen_ratio`: the share of a paragraph's n-grams that may be seen before.
+    - `max_document_seen_ratio`: the share of a document's; null = off.
+    - `index`: `exact`, or `bloom`: a filter that takes a seventh of the memory or less, and takes some n-grams for seen that are not.
+    - `false_positive_rate`: their share at most, for `bloom`; the run fails if the filters come out fuller than that.
+    - `bloom_bytes`: memory of a task's filter; there are as many as the corpus needs.
+
+    ## Source
+    DCLM (Li et al., 2024) and its tool BFF, mode `old-both`. There a single process inserts into one filter, in whatever order its
+    threads come; here the order is the dataset's, and the result is the same for any number of workers. Paragraphs of a document
+    that goes count as not kept, so that no text goes with its last copy.
+    """
+
+    version: ClassVar[int] = 1
+    emits: ClassVar[Literal["documents", "attributes", "artifact"]] = "attributes"
+
+    unit: Unit = "line"
+    ngram_words: int = 13
+    max_seen_ratio: float = 0.8
+    max_document_seen_ratio: float | None = 0.8
+    index: Literal["exact", "bloom"] = "exact"
+    false_positive_rate: float = 0.01
+    bloom_bytes: int = 64 << 20
+
+    def __post_init__(self) -> None:
+        if self.ngram_words < 1:
+            raise PipelineError(f"paragraph_dedup: ngram_words is less than 1: {self.ngram_words}")
+        for name in ("max_seen_ratio", "max_document_seen_ratio"):
+            if (ratio := getattr(self, name)) is not None and not 0 <= ratio <= 1:
+                raise PipelineError(f"paragraph_dedup: {name} is not between 0 and 1: {ratio}")
+        if not 0 < self.false_positive_rate < 1 or self.bloom_bytes < 64:
+            raise PipelineError(
+                "paragraph_dedup: false_positive_rate is not between 0 and 1, or bloom_bytes less than 64",
+                "a filter of 1 % takes about 10 bits for each n-gram",
+            )
+
+    def adds(self) -> Mapping[str, pa.DataType]:
+        return {"keep": pa.bool_(), "reason": pa.string(), "value": pa.float64(), "lines": NUMBERS, "seen": SHARES}
+
+    def run(self, inputs: list[Dataset], work: Work) -> None:
+        documents = inputs[0]
+        shards = documents.manifest.shards
+        sizes = [shard.data.bytes for shard in shards]
+        words = sum(shard.counts.text_bytes_out or 3 * shard.data.bytes for shard in shards) // WORD_BYTES
+        bloom, partitions = self._filters(words)
+        items = [asdict(self) | {"path": documents.shard_path(i), "partitions": partitions} for i in range(len(shards))]
+        hashed = work.map("hash", hash_shard, items, sizes)
+        rows = [shard.counts.rows_out for shard in shards]
+        tables = _Rounds(self, work, hashed, rows, bloom).run()
+        marks = [item | found | {"settled": table} for item, found, table in zip(items, hashed, tables, strict=True)]
+        work.write_shards(mark_shard, marks, sizes)
+
+    def _filters(self, words: int) -> tuple[dict[str, int] | None, int]:
+        """Return what a Bloom filter is made of, if that is what is asked for, and the number of partitions."""
+        if self.index == "exact":
+            return None, shuffle.partitions_for(words, row_bytes=16)
+        hashes = math.ceil(-math.log2(self.false_positive_rate))
+        size = 1 << (self.bloom_bytes.bit_length() - 1)  # a power of two
+        bits = words * -math.log(self.false_positive_rate) / math.log(2) ** 2
+        return {"bytes": size, "hashes": hashes}, max(1, math.ceil(bits / 8 / size))
+
+
+@dataclass(frozen=True)
+class _Rounds:
+    """The rounds of one dataset: what stays the same in them."""
+
+    operator: ParagraphDedup
+    work: Work
+    hashed: list[dict[str, Any]]
+    rows: list[int]
+    bloom: dict[str, int] | None
+
+    def run(self) -> list[str]:
+        """Return for each shard the table of what its paragraphs came to."""
+        grams = [ShuffleFile(**found["grams"]) for found in self.hashed]
+        number = {file.path: shard for shard, file in enumerate(grams)}
+        parts = [
+            [asdict(part) | {"shard": number[part.path], "rows": (part.stop - part.start) // 16} for part in partition]
+            for partition in shuffle.ranges(self.work.storage, grams)
+        ]
+        settled: list[dict[str, Any]] = []
+        for turn in range(ROUNDS):
+            settled = self._settle(turn, self._look_up(turn, parts, settled), settled)
+            if not any(result["changed"] for result in settled):
+                break
+        return [result["table"] for result in settled]
+
+    def _look_up(self, turn: int, parts: list[list[dict[str, Any]]], settled: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+        flags = _ranges(self.work, [result["flags"] for result in settled]) or [[] for _ in parts]
+        common = {"shards": len(self.hashed), "bloom": self.bloom}
+        items = [common | {"parts": part, "flags": flag} for part, flag in zip(parts, flags, strict=True)]
+        found = self.work.map(f"look_up-{turn}", look_up, items)
+        rate = max((result["false_positive_rate"] for result in found), default=0.0)
+        if rate > self.operator.false_positive_rate:
+            raise OperatorError(
+                f"paragraph_dedup: a Bloom filter takes {rate:.2%} for seen, more than {self.operator.false_positive_rate:.2%}",
+                "its texts have more words than most: a lower `false_positive_rate` makes more filters, `index: exact` needs none",
+            )
+        return _ranges(self.work, [result["answers"] for result in found])
+
+    def _settle(self, turn: int, answers: list[list[dict[str, Any]]], before: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        limits = {name: getattr(self.operator, name) for name in ("max_seen_ratio", "max_document_seen_ratio")}
+        items = [
+            limits | {"units": found["units"], "grams": found["grams"], "documents": self.rows[i], "answers": answers[i]}
+            | {"before": before[i]["table"] if before else None}
+            for i, found in enumerate(self.hashed)
+        ]  # fmt: skip
+        return self.work.map(f"settle-{turn}", settle, items)
+
+
+def _ranges(work: Work, files: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    found = shuffle.ranges(work.storage, [ShuffleFile(**file) for file in files])
+    return [[asdict(part) for part in parts] for parts in found]
+
+
+def mark_shard(item: dict[str, Any], place: Place) -> Iterator[pa.RecordBatch]:
+    """Yield one row of attributes per document of a shard, in its order."""
+    ids = pa.concat_arrays([batch.column(ID) for batch in read_shard(place.storage, item["path"], [ID])] or [pa.array([], pa.string())])
+    row, number, last, grams = (column.to_numpy() for column in place.read_table(item["units"]).columns)
+    seen, kept, document = (column.to_numpy() for column in place.read_table(item["settled"]).columns)
+    with_text = place.read_table(item["rows"]).column("with_text").to_numpy()
+    whole, pooled = np.bincount(row, grams, len(ids)), np.bincount(row, seen, len(ids))
+    gone = np.flatnonzero(~kept)
+    repeated = np.zeros(len(ids), np.bool_)
+    repeated[row[~document]] = True
+    emptied = (np.bincount(row[gone], minlength=len(ids)) == with_text) & (with_text > 0)
+    height = last[gone] - number[gone] + 1
+    of_line = np.repeat(gone, height)
+    lines = number[of_line] + np.arange(len(of_line)) - np.repeat(np.cumsum(height) - height, height)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(np.bincount(row[of_line], minlength=len(ids)))]).astype(np.int32))
+    why = pc.if_else(pa.array(repeated), "repeated_text", pa.scalar("only_repeated_paragraphs"))
+    keep = pa.array(~(repeated | emptied))
+    yield pa.RecordBatch.from_pydict(
+        {
+            ID: ids,
+            "keep": keep,
+            "reason": pc.if_else(keep, pa.scalar(None, pa.string()), why),
+            "value": pa.array(pooled / np.maximum(whole, 1), mask=whole == 0),
+            "lines": pa.ListArray.from_arrays(offsets, pa.array(lines.astype(np.int32))),
+            "seen": pa.ListArray.from_arrays(offsets, pa.array(seen[of_line] / grams[of_line])),
+        }
+    )
