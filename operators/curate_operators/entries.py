@@ -2,12 +2,13 @@
 
 A list is a text file with one entry a line; blank lines and lines that begin with `#` count for nothing. It may be compressed
 with gzip. Many lists may come as a folder or as a tar archive, such as the categories of the University of Toulouse
-(`adult/domains`, `adult/urls`).
+(`adult/domains`, `adult/urls`); files and archives may lie in an object store.
 """
 
 from __future__ import annotations
 
 import gzip
+import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,33 +29,49 @@ def entries(given: str | tuple[str, ...], name: str) -> pa.Array:
     """Return the entries of a parameter, white space around them removed: a path, or the entries themselves.
 
     Of a folder or an archive, all files called `name` are read (with or without `.txt` and `.gz`). Raises `PipelineError` when there
-    is nothing to read.
+    is nothing to read, or no entry in it.
     """
     if not isinstance(given, str):
-        return lines("\n".join(given).encode())
-    parts = [lines(data) for _, data in named_files(given, name)]
+        return some(lines("\n".join(given).encode(), name), name)
+    parts = [lines(data, f"{given} ({name})") for _, data in named_files(given, name)]
     if not parts:
         raise PipelineError(f"{given} has no file `{name}`", f"lists in folders and archives are called `{name}`, as in `adult/{name}`")
-    return pa.concat_arrays(parts)
+    return some(pa.concat_arrays(parts), given)
+
+
+def some(found: pa.Array, where: str) -> pa.Array:
+    """Return entries; raise `PipelineError` when there is none."""
+    if not len(found):
+        raise PipelineError(f"{where}: the list has no entries", "one entry a line; lines that begin with `#` are comments")
+    return found
 
 
 def named_files(path: str, name: str | None = None) -> Iterator[tuple[str, bytes]]:
-    """Yield (stem, content) of one file, or of the files in a folder or archive called `name` (None = of all)."""
+    """Yield (stem, content) of one file, or of the files in a folder or archive called `name` (None = of all but hidden ones)."""
+    if not is_remote(path) and Path(path).is_dir():
+        for found in sorted(Path(path).rglob("*")):
+            if found.is_file() and _is_wanted(found.name, name):
+                yield stem(found.name), _unpacked(found.name, found.read_bytes())
+    elif path.endswith(TARS):
+        yield from _members(path, _read(path), name)
+    else:
+        yield stem(path), _unpacked(path, _read(path))
+
+
+def _read(path: str) -> bytes:
+    """Return the bytes of a file here or in an object store."""
     if is_remote(path):
         storage, file = open_file(path)
-        yield stem(path), _unpacked(path, storage.read(file))
-    elif Path(path).is_dir():
-        for found in sorted(Path(path).rglob("*")):
-            if found.is_file() and name in (None, stem(found.name)):
-                yield stem(found.name), _unpacked(found.name, found.read_bytes())
-    elif not Path(path).is_file():
+        if storage.info(file) is None and storage.list(file):
+            raise PipelineError(
+                f"{path}: is a folder in an object store", "pack the lists (`tar czf lists.tar.gz lists`), or name one file"
+            )
+        return storage.read(file)
+    if not Path(path).is_file():
         raise PipelineError(
             f"no such file or folder: {path}", "paths are relative to the pipeline file; entries themselves go into a list: [a, b]"
         )
-    elif path.endswith(TARS):
-        yield from _members(path, name)
-    else:
-        yield stem(path), _unpacked(path, Path(path).read_bytes())
+    return Path(path).read_bytes()
 
 
 def stem(path: str) -> str:
@@ -62,20 +79,30 @@ def stem(path: str) -> str:
     return path.rpartition("/")[2].removesuffix(".gz").removesuffix(".txt")
 
 
-def _members(path: str, name: str | None) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(path) as archive:
-        for member in archive:
-            data = archive.extractfile(member) if member.isfile() and name in (None, stem(member.name)) else None
-            if data is not None:
-                yield stem(member.name), _unpacked(member.name, data.read())
+def _members(path: str, packed: bytes, name: str | None) -> Iterator[tuple[str, bytes]]:
+    try:
+        with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+            for member in archive:
+                data = archive.extractfile(member) if member.isfile() and _is_wanted(member.name, name) else None
+                if data is not None:
+                    yield stem(member.name), _unpacked(member.name, data.read())
+    except tarfile.TarError as error:
+        raise PipelineError(f"{path}: is no tar archive: {error}", f"archives end in {', '.join(TARS)}") from error
+
+
+def _is_wanted(path: str, name: str | None) -> bool:
+    """Tell whether a file is called `name`; without a name, whether it is not hidden, as what file managers leave behind."""
+    return stem(path) == name if name is not None else not path.rpartition("/")[2].startswith(".")
 
 
 def _unpacked(name: str, data: bytes) -> bytes:
     return gzip.decompress(data) if name.endswith(".gz") else data
 
 
-def lines(data: bytes) -> pa.Array:
-    """Return the entries of a list; bytes that are no UTF-8 are read as Latin-1."""
+def lines(data: bytes, where: str) -> pa.Array:
+    """Return the entries of a list; bytes that are no UTF-8 are read as Latin-1, and a NUL byte is an error."""
+    if b"\0" in data:
+        raise PipelineError(f"{where}: is no list but binary, or text in UTF-16", f"lists are UTF-8; archives end in {', '.join(TARS)}")
     lines = pc.split_pattern(_as_one(data.removeprefix(b"\xef\xbb\xbf")), "\n").flatten()
     lines = pc.utf8_trim_whitespace(lines)
     return lines.filter(pc.and_(pc.not_equal(lines, ""), pc.invert(pc.starts_with(lines, "#"))))

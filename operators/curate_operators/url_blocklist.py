@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from curate.document import leaf
 from curate.errors import PipelineError
 from curate.protocols import Filter, decisions
-from curate_operators.entries import Entries, entries
+from curate_operators.entries import Entries, entries, some
 from curate_operators.web_addresses import WWW, Addresses, take_apart, tidy_hosts, without_www
 
 Given = str | tuple[str, ...]
@@ -33,7 +33,7 @@ class UrlBlocklist(Filter):
 
     - `domain`: its host, or a domain that the host lies in, is listed. `example.com` blocks `shop.example.com` as well;
       `www.example.com` blocks `example.com` and what lies in `www.example.com`. No list of public suffixes is asked: an
-      entry `co.uk` blocks all of it.
+      entry `co.uk` blocks all of it. Scheme, user, port and path of an entry count for nothing.
     - `url`: the page is listed, or lies beneath a listed one: `example.com/a` blocks `example.com/a/b` and
       `example.com/a?b`. An entry without a path is the front page only. Scheme, `www.`, user, port, fragment and a slash
       at the end count for nothing.
@@ -125,7 +125,7 @@ class UrlBlocklist(Filter):
     @functools.cached_property
     def _domains(self) -> Entries:
         given = pc.utf8_ltrim(entries(self.domains, "domains"), "*.")
-        odd = pc.match_substring(given, "/")
+        odd = pc.match_substring_regex(given, r"[/:@?#\\]")
         if pc.any(odd).as_py():
             given = pc.replace_with_mask(given, odd, pc.cast(take_apart(given.filter(odd)).host, given.type))
         return Entries(tidy_hosts(given))
@@ -138,15 +138,15 @@ class UrlBlocklist(Filter):
 
     @functools.cached_property
     def _hard_words(self) -> Entries:
-        return Entries(_squeezed(entries(self.hard_words, "hard_words")))
+        return Entries(_listed(self.hard_words, "hard_words"))
 
     @functools.cached_property
     def _soft_words(self) -> Entries:
-        return Entries(_squeezed(entries(self.soft_words, "soft_words")))
+        return Entries(_listed(self.soft_words, "soft_words"))
 
     @functools.cached_property
     def _substrings(self) -> list[str]:
-        return sorted(set(_squeezed(entries(self.substrings, "substrings")).to_pylist()))
+        return sorted(set(_listed(self.substrings, "substrings").to_pylist()))
 
 
 def listed_hosts(hosts: pa.Array, domains: Entries) -> Mask:
@@ -200,10 +200,10 @@ def words_of(urls: pa.Array) -> pa.ListArray:
     return pc.ascii_split_whitespace(pc.replace_substring_regex(lower, NO_WORD, " "))
 
 
-def _squeezed(values: pa.Array) -> pa.Array:
-    """Return letters and digits only, in lower case, of what has any."""
-    values = pc.replace_substring_regex(pc.utf8_lower(values), NO_WORD, "")
-    return values.filter(pc.not_equal(values, ""))
+def _listed(given: Given, name: str) -> pa.Array:
+    """Return letters and digits only, in lower case, of the entries that have any."""
+    values = pc.replace_substring_regex(pc.utf8_lower(entries(given, name)), NO_WORD, "")
+    return some(values.filter(pc.not_equal(values, "")), f"url_blocklist: {name}")
 
 
 def _contains_any(squeezed: pa.Array, substrings: list[str]) -> Mask:

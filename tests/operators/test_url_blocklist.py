@@ -78,6 +78,13 @@ def test_hosts(url: str | None, host: str | None) -> None:
         ("http://example/", False),
         ("http://good.example/?next=http://bad.example/", False),
         ("http://good.example/bad.example", False),
+        ("http://port.example/", True),
+        ("http://port.example:81/", True),
+        ("http://user.example/", True),
+        ("http://below.path.example/", True),
+        ("http://asked.example/", True),
+        ("http://star.example:80/", True),
+        ("http://example:8080/", False),
         ("http://w.example/", True),
         ("http://x.www.w.example/", True),
         ("http://x.w.example/", False),
@@ -92,6 +99,7 @@ def test_hosts(url: str | None, host: str | None) -> None:
 )
 def test_domains(url: str, blocked: bool) -> None:
     listed = ("bad.example", "www.w.example", "Bücher.de", "10.0.0.1", "*.star.example", "https://full.example/", "zz", "# comment", "")
+    listed += ("port.example:8080", "me@user.example", "path.example/a", "asked.example?q=1", "*.star.example:80")
     assert verdicts(UrlBlocklist(domains=listed), [url]) == ["domain" if blocked else None]
 
 
