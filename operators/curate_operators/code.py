@@ -17,6 +17,7 @@ from curate.errors import PipelineError
 from curate.protocols import Filter
 from curate_operators.code_languages import languages_by_name
 from curate_operators.code_measures import MEASURES, Code, Floats
+from curate_operators.languages import verify_language
 from curate_operators.rules import Verdict
 
 Limits = Mapping[str, float | bool | None]
@@ -114,6 +115,9 @@ class CodeQuality(Filter):
 
     def reads(self) -> tuple[str, ...]:
         return (TEXT, *(column for column in (self.by, self.language) if column is not None))
+
+    def verify(self, schema: pa.Schema) -> None:
+        verify_language(schema, self.language)
 
     def drop(self, docs: pa.RecordBatch) -> pa.Array:
         code = Code(docs.column(TEXT), kernels.texts(docs.column(TEXT)), self._generated)

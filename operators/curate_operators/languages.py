@@ -13,6 +13,7 @@ from importlib import resources
 from typing import Any, TypeVar
 
 import orjson
+import pyarrow as pa
 
 from curate.errors import PipelineError
 from curate.protocols import Operator
@@ -45,3 +46,26 @@ def limit(operator: Operator, name: str, language: str) -> Any:
     other = _languages().get(language, {}).get("limits", {})
     defaults = {field.name: field.default for field in fields(operator)}  # type: ignore[arg-type]
     return other[name] if name in other and value == defaults[name] else value
+
+
+def verify_language(schema: pa.Schema, path: str | None) -> None:
+    """Raise `PipelineError` when the column of languages (None = none) is there and holds no strings."""
+    if path is None:
+        return
+    head, *rest = path.split(".")
+    fields = [schema.field(head)] if head in schema.names else []
+    for name in rest:
+        fields = [field for field in _fields(fields[0].type) if field.name == name] if fields else []
+    if fields and not _is_text(fields[0].type):
+        strings = [field.name for field in _fields(fields[0].type) if _is_text(field.type)]
+        wanted = f"{path}.{'code' if 'code' in strings else strings[0]}" if strings else "lang.code"
+        raise PipelineError(f"column `{path}` is {fields[0].type}", f"the column of languages holds strings: `{wanted}`")
+
+
+def _fields(kind: pa.DataType) -> list[pa.Field]:
+    return [kind.field(place) for place in range(kind.num_fields)] if pa.types.is_struct(kind) else []
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_null(kind))

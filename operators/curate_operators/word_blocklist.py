@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from curate.document import TEXT, leaf
 from curate.errors import PipelineError
 from curate.protocols import Filter, decisions
-from curate_operators.entries import TARS, lines, named_files
+from curate_operators.entries import TARS, entries, lines, named_files, some
+from curate_operators.languages import verify_language
 
 if TYPE_CHECKING:
     import polars as pl
@@ -84,6 +85,9 @@ class WordBlocklist(Filter):
     def reads(self) -> tuple[str, ...]:
         return (TEXT,) if self.language is None else (TEXT, self.language)
 
+    def verify(self, schema: pa.Schema) -> None:
+        verify_language(schema, self.language)
+
     def drop(self, docs: pa.RecordBatch) -> pa.Array:
         hits, ratio = np.zeros(len(docs), dtype=np.int64), np.zeros(len(docs))
         for rows, listed in self._groups(docs):
@@ -106,8 +110,12 @@ class WordBlocklist(Filter):
                 yield np.flatnonzero(indices == place), listed
 
     def _list_for(self, code: str | None) -> WordList | None:
-        key = "" if "" in self._lists else code
-        return self._compiled(key, code not in self.unspaced) if key in self._lists else None
+        key, bounded = "" if "" in self._lists else code, code not in self.unspaced
+        if key is None or key not in self._lists:
+            return None
+        if (key, bounded) not in self._compiled:
+            self._compiled[key, bounded] = WordList(self._lists[key], self.allowed, bounded)
+        return self._compiled[key, bounded]
 
     @functools.cached_property
     def _lists(self) -> dict[str, pa.Array]:
@@ -117,13 +125,17 @@ class WordBlocklist(Filter):
                 raise PipelineError(
                     "word_blocklist: lists for many languages, and no language", "name the column of the language in `language`"
                 )
-            return {name: lines(data) for name, data in named_files(self.words)}
-        data = [data for _, data in named_files(self.words)] if isinstance(self.words, str) else ["\n".join(self.words).encode()]
-        return {"": lines(data[0])}
+            found = {name: some(lines(data, where := f"{self.words} ({name})"), where) for name, data in named_files(self.words)}
+            if not found:
+                raise PipelineError(
+                    f"word_blocklist: {self.words} has no lists", "lists in folders and archives are called `en`, `de.txt`, …"
+                )
+            return found
+        return {"": entries(self.words, "words")}
 
     @functools.cached_property
-    def _compiled(self) -> functools._lru_cache_wrapper[WordList]:
-        return functools.cache(lambda key, bounded: WordList(self._lists[key], self.allowed, bounded))
+    def _compiled(self) -> dict[tuple[str, bool], WordList]:
+        return {}
 
 
 class WordList:
