@@ -15,7 +15,7 @@ from curate import kernels
 from curate.document import TEXT, leaf
 from curate.errors import PipelineError
 from curate.protocols import Scorer
-from curate_operators import measure_groups
+from curate_operators import languages, measure_groups
 from curate_operators.measure_groups import FIELDS, GROUPS, Settings
 
 CHEAP = tuple(group for group in GROUPS if group != "compression")
@@ -56,7 +56,8 @@ class Measure(Scorer):
 
     ## Parameters
     - `measures`: groups, or single measures; the default is every group but `compression`, which goes document by document.
-    - `counting`: whether a repeat counts from its second copy on (`later`) or with the first (`all`), as in `gopher_repetition`.
+    - `counting`: whether a repeat counts from its second copy on (`later`) or with the first (`all`), as in `gopher_repetition`;
+      `repeated_full_line_char_ratio` is always `later`, as in `fineweb_quality`.
     - `short_line_chars`: what counts as a short line.
     - `stop_words`: your own list, in the case in which they must stand.
     - `language`: of words and stop words; `language_column`: the column that says so document by document.
@@ -82,6 +83,12 @@ class Measure(Scorer):
     def reads(self) -> tuple[str, ...]:
         return (TEXT,) if self.language_column is None else (TEXT, self.language_column)
 
+    def verify(self, schema: pa.Schema) -> None:
+        languages.verify_language(schema, self.language_column)
+        needs_list = self.stop_words is None and any(FIELDS[name].group == "stop_words" for name in self._fields)
+        if needs_list and self.language_column is None:
+            languages.stop_words(self.language)
+
     def output(self) -> pa.DataType:
         return pa.struct([pa.field(name, FIELDS[name].kind) for name in self._fields])
 
@@ -89,10 +96,10 @@ class Measure(Scorer):
         column = docs.column(TEXT)
         if self.language_column is None:
             return self._struct(self._measured(kernels.texts(column), self.language), len(column))
-        languages = pc.fill_null(leaf(docs, self.language_column), self.language)
+        codes = pc.fill_null(pc.cast(leaf(docs, self.language_column), pa.large_string()), self.language)
         whole: dict[str, NDArray[np.float64]] = {name: np.full(len(column), np.nan) for name in self._fields}
-        for language in sorted(pc.unique(languages).to_pylist()):
-            rows = np.flatnonzero(pc.equal(languages, language).to_numpy(zero_copy_only=False))
+        for language in sorted(pc.unique(codes).to_pylist()):
+            rows = np.flatnonzero(pc.equal(codes, language).to_numpy(zero_copy_only=False))
             for name, values in self._measured(kernels.Texts.of(column.take(pa.array(rows))), language).items():
                 whole[name][rows] = values
         return self._struct(whole, len(column))

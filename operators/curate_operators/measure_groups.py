@@ -108,7 +108,7 @@ def full_lines(texts: Texts, settings: Settings) -> Measured:
     found = kernels.lines(texts, "feed")
     full = (found.kind & line_spans.EMPTY) == 0
     count = kernels.sums(full, found.first)
-    _, _, repeated = kernels.repeated_lines(found, settings.counting, skip_empty=True)
+    _, _, repeated = kernels.repeated_lines(found, "later", skip_empty=True)
     return {
         "full_lines": count,
         "punctuated_line_ratio": ratio(kernels.sums(full & ((found.kind & line_spans.SENTENCE_END) > 0), found.first), count),
@@ -120,15 +120,16 @@ def full_lines(texts: Texts, settings: Settings) -> Measured:
 
 def sentences(texts: Texts, settings: Settings) -> Measured:
     """Sentences, as `c4_page`."""
-    return {"sentences": kernels.sentences(kernels.words(texts, settings.language), kernels.lines(texts))}
+    return {"sentences": kernels.sentences(kernels.words(texts, settings.language), kernels.lines(texts, "feed"))}
 
 
 def stop_words(texts: Texts, settings: Settings) -> Measured:
     """Stop words, as `gopher_quality`."""
-    if not settings.strict and not settings.stop_words and not languages.has_stop_words(settings.language):
+    if not settings.strict and settings.stop_words is None and not languages.has_stop_words(settings.language):
         return dict.fromkeys(GROUPS["stop_words"], np.full(len(texts), np.nan))
     found = kernels.words(texts, settings.language)
-    different, occurrences = kernels.matches(found, settings.stop_words or languages.stop_words(settings.language))
+    listed = languages.stop_words(settings.language) if settings.stop_words is None else settings.stop_words
+    different, occurrences = kernels.matches(found, listed)
     share = ratio(occurrences, np.diff(found.first))
     return {"stop_words": different, "stop_word_occurrences": occurrences, "stop_word_ratio": share}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import fields
 from importlib import resources
 
@@ -12,8 +13,12 @@ import pytest
 
 from curate import kernels
 from curate.errors import PipelineError
+from curate.protocols import Operator
+from curate_operators.code import CodeQuality
 from curate_operators.gopher import GopherQuality
-from curate_operators.languages import has_stop_words, limit, stop_words
+from curate_operators.languages import has_stop_words, limit, stop_words, verify_language
+from curate_operators.measure import Measure
+from curate_operators.word_blocklist import WordBlocklist
 from tests.kernels import word_rules
 
 LANGUAGES = orjson.loads(resources.files("curate_operators").joinpath("languages.json").read_bytes())
@@ -62,3 +67,37 @@ def test_unknown_languages() -> None:
     with pytest.raises(PipelineError, match="no stop words for 'tlh'") as refused:
         stop_words("tlh")
     assert "give your own" in str(refused.value.hint)
+
+
+LANG = pa.struct([("score", pa.float32()), ("script", pa.string()), ("code", pa.large_string())])
+SCHEMA = pa.schema(
+    [("text", pa.large_string()), ("lang", LANG), ("site", pa.struct([("n", pa.int64()), ("tld", pa.string())])), ("n", pa.int32())]
+)
+ASKING: list[Callable[[str], Operator]] = [
+    lambda path: WordBlocklist(("bad",), language=path),
+    lambda path: Measure(language_column=path),
+    lambda path: CodeQuality(language=path),
+]
+
+
+@pytest.mark.parametrize("asking", ASKING)
+def test_a_language_is_a_string(asking: Callable[[str], Operator]) -> None:
+    for path, hint in [("lang", "`lang.code`"), ("lang.score", "`lang.code`"), ("site", "`site.tld`"), ("n", "`lang.code`")]:
+        with pytest.raises(PipelineError, match=rf"column `{re.escape(path)}` is ") as refused:
+            asking(path).verify(SCHEMA)
+        assert hint in str(refused.value.hint)
+    asking("lang.code").verify(SCHEMA)
+    asking("site.tld").verify(SCHEMA)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string()), pa.null()])
+def test_every_kind_of_string_will_do(kind: pa.DataType) -> None:
+    verify_language(pa.schema([("code", kind)]), "code")
+    docs = pa.record_batch({"text": pa.array(["der Hund"], pa.large_string()), "code": pa.nulls(1, kind)})
+    assert Measure(measures=("stop_words",), language_column="code", language="de").score(docs)[0].as_py()["stop_words"] == 1
+
+
+def test_no_language_is_no_mistake() -> None:
+    verify_language(SCHEMA, None)
+    verify_language(SCHEMA, "absent.code")
+    verify_language(SCHEMA, "lang.absent")

@@ -30,6 +30,12 @@ from tests.operators.conftest import batch, read_texts
 
 SETS = ("pile_slices", "web_c4_demo", "wiki_xquad_parallel", "spam_email_sa", "code_samples", "manpages_multiling")
 EVERYTHING = (*Measure.measures, "compression")
+BREAKS = [
+    "one\rtwo\rthree\rfour\rfive\rsix",
+    "one\u2028two\u2028three\u2028four",
+    "same line\r\nsame line\r\nsame line\rsame line",
+    "a\u2029a\x85a\x0ba",
+]
 
 
 def measured(text: str | None, operator: Measure | None = None) -> dict[str, Any]:
@@ -40,7 +46,7 @@ def measured(text: str | None, operator: Measure | None = None) -> dict[str, Any
 @pytest.fixture(scope="module")
 def docs(data: Path) -> pa.RecordBatch:
     """Real documents of many kinds, the awkward ones, and all of them with measures in both ways of counting."""
-    texts: list[str | None] = [*read_texts(data, *SETS, limit=250), *documents().column("text").to_pylist()]
+    texts: list[str | None] = [*read_texts(data, *SETS, limit=250), *documents().column("text").to_pylist(), *BREAKS]
     found = batch(texts)
     found = set_column(found, "measure", Measure().score(found))
     return set_column(found, "strict", Measure(counting="all").score(found))
@@ -92,8 +98,8 @@ def test_a_condition_decides_as_the_rule(docs: pa.RecordBatch, rule: type[Filter
     [(name, limit)] = [(name, limit) for name, limit in params.items() if name.startswith(("min_", "max_"))]
     operator = rule(**(off(rule) | params))
     _same(docs, operator, f"measure.{measure}", condition(f"measure.{measure}", name, limit))
-    if rule is GopherRepetition:
-        _same(docs, dataclasses.replace(operator, counting="all"), f"strict.{measure}", condition(f"strict.{measure}", name, limit))  # type: ignore[type-var]
+    strict = dataclasses.replace(operator, counting="all") if rule is GopherRepetition else operator  # type: ignore[type-var]
+    _same(docs, strict, f"strict.{measure}", condition(f"strict.{measure}", name, limit))
 
 
 def _same(docs: pa.RecordBatch, operator: Filter, measure: str, keep: str) -> None:
@@ -195,6 +201,7 @@ def test_a_small_text_by_hand() -> None:
 
 def test_repetition_by_hand() -> None:
     lines, counts = measured("a b\nc d\na b\na b"), measured("a b\nc d\na b\na b", Measure(counting="all"))
+    assert lines["repeated_full_line_char_ratio"] == counts["repeated_full_line_char_ratio"] == 6 / 12, "as FineWeb counts, always"
     assert (lines["repeated_line_ratio"], counts["repeated_line_ratio"]) == (2 / 4, 3 / 4)
     assert (lines["repeated_line_char_ratio"], counts["repeated_line_char_ratio"]) == (6 / 15, 9 / 15)
     assert lines["top_2_gram_ratio"] == 3 * 3 / 15
@@ -229,8 +236,10 @@ def test_by_language() -> None:
     assert [row["stop_word_occurrences"] for row in rows] == [3, 3, rows[2]["stop_word_occurrences"], None]
     assert rows[2]["words"] == 11
     assert operator.reads() == ("text", "lang.code")
-    with pytest.raises(PipelineError, match="no stop words for 'xx'"):
-        Measure(language="xx").score(docs)
+    for refused in (Measure(language="xx").score, lambda docs: Measure(language="xx").verify(docs.schema)):
+        with pytest.raises(PipelineError, match="no stop words for 'xx'"):
+            refused(docs)
+    Measure(measures=("words",), language="xx").verify(docs.schema)
     assert measured("a rose is a rose", Measure(stop_words=("rose",)))["stop_word_ratio"] == 2 / 5
 
 
