@@ -16,12 +16,12 @@ from curate.kernels.text_view import Int64s, Texts
 class SpanCounts:
     """Counts per span, each of shape (spans,).
 
-    `words` are what stands between white space, `named` are those of them that begin with a letter or a number.
+    `words` are what stands between white space, `alnum_words` are those of them that begin with a letter or a number.
     """
 
     chars: Int64s
     words: Int64s
-    named: Int64s
+    alnum_words: Int64s
     upper: Int64s
     digits: Int64s
 
@@ -34,7 +34,7 @@ def span_counts(texts: Texts, start: Int64s, end: Int64s) -> SpanCounts:
 @kernel
 def _span_counts(data: Any, start: Any, end: Any, classes: Any) -> tuple[Any, Any, Any, Any, Any]:
     spans = len(start)
-    chars, words, named = np.zeros(spans, np.int64), np.zeros(spans, np.int64), np.zeros(spans, np.int64)
+    chars, words, alnum_words = np.zeros(spans, np.int64), np.zeros(spans, np.int64), np.zeros(spans, np.int64)
     upper, digits = np.zeros(spans, np.int64), np.zeros(spans, np.int64)
     for span in range(spans):
         place, stop = start[span], end[span]
@@ -53,5 +53,5 @@ def _span_counts(data: Any, start: Any, end: Any, classes: Any) -> tuple[Any, An
             before = what
             size += 1
             place += width
-        chars[span], words[span], named[span], upper[span], digits[span] = size, runs, begun, capitals, figures
-    return chars, words, named, upper, digits
+        chars[span], words[span], alnum_words[span], upper[span], digits[span] = size, runs, begun, capitals, figures
+    return chars, words, alnum_words, upper, digits

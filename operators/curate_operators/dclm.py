@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate import kernels
-from curate.document import TEXT, set_column
+from curate.document import TEXT, TEXT_TYPE, set_column
 from curate.errors import PipelineError
 from curate.kernels.text_view import Int64s, Texts
 from curate.protocols import Filter, Mapper
@@ -25,7 +25,6 @@ from curate_operators.rules import Verdict, ratio
 REMOVED = "removed_word_ratio"
 NO_WORD = r"[^\p{L}\p{N}_]"
 MAX_BOILERS = 64  # as many phrases as are looked for at a time
-MAX_COUNTER_WORDS = 10  # a count and its noun; the rest is signs
 COUNTERS = ("likes", "shares", "comments", "retweets", "reposts", "quotes", "bookmarks", "upvotes", "downvotes", "downloads", "views")
 
 
@@ -37,7 +36,8 @@ class DclmLines(Mapper):
     Takes out a line (as line feeds cut the text) when
 
     - more than `max_upper_ratio` of its characters are capitals, or more than `max_digit_ratio` digits;
-    - it is a counter: nothing but a number and one of `counters` (*3 likes*, *1.2k views*), signs aside;
+    - it is a counter: at most `max_counter_words` words, nothing but a number and one of `counters` (*3 likes*, *1.2k views*),
+      signs aside;
     - it has fewer than `min_words` words (between white space).
 
     From a line of at most `max_boiler_words` words it cuts `boiler_phrases` anywhere, `boiler_beginnings` and `boiler_endings`,
@@ -55,7 +55,8 @@ class DclmLines(Mapper):
         - use: dclm_page
 
     ## Parameters
-    The defaults are DCLM's; ratios and `min_words` can be null = off, lists can be empty.
+    The defaults are DCLM's; ratios and `min_words` can be null = off, lists can be empty. `max_counter_words` is ours: a count, its
+    noun, and signs that stand by themselves.
 
     ## Source
     Penedo et al., *The RefinedWeb Dataset* (2023), G.2; Li et al., *DataComp-LM* (2024), and its published configuration. There the
@@ -65,6 +66,7 @@ class DclmLines(Mapper):
     max_upper_ratio: float | None = 0.5
     max_digit_ratio: float | None = 0.999999
     counters: tuple[str, ...] = (*COUNTERS, "followers")
+    max_counter_words: int = 10
     min_words: int | None = 2
     boiler_phrases: tuple[str, ...] = ("items in cart",)
     boiler_beginnings: tuple[str, ...] = ("sign-in",)
@@ -80,21 +82,22 @@ class DclmLines(Mapper):
 
     def map(self, docs: pa.RecordBatch) -> pa.RecordBatch:
         column = docs.column(TEXT)
+        column = column.cast(TEXT_TYPE) if pa.types.is_null(column.type) else column
         texts = kernels.texts(column)
         lines = kernels.lines(texts, "feed")
         counts = kernels.span_counts(texts, lines.start, lines.end)
         kept = self._prose(counts)
         kept &= ~self._counters(texts, lines, counts, kept)
-        removed = np.where(kept, 0, counts.named)
+        removed = np.where(kept, 0, counts.alnum_words)
         hits = self._boilers(texts, lines, counts, kept)
         cut = self._cut(_strings(texts, lines.start[hits], lines.end[hits]))
         left = kernels.Texts.of(cut)
-        removed[hits] = counts.named[hits] - kernels.span_counts(left, left.offsets[:-1], left.offsets[1:]).named
+        removed[hits] = counts.alnum_words[hits] - kernels.span_counts(left, left.offsets[:-1], left.offsets[1:]).alnum_words
         kept[hits] = pc.not_equal(pc.utf8_trim_whitespace(cut), "").to_numpy(zero_copy_only=False)
         text = self._joined(texts, lines, kept, hits, left)
         edited = (kernels.sums(~kept, lines.first) > 0) | (kernels.sums(_mask(hits, len(kept)), lines.first) > 0)
         text = pc.if_else(pa.array(edited), pc.utf8_trim(text.cast(column.type), "\n"), column)
-        share = ratio(kernels.sums(removed, lines.first), kernels.sums(counts.named, lines.first))
+        share = ratio(kernels.sums(removed, lines.first), kernels.sums(counts.alnum_words, lines.first))
         return set_column(set_column(docs, TEXT, text), REMOVED, pa.array(share, mask=np.isnan(share)))
 
     def _prose(self, counts: kernels.SpanCounts) -> NDArray[np.bool_]:
@@ -109,7 +112,7 @@ class DclmLines(Mapper):
         return kept
 
     def _counters(self, texts: Texts, lines: kernels.Lines, counts: kernels.SpanCounts, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        likely = np.flatnonzero(kept & (counts.digits > 0) & (counts.words > 1) & (counts.words <= MAX_COUNTER_WORDS))
+        likely = np.flatnonzero(kept & (counts.digits > 0) & (counts.words > 1) & (counts.words <= self.max_counter_words))
         found = np.zeros(len(kept), np.bool_)
         if self.counters and len(likely):
             matched = pc.match_substring_regex(_strings(texts, lines.start[likely], lines.end[likely]), self._counter)
@@ -181,7 +184,7 @@ class DclmPage(Filter):
         texts = kernels.texts(docs.column(TEXT))
         verdict = Verdict(len(texts))
         if self.min_words is not None:
-            verdict.below("too_few_words", self.min_words, kernels.span_counts(texts, texts.offsets[:-1], texts.offsets[1:]).named)
+            verdict.below("too_few_words", self.min_words, kernels.span_counts(texts, texts.offsets[:-1], texts.offsets[1:]).alnum_words)
         removed = pc.fill_null(docs.column(REMOVED), 0.0).to_numpy(zero_copy_only=False)
         verdict.above("too_many_words_removed", self.max_removed_word_ratio, removed)
         return verdict.decisions()

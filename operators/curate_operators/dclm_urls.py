@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.document import TEXT, set_column
+from curate.document import TEXT, TEXT_TYPE, set_column
 from curate.errors import PipelineError
 from curate.protocols import Mapper
 
@@ -60,6 +60,8 @@ class StripUrls(Mapper):
 
     def map(self, docs: pa.RecordBatch) -> pa.RecordBatch:
         column = docs.column(TEXT)
+        if pa.types.is_null(column.type):
+            return set_column(docs, TEXT, column.cast(TEXT_TYPE))
         has = pc.fill_null(pc.match_substring_regex(column, self._pattern), False)
         if not pc.any(has).as_py():
             return docs

@@ -53,7 +53,7 @@ def span_count(text: str) -> dict[str, int]:
     return {
         "chars": len(text),
         "words": len(runs),
-        "named": sum(unicodedata.category(run[0])[0] in "LN" for run in runs),
+        "alnum_words": sum(unicodedata.category(run[0])[0] in "LN" for run in runs),
         "upper": categories.count("Lu") + categories.count("Lt"),
         "digits": categories.count("Nd"),
     }

@@ -50,6 +50,7 @@ def edited(text: str | None, operator: DclmLines) -> tuple[str | None, float | N
         ({"min_words": 2}, "menu\ntwo words\n\n  \n-", ("two words", 1 / 3)),
         ({"min_words": 1}, "menu\n \n-", ("menu\n-", 0)),
         ({"counters": ("likes",)}, "3 likes\n* 1,2k Likes!\n3 likes of mine\nlikes\n3 views", ("3 likes of mine\nlikes\n3 views", 4 / 11)),
+        ({"counters": ("likes",), "max_counter_words": 2}, "* 3 likes\n3 likes", ("* 3 likes", 2 / 4)),
         ({"boiler_phrases": ("items in cart",)}, "3 Items in Cart today\nx", ("3 today\nx", 3 / 6)),
         ({"boiler_phrases": ("items in cart",)}, "items in cart", ("", 1)),
         ({"boiler_phrases": ("a.b",)}, "a.b axb", (" axb", 1 / 2)),
@@ -74,6 +75,14 @@ def test_nothing_to_count_is_null() -> None:
     assert edited(None, DclmLines()) == (None, None)
     assert edited("", DclmLines()) == ("", None)
     assert edited("--- ***", DclmLines()) == ("--- ***", None)
+
+
+def test_a_column_of_nothing() -> None:
+    docs = pa.record_batch({"id": pa.array(["0", "1"]), "text": pa.nulls(2)})
+    for operator in (DclmLines(), StripUrls()):
+        assert operator.map(docs).column("text").equals(pa.nulls(2, pa.large_string()))
+    assert DclmLines().map(docs).column(REMOVED).to_pylist() == [None, None]
+    assert [row["reason"] for row in DclmPage().drop(DclmLines().map(docs)).to_pylist()] == ["too_few_words"] * 2
 
 
 def test_types_of_text_and_slices() -> None:
