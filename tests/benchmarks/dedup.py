@@ -1,0 +1,241 @@
+"""`python -m tests.benchmarks.dedup [--docs N] [--workers N] [--write]`: near-duplicates: speed of signatures and of the whole job, and quality.
+
+Speed: copies of the sample crawl's pages with words changed, so that a share of the documents is alike; seconds are CPU time on one
+core for the kernels and wall time for the job, from Parquet to a corpus without duplicates. Quality: the sets of
+`../shared/data/neardup_*`, whose pairs are known exactly; left out where they are absent. Error: estimates beside exact similarities.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from curate import kernels
+from curate.executors.local import LocalExecutor
+from curate.launch import plan_for
+from curate.memory import peak_rss_bytes, reset_peak_rss
+from curate.pipeline import Input, Pipeline, Stage
+from curate.run import Run
+from curate.storage import LocalStorage
+from curate.writers import ParquetShard
+from tests.benchmarks import readme
+from tests.kernels.conftest import sample_texts
+
+MB = 1_000_000
+SCHEMA = pa.schema({"id": pa.string(), "text": pa.large_string()})
+DATA = Path(os.environ.get("CURATE_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+SETS = ("neardup_doc_versions", "neardup_kernel_docs", "neardup_licenses", "neardup_minhash")
+DOC_WORDS = 500
+Cells = list[str]
+Rows = list[dict[str, Any]]
+
+
+def documents(count: int, seed: int = 1) -> Iterator[Rows]:
+    """Yield documents in thousands: passages of real pages, every third one with up to a fifth of an earlier one's words changed."""
+    draw = random.Random(seed)
+    words = " ".join(text for text in sample_texts(per_file=1000, max_chars=200_000)).split()
+    made: Rows = []
+    recent: list[list[str]] = []
+    for number in range(count):
+        if number % 3 == 2:
+            passage = list(draw.choice(recent))
+            for _ in range(draw.randrange(DOC_WORDS // 25)):
+                passage[draw.randrange(len(passage))] = f"x{draw.randrange(10**6)}"
+        else:  # no two passages begin alike, and words are marked, so that only the copies are alike
+            start, mark = draw.randrange(len(words) - DOC_WORDS), f"{number:x}"
+            passage = [f"{word}{mark}" if k % 4 == 0 else word for k, word in enumerate(words[start : start + DOC_WORDS])]
+            recent = [*recent[-999:], passage]
+        made.append({"id": f"d{number}", "text": " ".join(passage)})
+        if len(made) == 1000:
+            yield made
+            made = []
+    yield made
+
+
+def write(folder: Path, count: int, shards: int) -> int:
+    """Write documents as Parquet shards and return the bytes of text."""
+    total = 0
+    parts = documents(count)
+    for shard in range(shards):
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / f"{shard:05d}.parquet", "wb") as out:
+            writer = ParquetShard(out, SCHEMA)
+            for _ in range(-(-count // 1000 // shards) or 1):
+                batch = pa.RecordBatch.from_pylist(next(parts, []), SCHEMA)
+                total += batch.column("text").nbytes
+                writer.write(batch)
+            writer.close()
+    return total
+
+
+def dedup(folder: Path, params: dict[str, Any], workers: int) -> tuple[float, float, Any]:
+    """Run the whole job on Parquet files and return its seconds, this process's CPU seconds and the marks."""
+    stages = {"dedup": Stage("crawl", use="minhash_dedup", params=params), "corpus": Stage(["crawl", "dedup"], apply=["dedup"])}
+    pipe = Pipeline("dedup", {"crawl": Input(str(folder))}, stages, folder=folder)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as workspace, LocalExecutor(workers) as executor:
+        plan = plan_for(pipe, None, LocalStorage(Path(workspace)))
+        begun, cpu_begun = time.perf_counter(), time.process_time()
+        result = Run(plan, executor, "run", lambda event: None).execute()
+        seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - cpu_begun
+        if result.error is not None:
+            raise result.error
+        return seconds, cpu_seconds, pa.Table.from_batches(list(plan.dataset("dedup").batches()))
+
+
+def cpu(work: Callable[[], object]) -> float:
+    """Return the CPU seconds of the second call."""
+    work()
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+def kernel_rows(count: int) -> list[Cells]:
+    """Measure every kernel of the job on one core."""
+    texts = kernels.Texts.of(pa.array([doc["text"] for part in documents(count) for doc in part], pa.large_string()))
+    size = int(texts.sizes.sum()) / MB
+    found = kernels.shingles(texts)
+    signed = kernels.signatures(found, 112)
+    jobs: dict[str, Callable[[], object]] = {
+        "text → 5-word shingles": lambda: kernels.shingles(texts),
+        "shingles → 112 permutations": lambda: kernels.signatures(found, 112),
+        "text → signatures of 112 → 14 buckets": lambda: kernels.buckets(kernels.signatures(kernels.shingles(texts), 112), 14, 8),
+        "the same folded as FineWeb does": lambda: kernels.buckets(kernels.signatures(kernels.shingles(texts, fold=True), 112), 14, 8),
+        "shingles → sorted sets": lambda: kernels.shingle_sets(found),
+    }
+    rows = [[name, f"{size / cpu(job):.0f} MB/s"] for name, job in jobs.items()]
+    sets, pairs = kernels.shingle_sets(found), np.arange(len(signed) - 1)
+    seconds = cpu(lambda: kernels.jaccard(sets, sets, pairs, pairs + 1))
+    return [*rows, ["exact similarity of two documents of 500 words", f"{len(pairs) / seconds / 1e6:.2f} million/s"]]
+
+
+def error_rows(pairs: int = 900) -> list[Cells]:
+    """Measure the error of the estimate from 128 permutations beside theory, sqrt(J (1 − J) / 128)."""
+    draw, rows = random.Random(1), []
+    for size in (30, 200, 2000):
+        for target in (0.3, 0.5, 0.8, 0.95):
+            shared, texts = round(2 * size * target / (1 + target)), []
+            for _ in range(pairs):
+                words = [f"w{draw.getrandbits(40):x}" for _ in range(2 * size - shared)]
+                texts += [" ".join(words[:size]), " ".join(words[size - shared :])]
+            found = kernels.shingles(kernels.Texts.of(pa.array(texts)), 1)
+            signed, sets = kernels.signatures(found, 128), kernels.shingle_sets(found)
+            exact = kernels.jaccard(sets, sets, np.arange(0, len(texts), 2), np.arange(1, len(texts), 2))
+            error = (signed[::2] == signed[1::2]).mean(1) - exact
+            theory = float(np.sqrt(exact * (1 - exact) / 128).mean())
+            rows.append([str(size), f"{exact.mean():.2f}", f"{(error**2).mean() ** 0.5:.4f}", f"{theory:.4f}", f"{error.mean():+.4f}"])
+    return rows
+
+
+def lines(path: Path) -> Rows:
+    with pa.input_stream(path, compression="zstd") as stream:
+        return [orjson.loads(line) for line in stream.read().splitlines()]
+
+
+def truth(name: str) -> tuple[Rows, dict[tuple[str, str], float]]:
+    """Return the documents of a set, and the exact similarity of every pair of them that has 0.3 or more, both ways."""
+    docs = [{"id": doc["id"], "text": doc["text"]} for doc in lines(DATA / name / "docs.jsonl.zst")]
+    pairs = {(pair["a"], pair["b"]): pair["jaccard"] for pair in lines(DATA / name / "pairs.jsonl.zst")}
+    return docs, pairs | {(b, a): value for (a, b), value in pairs.items()}
+
+
+def quality_rows(work: Path, params: dict[str, Any], label: str) -> Iterator[Cells]:
+    """Yield how well the marks of each set agree with what is true: who should go, in the dataset's order."""
+    for name in SETS:
+        if not (DATA / name).is_dir():
+            continue
+        docs, pairs = truth(name)
+        near: dict[str, list[tuple[str, float]]] = {}
+        for (one, other), value in pairs.items():
+            near.setdefault(one, []).append((other, value))
+        folder = work / name
+        folder.mkdir(exist_ok=True)
+        with open(folder / "0.parquet", "wb") as out:
+            writer = ParquetShard(out, SCHEMA)
+            writer.write(pa.RecordBatch.from_pylist(docs, SCHEMA))
+            writer.close()
+        for similarity in (0.7, 0.8, 0.9):
+            kept: set[str] = set()
+            for doc in docs:
+                if not any(value >= similarity and other in kept for other, value in near.get(doc["id"], ())):
+                    kept.add(doc["id"])
+            *_, marks = dedup(folder, params | {"similarity": similarity}, workers=1)
+            removed = {row["id"]: row["kept_id"] for row in marks.to_pylist() if not row["keep"]}
+            gone = {doc["id"] for doc in docs} - kept
+            below = sum(pairs.get(pair, 0.0) < similarity - 0.0001 for pair in removed.items())
+            both = len(gone & {*removed})
+            recall, precision = both / max(len(gone), 1), both / max(len(removed), 1)
+            yield [
+                name,
+                label,
+                f"{similarity}",
+                f"{len(gone):,}",
+                f"{recall:.4f}",
+                f"{precision:.4f}",
+                f"{below / max(len(removed), 1):.2%}",
+            ]
+
+
+def job_rows(work: Path, counts: list[int], workers: int) -> Iterator[Cells]:
+    """Yield the speed of the whole job for growing corpora."""
+    for count in counts:
+        folder = work / f"docs{count}"
+        size = write(folder, count, max(1, count // 50_000))
+        reset_peak_rss()
+        seconds, cpu_seconds, marks = dedup(folder, {"bands": 14, "rows": 8}, workers)
+        gone = marks.num_rows - sum(marks.column("keep").to_pylist())
+        peak = peak_rss_bytes() / MB if workers == 1 else float("nan")  # that of the worker processes is in the receipts
+        yield [
+            f"{marks.num_rows:,}",
+            f"{size / MB:.0f}",
+            f"{gone:,}",
+            f"{seconds:.1f}",
+            f"{size / MB / seconds / workers:.1f}",
+            f"{peak:.0f}",
+        ]
+        shutil.rmtree(folder)
+
+
+def table(head: Cells, rows: list[Cells]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--docs", type=int, nargs="*", default=[10_000, 100_000])
+    options.add_argument("--workers", type=int, default=1)
+    options.add_argument("--write", action="store_true", help="put the tables into README.md")
+    chosen = options.parse_args()
+    with tempfile.TemporaryDirectory(prefix="curate-dedup-") as folder:
+        work = Path(folder)
+        quality = [*quality_rows(work, {}, "chosen"), *quality_rows(work, {"bands": 14, "rows": 8}, "14 × 8")]
+        quality += quality_rows(work, {"bands": 14, "rows": 8, "mode": "component"}, "14 × 8, component")
+        text = "\n\n".join(
+            [
+                table(["kernel, one core", "speed"], kernel_rows(5000)),
+                table(["set size", "Jaccard", "RMSE", "theory", "bias"], error_rows()),
+                table(
+                    ["documents", "MB", "removed", "seconds", "MB/s", "MB/s of CPU time", "peak RSS, MB"],
+                    [*job_rows(work, chosen.docs, chosen.workers)],
+                ),
+                table(["set", "bands × rows", "similarity", "duplicates", "recall", "precision", "removed though below"], quality),
+            ]
+        )
+    print(text)
+    if chosen.write:
+        readme.write("dedup", text)
+
+
+if __name__ == "__main__":
+    main()
