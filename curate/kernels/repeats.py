@@ -34,7 +34,7 @@ def repeated_grams(
     words count, none twice: under `later` by walking on behind each n-gram that was seen before, under `all` for every
     word that an n-gram occurring twice covers.
     """
-    if list(top) != sorted(set(top)) or list(repeated) != sorted(set(repeated)) or min(*top, *repeated, 2) < 2:
+    if list(top) != sorted(set(top)) or list(repeated) != sorted(set(repeated)) or any(n < 2 for n in (*top, *repeated)):
         raise ValueError("n-grams are of two words at least, and their n ascend")
     wanted_top, wanted = np.array(top, np.int64), np.array(repeated, np.int64)
     return _repeated_grams(words.first, words.chars, words.hashes, wanted_top, wanted, counting == "all")

@@ -141,6 +141,9 @@ class Archive:
 
     def _warc_record(self, location: str) -> Record | Broken:
         if self._tape.peek(5) != b"WARC/":
+            self._begin = self._tape.position
+            if self._tape.want(5) < 5 and self._tape.damage is not None:
+                return Broken(location, self._no_header_end())
             return Broken(location, "no WARC record begins here")
         end, size = self._header_end()
         if end < 0:

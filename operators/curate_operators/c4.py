@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate import kernels
-from curate.document import TEXT, set_column
+from curate.document import TEXT, TEXT_TYPE, set_column
 from curate.kernels.text_view import Int64s, Texts
 from curate.protocols import Filter, Mapper
-from curate_operators.rules import Verdict
+from curate_operators.rules import Verdict, by_language, columns_read
 
 CITATIONS = r"\[[0-9]*\]|\[edit\]|\[citation needed\]"
 POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
@@ -66,7 +66,7 @@ class C4Lines(Mapper):
         texts = kernels.Texts.of(text)
         lines = kernels.lines(texts, "feed")
         kept = (lines.end > lines.start) & self._ended(texts, lines.start, lines.end) & self._harmless(texts, lines.start, lines.end)
-        return set_column(docs, TEXT, kernels.joined_spans(texts, lines.first, lines.start, lines.end, kept).cast(column.type))
+        return set_column(docs, TEXT, kernels.joined_spans(texts, lines.first, lines.start, lines.end, kept).cast(TEXT_TYPE))
 
     def _well_formed(self, texts: Texts, start: Int64s, end: Int64s) -> NDArray[np.bool_]:
         kept = np.ones(len(start), np.bool_)
@@ -102,7 +102,7 @@ class C4Page(Filter):
 
     ## What it does
     The first of these is the reason: `lorem_ipsum` (the page says *lorem ipsum*), `curly_bracket` (it has a `{`: code),
-    `too_few_sentences` (fewer than `min_sentences`; every line counts as one at least).
+    `too_few_sentences` (fewer than `min_sentences`; every line with words counts as one at least).
 
     ## Why
     Placeholder text and scripts that extraction left over; pages of a few sentences teach little.
@@ -122,19 +122,23 @@ class C4Page(Filter):
     drop_curly_bracket: bool = True
     min_sentences: int | None = 5
     language: str = "en"
+    language_column: str | None = None
+
+    def reads(self) -> tuple[str, ...]:
+        return columns_read(self.language_column)
 
     def drop(self, docs: pa.RecordBatch) -> pa.Array:
-        texts = kernels.texts(docs.column(TEXT))
-        verdict = Verdict(len(texts))
+        return by_language(docs, self.language_column, self.language, self._judge)
+
+    def _judge(self, texts: kernels.Texts, language: str, verdict: Verdict) -> None:
         found = kernels.phrases(texts, texts.offsets[:-1], texts.offsets[1:], (PLACEHOLDER, BRACKET))
         if self.drop_lorem_ipsum:
             verdict.where("lorem_ipsum", found & 1 > 0, np.ones(len(texts)))
         if self.drop_curly_bracket:
             verdict.where("curly_bracket", found & 2 > 0, np.ones(len(texts)))
         if self.min_sentences is not None:
-            words = kernels.words(texts, self.language)
+            words = kernels.words(texts, language)
             verdict.below("too_few_sentences", self.min_sentences, kernels.sentences(words, kernels.lines(texts, "feed")))
-        return verdict.decisions()
 
 
 def _bytes(texts: Texts, place: Int64s, start: Int64s) -> NDArray[np.uint8]:

@@ -8,9 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from curate import kernels
-from curate.document import TEXT
 from curate.protocols import Filter
-from curate_operators.rules import Verdict, ratio
+from curate_operators.rules import Verdict, by_language, columns_read, ratio
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,8 @@ class FinewebQuality(Filter):
           params: {max_short_line_ratio: 0.8}
 
     ## Parameters
-    FineWeb's limits are the defaults; every one can be null = off.
+    FineWeb's limits are the defaults; every one can be null = off; a text without lines always goes. `language` (or that of
+    `language_column`) says how words are cut.
 
     ## Source
     Penedo et al., *The FineWeb Datasets* (2024), §3.6; decisions as datatrove's.
@@ -50,15 +50,20 @@ class FinewebQuality(Filter):
     max_repeated_line_char_ratio: float | None = 0.01
     max_line_feed_ratio: float | None = 0.3
     language: str = "en"
+    language_column: str | None = None
+
+    def reads(self) -> tuple[str, ...]:
+        return columns_read(self.language_column)
 
     def drop(self, docs: pa.RecordBatch) -> pa.Array:
+        return by_language(docs, self.language_column, self.language, self._judge)
+
+    def _judge(self, texts: kernels.Texts, language: str, verdict: Verdict) -> None:
         from curate.kernels import line_spans
 
-        texts = kernels.texts(docs.column(TEXT))
         lines = kernels.lines(texts, "feed")
         real = (lines.kind & line_spans.EMPTY) == 0
         count = kernels.sums(real, lines.first)
-        verdict = Verdict(len(texts))
         verdict.below("no_lines", 1, count)
         ended = kernels.sums(real & ((lines.kind & line_spans.SENTENCE_END) > 0), lines.first)
         verdict.below("too_few_lines_end_in_punctuation", self.min_punctuated_line_ratio, ratio(ended, count))
@@ -68,6 +73,5 @@ class FinewebQuality(Filter):
         chars = kernels.sums(lines.chars, lines.first)
         verdict.above("too_many_repeated_line_chars", self.max_repeated_line_char_ratio, ratio(repeated_chars, chars))
         feeds = np.diff(lines.first) - 1
-        words = np.diff(kernels.words(texts, self.language).first)
+        words = np.diff(kernels.words(texts, language).first)
         verdict.above("too_many_line_feeds", self.max_line_feed_ratio, ratio(feeds, words))
-        return verdict.decisions()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate import kernels
+from curate.document import TEXT, leaf
+from curate.kernels.text_view import Texts
 from curate.protocols import decisions
 
 
@@ -55,3 +60,22 @@ class Verdict:
         broken = pa.array(self._broken, mask=self._broken < 0)
         reasons = pa.DictionaryArray.from_arrays(broken, pa.array(self._reasons or [""]))
         return decisions(reasons, pa.array(self._values))
+
+
+def by_language(docs: pa.RecordBatch, column: str | None, default: str, judge: Callable[[Texts, str, Verdict], None]) -> pa.Array:
+    """Return the decisions of a judge who is given texts of one language at a time: that of a column, else the default."""
+    texts = docs.column(TEXT)
+    verdict = Verdict(len(texts))
+    if column is None:
+        judge(kernels.texts(texts), default, verdict)
+        return verdict.decisions()
+    languages = pc.fill_null(leaf(docs, column), default)
+    for language in sorted(pc.unique(languages).to_pylist()):
+        rows = np.flatnonzero(pc.equal(languages, language).to_numpy(zero_copy_only=False))
+        judge(kernels.Texts.of(texts.take(pa.array(rows))), language, verdict.at(rows))
+    return verdict.decisions()
+
+
+def columns_read(column: str | None) -> tuple[str, ...]:
+    """Return what a filter with an optional column of languages reads."""
+    return (TEXT,) if column is None else (TEXT, column)

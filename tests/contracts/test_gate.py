@@ -21,10 +21,10 @@ def gated(quickstart: Path, folder: Path, params: str) -> Path:
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ("{min_documents: 145}", "144 documents in corpus, at least 145 expected"),
-        ("{max_documents: 143}", "144 documents in corpus, at most 143 expected"),
-        ("{min_kept_ratio: 0.6}", "51.4% of text kept, at least 0.6 expected"),
-        ("{max_kept_ratio: 0.5}", "51.4% of text kept, at most 0.5 expected"),
+        ("{min_documents: 148}", "147 documents in corpus, at least 148 expected"),
+        ("{max_documents: 146}", "147 documents in corpus, at most 146 expected"),
+        ("{min_kept_ratio: 0.6}", "52.5% of text kept, at least 0.6 expected"),
+        ("{max_kept_ratio: 0.2}", "52.5% of text kept, at most 0.2 expected"),
     ],
 )
 def test_a_check_that_says_no(
@@ -36,11 +36,11 @@ def test_a_check_that_says_no(
     assert not (tmp_path / "out").exists()
     summary = orjson.loads(run("run", str(path), "-w", str(workspace), "-q", "--json", code=3).stdout)
     assert summary["status"] == "gated" and summary["outputs"] == {}
-    assert curate.load(summary["stages"]["corpus"]["dataset"]).rows == 144
+    assert curate.load(summary["stages"]["corpus"]["dataset"]).rows == 147
 
 
 def test_a_check_that_says_yes(quickstart: Path, tmp_path: Path) -> None:
     path = gated(quickstart, tmp_path, "{min_documents: 100, max_kept_ratio: 0.9}")
     done = run("run", str(path), "-w", str(tmp_path / "ws"), "-q")
     assert "check size: passed" in done.stdout
-    assert curate.load(str(tmp_path / "out")).rows == 144
+    assert curate.load(str(tmp_path / "out")).rows == 147

@@ -256,3 +256,23 @@ def test_repetition_of_real_documents(texts: list[str], counting: Any) -> None:
     expected = [_first_broken(_repetition(text, counting)) for text in texts]
     assert verdicts(GopherRepetition(counting=counting), batch([*texts])) == expected
     assert len({one[0] for one in expected if one}) >= 2
+
+
+def test_punctuation_may_count_as_words_or_not() -> None:
+    text = "one, two, three (3), four"  # ten words, four of them with a letter; without punctuation five
+    rule = replace(QUALITY_OFF, min_words_with_letter_ratio=0.75)
+    assert rule.drop(batch([text]))[0].as_py()["value"] == pytest.approx(4 / 10)
+    assert replace(rule, punctuation_counts=False).drop(batch([text])).null_count == 1
+
+
+def test_no_stop_words_at_all_are_refused() -> None:
+    with pytest.raises(PipelineError, match="is empty"):
+        GopherQuality(stop_words=()).verify(pa.schema([]))
+
+
+def test_letters_that_are_words_are_not_judged_by_n_grams() -> None:
+    text = "我们的工作是我们的生活。" * 30
+    docs = batch([text])
+    assert GopherRepetition().drop(docs).null_count == 0
+    assert GopherRepetition(language="zh").drop(docs).null_count == 1
+    assert GopherRepetition(language="zh", max_top_2_gram_ratio=0.001).drop(docs).null_count == 0

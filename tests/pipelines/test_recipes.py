@@ -25,12 +25,14 @@ PAGES, STYLE_SHEETS = 300, 20
 # What a recipe sets other than the operator's default, which is the paper's.
 ON_PURPOSE = {
     ("fineweb", "c4_lines", "terminal_punctuation"),
+    ("gopher", "gopher_quality", "punctuation_counts"),
+    ("dclm", "gopher_quality", "punctuation_counts"),
     ("dclm", "gopher_quality", "stop_word_counting"),
     ("dclm", "gopher_repetition", "counting"),
 }
 # The rules, and of some how many pages of the sample they drop at least: extraction may get better, tables stay tables.
 EXPECTED: dict[str, dict[str, int]] = {
-    "gopher": {"english": 60, "gopher_quality": 30, "gopher_repetition": 5, "dedup": 1},
+    "gopher": {"english": 60, "gopher_quality": 15, "gopher_repetition": 5, "dedup": 1},
     "c4": {"english": 60, "word_blocklist": 0, "c4_page": 20, "dedup": 1},
     "fineweb": {
         "url_blocklist": 0,
@@ -41,7 +43,7 @@ EXPECTED: dict[str, dict[str, int]] = {
         "fineweb_quality": 3,
         "dedup": 1,
     },
-    "dclm": {"url_blocklist": 0, "english": 60, "gopher_quality": 30, "gopher_repetition": 8, "dclm_page": 0, "dedup": 1},
+    "dclm": {"url_blocklist": 0, "english": 60, "gopher_quality": 15, "gopher_repetition": 8, "dclm_page": 0, "dedup": 1},
 }
 
 

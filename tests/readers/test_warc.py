@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curate.errors import DatasetError
@@ -240,6 +240,7 @@ def test_a_truncated_archive_keeps_what_is_whole_and_has_one_error(tmp_path: Pat
 
 @settings(max_examples=80, deadline=None)
 @given(cut=st.integers(0, 3000), kind=st.sampled_from(["plain", "members", "gz"]))
+@example(cut=241, kind="gz")
 def test_a_cut_anywhere_is_told(tmp_path_factory: pytest.TempPathFactory, read_folder: Read, cut: int, kind: str) -> None:
     """Whole records are read; whatever lies between the last of them and the cut is one error."""
     folder = tmp_path_factory.mktemp("cut")
