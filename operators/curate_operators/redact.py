@@ -31,12 +31,15 @@ class Redact(Mapper):
     `<IP>`, …, and counts them per kind in a struct column: `where: pii.email = 0` drops what had one. A number must prove
     itself: credit cards by issuer, length and Luhn's check digit, IBANs by country, length and remainder by 97, IP addresses by
     their range, telephone numbers by a shape that nothing else has or by a word next to them (dates, versions, ISBNs, order
-    numbers and sections stay). Addresses that are nobody's stay as well: `example.com`, documentation IPs, `git@`.
+    numbers and sections stay). IPv4 addresses of fewer than seven digits, such as `8.8.8.8`, might be sections: they go only
+    after `http://`, `https://` or the word IP, and before a port (`:80`). 3-2-4 digits after *part*, *order*, *no.* and the like
+    are no social security number. Addresses that are nobody's stay as well: `example.com`, documentation IPs, `git@`.
+    The name and password of a web address (`https://jo:…@host.com`) are a secret, no e-mail address.
     Where two kinds overlap the longer wins, then the more certain. A second pass changes nothing.
 
     ## Why
-    Models repeat what they read, and people's addresses and keys are no use to them. Only windows round `@`, colons and runs
-    of seven digits are read by the exact rules, so text without them costs little.
+    Models repeat what they read, and people's addresses and keys are no use to them. Only windows round `@`, colons, dots
+    and runs of seven digits are read by the exact rules, so text without them costs little.
 
     ## Example
         - use: redact

@@ -24,7 +24,10 @@ _LOCAL_BYTES = bytes([*b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 # What may stand in an address but not first, and the last bytes of a longer character, which is none of its letters.
 _NOT_FIRST = bytes([*b".-+%", *range(0x80, 0xC0)])
 MAX_LOCAL_BYTES = 64
-EMAIL_MARGINS = (MAX_LOCAL_BYTES + 2, 300)
+MAX_CUE_BYTES = 48
+EMAIL_MARGINS = (MAX_LOCAL_BYTES + MAX_CUE_BYTES + 2, 300)
+# A name and password in a web address: what follows is the password and the host.
+_PASSWORD = re.compile(rb"://[^\s/@:]{0,40}:[^\s/@,;|<>()\"']{0,40}$")
 # RFC 2606 and RFC 6761: nobody's address, hence also what a masked one may be replaced with.
 _NOBODY = re.compile(r"(?:^|\.)(?:example\.(?:com|org|net|edu)|example|test|invalid|localhost)$")
 _FILES = frozenset(
@@ -55,14 +58,15 @@ _FILES = frozenset(
 
 
 def emails(window: Window) -> Found:
-    """E-mail addresses, except those of nobody (`example.com`), of files and units (`icon@2x.png`) and of `git@`."""
+    """E-mail addresses, except those of nobody (`example.com`), files and units (`icon@2x.png`), `git@` and passwords in web addresses."""
     text = window.text
     at = text.find(b"@", window.first)
     while at >= 0:
         local = _local_part(text[max(0, at - MAX_LOCAL_BYTES - 1) : at])
         match = _DOMAIN.match(text, at + 1) if local else None
         if match and not (window.is_cut and match.end() == len(text)) and _is_someones_host(match[0]):
-            yield at - len(local), match.end()
+            if not _ends_with(_PASSWORD, text, at - len(local)):
+                yield at - len(local), match.end()
         at = text.find(b"@", at + 1)
 
 
@@ -82,16 +86,32 @@ _OCTET = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 IPV4 = re.compile(rb"(?<![A-Za-z0-9_.\-])(?<![A-Za-z0-9]/)(?:" + _OCTET + rb"\.){3}" + _OCTET + rb"(?![A-Za-z0-9_]|\.[0-9]|-[A-Za-z0-9])")
 IPV6 = re.compile(rb"(?<![A-Za-z0-9_:.])[0-9A-Fa-f]{1,4}(?::{1,2}[0-9A-Fa-f]{1,4}){2,7}(?:::)?(?![A-Za-z0-9_:]|\.[0-9])")
 _VERSION = re.compile(rb"(?i)(?:\bversions?|\bver\.?|\brelease|\brev\.?|\bbuild|\bfirmware|\bv\.?|\bOID:?)[ :=(\"']{0,3}$")
+# What tells a short address from a section; `<IP>` is no such word, or a second pass would find more.
+_IP_CUE = re.compile(rb"(?:(?i:https?)://|(?<![A-Za-z0-9_])(?i:IP)(?:v4)?(?![A-Za-z0-9_>\]}])[^0-9\n]{0,16})$")
+_PORT = re.compile(rb":[0-9]{2,5}(?![0-9A-Za-z_:.])")
+_HOST_GOES_ON = re.compile(rb"\.[A-Za-z]")
 MIN_IPV4_DIGITS = 7
 MAX_GROUP_BYTES = 4
+# Before: a word that says what follows. Behind: three digits, a port and what may not follow it.
+IPV4_MARGINS = (64, 16)
 
 
 def ipv4(window: Window, public_only: bool) -> Found:
-    """IPv4 addresses of at least 7 digits (`3.10.2.1` is a section) that no version word or product name precedes."""
-    for match in window.matches(IPV4):
-        enough = len(match[0]) >= MIN_IPV4_DIGITS + 3
-        if enough and is_someones_ip(match[0], public_only) and not _VERSION.search(window.text, 0, match.start()):
+    """IPv4 addresses that no version word or product name precedes; of fewer than 7 digits only where the text says what they are."""
+    for match in window.matches(IPV4, MAX_GROUP_BYTES):
+        enough = len(match[0]) >= MIN_IPV4_DIGITS + 3 or _is_called_ip(window.text, *match.span())
+        if enough and is_someones_ip(match[0], public_only) and not _ends_with(_VERSION, window.text, match.start()):
             yield match.span()
+
+
+def _is_called_ip(text: bytes, start: int, end: int) -> bool:
+    """Tell whether `http://` or the word IP stands before an address, or a port behind it (`3.10.2.1` may be a section)."""
+    return bool(_PORT.match(text, end) or _ends_with(_IP_CUE, text, start)) and not _HOST_GOES_ON.match(text, end)
+
+
+def _ends_with(cue: re.Pattern[bytes], text: bytes, end: int) -> bool:
+    """Tell whether a text up to a place ends with a cue; cues are at most 48 bytes long."""
+    return cue.search(text, max(0, end - MAX_CUE_BYTES), end) is not None
 
 
 def ipv6(window: Window, public_only: bool) -> Found:
@@ -187,11 +207,18 @@ def is_iban(account: str) -> bool:
 
 _SSN = rb"(?!000|666|9)[0-9]{3}([ \-])(?!00)[0-9]{2}\1(?!0000)[0-9]{4}"
 SSN = re.compile(rb"(?<![A-Za-z0-9_.,+/\-])(?<![0-9] )" + _SSN + rb"(?![A-Za-z0-9_]|[.,\-/ ][0-9])")
-_SSN_CUE = re.compile(rb"(?i)\b(?:ssn|social security|soc\.? sec|tax ?id|tin|itin)\b[^0-9\n]{0,24}$")
+_SSN_CUE = re.compile(rb"(?i)\b(?:ssn|ss ?(?:#|no|num|number)|social security|soc\.? sec|tax ?id|tin|itin)(?![A-Za-z0-9_])[^0-9\n]{0,24}$")
+# What numbers of the same shape are called; `number` alone says nothing.
+_OTHER = rb"part|item|model|order|serial|product|catalog(?:ue)?|invoice|case|ticket|lot|sku|batch|file|ref(?:erence)?|tracking|p/n|s/n"
+_NO_SSN = re.compile(rb"(?i)(?<![A-Za-z0-9_])(?:(?:" + _OTHER + rb")\.?[ ]?(?:nos?\b\.?|num(?:ber)?\b\.?|code|id|#)?|nos?\.)[ :=#(]{0,3}$")
 
 
 def us_ssns(window: Window) -> Found:
-    """US social security numbers as 3-2-4 digits of numbers that can be given out; with spaces only after the words."""
+    """US social security numbers as 3-2-4 digits of numbers that can be given out; with spaces only after the words.
+
+    What is called part, order, `no.` … stays, unless the words say that it is one.
+    """
     for match in window.matches(SSN):
-        if match[1] == b"-" or _SSN_CUE.search(window.text, 0, match.start()):
+        is_called = _ends_with(_SSN_CUE, window.text, match.start())
+        if is_called or (match[1] == b"-" and not _ends_with(_NO_SSN, window.text, match.start())):
             yield match.span()

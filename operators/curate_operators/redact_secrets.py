@@ -34,6 +34,9 @@ _MARKED = (
 )
 _AWS_PAIR = r"(?i:aws_?secret(?:_?access)?_?key)[\"']?[ ]{0,3}(?:=>|=|:)[ ]{0,3}[\"']?([A-Za-z0-9/+]{40})"
 _BLOCK = r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
+# Of a web address; what stands for a password in manuals is none: `user:password@`, `$USER:$PASS@`, `<user>:***@`.
+_IN_ADDRESS = r"://([^\s/@:\"'<>$*{}\[\]]{0,40}:[^\s/@:\"'<>$*{}\[\]]{1,128})@[A-Za-z0-9\[]"
+_PLACEHOLDER = re.compile(rb"(?i).*:(?:.?pass(?:w(?:or)?d)?|pw|pwd|secret|token|key|x+|\.+|%[sd]|my.?pass(?:word)?|your.*)")
 _NAMED = (
     r"(?i:api_?key|secret|token|passw(?:or)?d|pwd|credential|auth)[A-Za-z_]{0,20}[\"']?[ ]{0,3}(?:=>|=|:)[ ]{0,3}"
     r"[\"']([^ \t\r\n\"'<>]{16,200})[\"']"
@@ -42,14 +45,14 @@ _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _COINS = (r"[13][1-9A-HJ-NP-Za-km-z]{25,34}", r"bc1[ac-hj-np-z02-9]{11,71}", r"0x[0-9a-fA-F]{40}")
 
 _SECRET = re.compile(
-    (rf"(?<![A-Za-z0-9_])(?:{'|'.join(_MARKED)})(?![A-Za-z0-9_])|{_AWS_PAIR}(?![A-Za-z0-9/+=])|").encode()
+    (rf"(?<![A-Za-z0-9_])(?:{'|'.join(_MARKED)})(?![A-Za-z0-9_])|{_AWS_PAIR}(?![A-Za-z0-9/+=])|{_IN_ADDRESS}|").encode()
     + (_BLOCK + r"(?:(?!-----BEGIN)[\s\S]){64,20000}?-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----").encode()
 )
 _TOKEN = re.compile(_NAMED.encode())
 _CRYPTO = re.compile(rf"(?<![A-Za-z0-9_/])(?:{'|'.join(_COINS)})(?![A-Za-z0-9_])".encode())
 # What a document must contain to be read by the rules above; Rust's syntax, in which `\b` alone would take Chinese for a part of the word.
 SIGNS = {
-    "secret": rf"(?-u:\b)(?:{'|'.join(_MARKED)})|{_AWS_PAIR}|{_BLOCK}",
+    "secret": rf"(?-u:\b)(?:{'|'.join(_MARKED)})|{_AWS_PAIR}|{_BLOCK}|{_IN_ADDRESS}",
     "token": _NAMED,
     "crypto": rf"(?-u:\b)(?:{'|'.join(_COINS)})",
 }
@@ -58,9 +61,11 @@ MIN_DIFFERENT = 8  # characters of an address; `0xffff…` is a mask
 
 
 def secrets(text: bytes) -> Found:
-    """Keys with a vendor's mark, AWS secret keys after their name, and whole private key blocks."""
+    """Keys with a vendor's mark, AWS secret keys after their name, names with passwords in web addresses, whole private key blocks."""
     for match in _SECRET.finditer(text):
-        yield match.span(1) if match[1] else match.span()
+        group = match.lastindex or 0
+        if not _PLACEHOLDER.fullmatch(match[group]):
+            yield match.span(group)
 
 
 def tokens(text: bytes) -> Found:

@@ -13,7 +13,7 @@ from curate.document import TEXT_TYPE
 from curate_operators import redact_rules as rules
 from curate_operators import redact_secrets as secrets
 from curate_operators.redact_phone import phones
-from curate_operators.redact_windows import Rows, at_signs, colons, numbers
+from curate_operators.redact_windows import Rows, at_signs, colons, dotted, numbers
 
 # The most certain first: it wins where two kinds find the same characters.
 KINDS = ("secret", "iban", "credit_card", "email", "ip", "us_ssn", "phone", "crypto", "token")
@@ -60,24 +60,24 @@ def _candidates(texts: pa.Array, rows: Rows, kinds: frozenset[str], public_ips_o
         for window in colons(rows):
             for start, end in rules.ipv6(window, public_ips_only):
                 yield window.row, "ip", window.start + start, window.start + end
-    if kinds & {"ip", *_NUMBER_RULES}:
-        yield from _numbers(rows, kinds, public_ips_only)
+        for window in dotted(rows, rules.IPV4_MARGINS):
+            for start, end in rules.ipv4(window, public_ips_only):
+                yield window.row, "ip", window.start + start, window.start + end
+    if kinds & _NUMBER_RULES.keys():
+        yield from _numbers(rows, kinds)
     for kind in sorted(kinds & secrets.RULES.keys()):
         for row in _rows_with(texts, secrets.SIGNS[kind]):
             for start, end in secrets.RULES[kind](rows.bytes_of(row)):
                 yield row, kind, start, end
 
 
-def _numbers(rows: Rows, kinds: frozenset[str], public_ips_only: bool) -> Iterator[tuple[int, str, int, int]]:
+def _numbers(rows: Rows, kinds: frozenset[str]) -> Iterator[tuple[int, str, int, int]]:
     wanted = [(kind, rule, fewest) for kind, (rule, fewest) in _NUMBER_RULES.items() if kind in kinds]
     for window in numbers(rows, MIN_DIGITS, NUMBER_MARGINS):
         for kind, rule, fewest in wanted:
             if window.marks >= fewest:
                 for start, end in rule(window):
                     yield window.row, kind, window.start + start, window.start + end
-        if "ip" in kinds and window.text.count(b".", window.first, window.last) >= 3:
-            for start, end in rules.ipv4(window, public_ips_only):
-                yield window.row, "ip", window.start + start, window.start + end
 
 
 def _rows_with(texts: pa.Array, pattern: str) -> list[int]:

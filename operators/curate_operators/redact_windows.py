@@ -1,4 +1,4 @@
-"""Finds where in a batch's text personal data can stand: windows around `@`, colons and runs of digits.
+"""Finds where in a batch's text personal data can stand: windows around `@`, colons, dots and runs of digits.
 
 One pass of numpy over Arrow's own buffer finds the marks; only the windows around them, a small part of web text, are
 read by the exact rules. A window never leaves its document, so that a result does not depend on the document's company.
@@ -114,6 +114,16 @@ class Groups(NamedTuple):
 def at_signs(rows: Rows, margins: tuple[int, int]) -> Iterator[Window]:
     """Yield windows round `@`; those that would overlap are one."""
     return rows.windows(rows.groups(_places(rows.data == ord("@")), sum(margins), 1), margins)
+
+
+def dotted(rows: Rows, margins: tuple[int, int]) -> Iterator[Window]:
+    """Yield windows round three or more dots between digits, with at most three characters between: no IPv4 address has fewer."""
+    import numpy as np
+
+    dots = _places(rows.data == ord("."))
+    dots = dots[(dots > 0) & (dots < len(rows.data) - 1)]
+    dots = dots[np.logical_and(rows.data[dots - 1] - 48 < 10, rows.data[dots + 1] - 48 < 10)]
+    return rows.windows(rows.groups(dots, 4, 3), margins)
 
 
 def colons(rows: Rows) -> Iterator[Window]:
