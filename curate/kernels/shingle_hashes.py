@@ -10,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -49,7 +50,10 @@ def shingles(texts: Texts, n: int = 5, unit: Unit = "words", fold: bool = False)
 
 def shingle_sets(found: Shingles) -> Shingles:
     """Return the distinct shingles of every text, sorted."""
-    return Shingles(*_sets(found.first, found.hashes))
+    ordered = found.hashes.copy()
+    for begun, end in pairwise(found.first.tolist()):
+        ordered[begun:end].sort()  # NumPy's sort: Numba's is five times slower
+    return Shingles(*_sets(found.first, ordered))
 
 
 def jaccard(left: Shingles, right: Shingles, rows: Int64s, columns: Int64s) -> NDArray[np.float64]:
@@ -112,7 +116,12 @@ def _shingles(data: Any, offsets: Any, table: Any, n: int, power: Any, blanks: b
                 if code >= 0x80:
                     code, width = decode(data, place, stop)
                 what = np.int64(table[code])
-                if what == 0:
+                if 0 < what < ALONE:  # nearly always
+                    if lone:
+                        break
+                    value = (value ^ np.uint64(what)) * HASH_STEP
+                    size, digit = size + 1, False
+                elif what == 0:
                     if size:
                         break
                     gap = True
@@ -148,14 +157,13 @@ def _shingles(data: Any, offsets: Any, table: Any, n: int, power: Any, blanks: b
 
 
 @kernel
-def _sets(first: Any, hashes: Any) -> tuple[Any, Any]:
+def _sets(first: Any, ordered: Any) -> tuple[Any, Any]:
     texts = len(first) - 1
-    new_first, distinct = np.zeros(texts + 1, np.int64), np.empty(len(hashes), np.uint64)
+    new_first, distinct = np.zeros(texts + 1, np.int64), np.empty(len(ordered), np.uint64)
     count = 0
     for text in range(texts):
-        ordered = np.sort(hashes[first[text] : first[text + 1]])
-        for k in range(len(ordered)):
-            if k == 0 or ordered[k] != ordered[k - 1]:
+        for k in range(first[text], first[text + 1]):
+            if k == first[text] or ordered[k] != ordered[k - 1]:
                 distinct[count] = ordered[k]
                 count += 1
         new_first[text + 1] = count

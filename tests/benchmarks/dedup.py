@@ -196,14 +196,9 @@ def job_rows(work: Path, counts: list[int], workers: int) -> Iterator[Cells]:
         seconds, cpu_seconds, marks = dedup(folder, {"bands": 14, "rows": 8}, workers)
         gone = marks.num_rows - sum(marks.column("keep").to_pylist())
         peak = peak_rss_bytes() / MB if workers == 1 else float("nan")  # that of the worker processes is in the receipts
-        yield [
-            f"{marks.num_rows:,}",
-            f"{size / MB:.0f}",
-            f"{gone:,}",
-            f"{seconds:.1f}",
-            f"{size / MB / seconds / workers:.1f}",
-            f"{peak:.0f}",
-        ]
+        per_core = size / MB / cpu_seconds if workers == 1 else float("nan")
+        speeds = [f"{seconds:.1f}", f"{size / MB / seconds:.1f}", f"{per_core:.1f}", f"{peak:.0f}"]
+        yield [f"{marks.num_rows:,}", f"{size / MB:.0f}", f"{gone:,}", *speeds]
         shutil.rmtree(folder)
 
 
