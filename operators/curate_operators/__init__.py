@@ -19,6 +19,7 @@ OPERATORS = {
     "line_dedup": "curate_operators.line_dedup:LineDedup",
     "maths_quality": "curate_operators.maths:MathsQuality",
     "measure": "curate_operators.measure:Measure",
+    "minhash_dedup": "curate_operators.minhash_dedup:MinhashDedup",
     "normalize": "curate_operators.normalize:Normalize",
     "paragraph_dedup": "curate_operators.paragraph_dedup:ParagraphDedup",
     "pii": "curate_operators.redact:Pii",

@@ -41,6 +41,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "length": [{"min_chars": 10, "max_words": 1000, "max_bytes": 10_000}],
     "maths_quality": [{}, {"min_words": None, "min_maths_ratio": 0.01}],
     "measure": [{}, {"measures": ["compression", "words", "stop_words"], "counting": "all", "language_column": "lang.code"}],
+    "minhash_dedup": [{}, {"bands": 14, "rows": 8, "fold": True}, {"unit": "characters", "mode": "component", "keep": "longest"}],
     "normalize": [{}, {"fix_mojibake": False, "max_blank_lines": 0}],
     "remove_lines": [{"by": "dedup"}],
     "pii": [{}, {"kinds": ["email", "token"], "max_count": 2}],
