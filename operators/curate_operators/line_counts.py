@@ -172,6 +172,15 @@ class Frequent:
         here: Mask = known & (self._shards[place] == self._shard) & (self._rows[place] == rows) if len(self._keys) else known
         return here
 
+    def is_before(self, keys: Keys, rows: Ints) -> Mask:
+        """Tell for which keys the first document is that of the row, or stands before it."""
+        place, known = self._find(keys)
+        if not len(self._keys):
+            return known
+        shard = self._shards[place]
+        before: Mask = known & ((shard < self._shard) | ((shard == self._shard) & (self._rows[place] <= rows)))
+        return before
+
     def first_ids(self, keys: Keys) -> pa.Array:
         """Return the first document with each line, null if few have it."""
         if self._ids is None or not len(self._keys):

@@ -2,17 +2,21 @@
 
 Emits attributes, one row per document, in its order:
 
-| column | type         | is                                                                                       |
-|--------|--------------|------------------------------------------------------------------------------------------|
-| id     | string       | the document                                                                             |
-| keep   | bool         | false when too much of the document is seen before, or all of its paragraphs go          |
-| reason | string       | `repeated_text` or `only_repeated_paragraphs`, null if `keep`                            |
-| value  | double       | the share of the document's n-grams that are seen before; null when it has none          |
-| lines  | list<int32>  | the numbers of the lines that go, from 1                                                 |
-| seen   | list<double> | for each of them: the share of its paragraph's n-grams that are seen before              |
+| column    | type         | is                                                                                    |
+|-----------|--------------|---------------------------------------------------------------------------------------|
+| id        | string       | the document                                                                          |
+| keep      | bool         | false when too much of the document is seen before, or all of its paragraphs go       |
+| reason    | string       | `repeated_text` or `only_repeated_paragraphs`, null if `keep`                         |
+| value     | double       | the share of the document's n-grams that are seen before; null when it has none       |
+| kept_id   | string       | the first of `first_ids`; null when it is the document itself                         |
+| lines     | list<int32>  | the numbers of the lines that go, from 1                                              |
+| seen      | list<double> | for each of them: the share of its paragraph's n-grams that are seen before           |
+| first_ids | list<string> | for each of them: the first document that keeps one of these n-grams; null when only  |
+|           |              | the document itself has it, or a Bloom filter erred                                   |
 
-Phases: `hash`, rounds of `look_up` and `settle` (`paragraph_dedup_rounds.py`), `mark`. Scratch is 16 bytes per word. A task holds one
-shard's paragraphs (29 bytes each), and either a table of 16 to 32 bytes per n-gram of a partition of 64 MB, or a Bloom filter.
+Phases: `hash`, rounds of `look_up` and `settle` (`paragraph_dedup_rounds.py`), `ask`, `find` and `name` (`paragraph_dedup_evidence.py`),
+and the marks. Scratch is 16 bytes per word. A task holds one shard's paragraphs (37 bytes each), and either a table of 16 to 32 bytes
+per n-gram of a partition of 64 MB, or a Bloom filter.
 """
 
 from __future__ import annotations
@@ -33,11 +37,13 @@ from curate.errors import OperatorError, PipelineError
 from curate.protocols import DatasetOperator
 from curate.shuffle import ShuffleFile
 from curate.work import Place, Work
+from curate_operators.line_counts import NAMED, Frequent, name_firsts
+from curate_operators.paragraph_dedup_evidence import ask_shard, find_partition
 from curate_operators.paragraph_dedup_rounds import hash_shard, look_up, settle
-from curate_operators.site_lines import Unit
+from curate_operators.site_lines import Ints, Unit
 
-NUMBERS, SHARES = pa.list_(pa.int32()), pa.list_(pa.float64())
-ROUNDS = 8  # even: what is not settled then is kept; the sample crawl takes 2 to 4
+NUMBERS, SHARES, NAMES = pa.list_(pa.int32()), pa.list_(pa.float64()), pa.list_(pa.string())
+ROUNDS = 32  # even: what is not settled then is kept; versions of manuals and thousands of licences took 8
 WORD_BYTES = 4  # fewer than words have on average, so that a Bloom filter has room
 
 
@@ -102,7 +108,11 @@ class ParagraphDedup(DatasetOperator):
             )
 
     def adds(self) -> Mapping[str, pa.DataType]:
-        return {"keep": pa.bool_(), "reason": pa.string(), "value": pa.float64(), "lines": NUMBERS, "seen": SHARES}
+        return {"keep": pa.bool_(), "reason": pa.string(), "value": pa.float64(), "kept_id": pa.string()} | {
+            "lines": NUMBERS,
+            "seen": SHARES,
+            "first_ids": NAMES,
+        }
 
     def run(self, inputs: list[Dataset], work: Work) -> None:
         documents = inputs[0]
@@ -113,8 +123,8 @@ class ParagraphDedup(DatasetOperator):
         items = [asdict(self) | {"path": documents.shard_path(i), "partitions": partitions} for i in range(len(shards))]
         hashed = work.map("hash", hash_shard, items, sizes)
         rows = [shard.counts.rows_out for shard in shards]
-        tables = _Rounds(self, work, hashed, rows, bloom).run()
-        marks = [item | found | {"settled": table} for item, found, table in zip(items, hashed, tables, strict=True)]
+        settled = _Rounds(self, work, [item["path"] for item in items], hashed, rows, bloom).run()
+        marks = [item | found | end | {"shard": i} for i, (item, found, end) in enumerate(zip(items, hashed, settled, strict=True))]
         work.write_shards(mark_shard, marks, sizes)
 
     def _filters(self, words: int) -> tuple[dict[str, int] | None, int]:
@@ -133,12 +143,13 @@ class _Rounds:
 
     operator: ParagraphDedup
     work: Work
+    paths: list[str]
     hashed: list[dict[str, Any]]
     rows: list[int]
     bloom: dict[str, int] | None
 
-    def run(self) -> list[str]:
-        """Return for each shard the table of what its paragraphs came to."""
+    def run(self) -> list[dict[str, Any]]:
+        """Return for each shard the tables of what its paragraphs came to, and the parts of what was found out about their origins."""
         grams = [ShuffleFile(**found["grams"]) for found in self.hashed]
         number = {file.path: shard for shard, file in enumerate(grams)}
         parts = [
@@ -147,13 +158,35 @@ class _Rounds:
         ]
         settled: list[dict[str, Any]] = []
         for turn in range(ROUNDS):
-            settled = self._settle(turn, self._look_up(turn, parts, settled), settled)
+            answers = self._look_up(turn, parts, settled)
+            settled = self._settle(turn, answers, settled)
             if not any(result["changed"] for result in settled):
                 break
-        return [result["table"] for result in settled]
+        return self._evidence(parts, answers, settled)
+
+    def _evidence(
+        self, parts: list[list[dict[str, Any]]], answers: list[list[dict[str, Any]]], settled: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Ask who keeps what the paragraphs that go repeat."""
+        common = [{"shard": i, "path": path, "shards": len(self.paths)} for i, path in enumerate(self.paths)]
+        ends = [{"settled": result["table"], "grams": found["grams"]} for result, found in zip(settled, self.hashed, strict=True)]
+        asking = [shard | end | {"answers": answer} for shard, end, answer in zip(common, ends, answers, strict=True)]
+        asked = self.work.map("ask", ask_shard, asking)
+        questions = zip(_ranges(self.work, [result["asked"] for result in asked]), self._flags(settled), parts, strict=True)
+        finding = [{"asked": ask, "flags": flag, "parts": part, "shards": len(self.paths)} for ask, flag, part in questions]
+        found = _ranges(self.work, self.work.map("find", find_partition, finding))
+        naming = [shard | {"parts": part} for shard, part in zip(common, found, strict=True)]
+        named = _ranges(self.work, self.work.map("name", name_firsts, naming))
+        return [
+            {"settled": result["table"], "keys": ask["keys"], "parts": part}
+            for result, ask, part in zip(settled, asked, named, strict=True)
+        ]
+
+    def _flags(self, settled: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+        return _ranges(self.work, [result["flags"] for result in settled])
 
     def _look_up(self, turn: int, parts: list[list[dict[str, Any]]], settled: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-        flags = _ranges(self.work, [result["flags"] for result in settled]) or [[] for _ in parts]
+        flags = self._flags(settled) or [[] for _ in parts]
         common = {"shards": len(self.hashed), "bloom": self.bloom}
         items = [common | {"parts": part, "flags": flag} for part, flag in zip(parts, flags, strict=True)]
         found = self.work.map(f"look_up-{turn}", look_up, items)
@@ -195,6 +228,7 @@ def mark_shard(item: dict[str, Any], place: Place) -> Iterator[pa.RecordBatch]:
     of_line = np.repeat(gone, height)
     lines = number[of_line] + np.arange(len(of_line)) - np.repeat(np.cumsum(height) - height, height)
     offsets = pa.array(np.concatenate([[0], np.cumsum(np.bincount(row[of_line], minlength=len(ids)))]).astype(np.int32))
+    first_ids = _first_ids(item, place, gone, row[gone])
     why = pc.if_else(pa.array(repeated), "repeated_text", pa.scalar("only_repeated_paragraphs"))
     keep = pa.array(~(repeated | emptied))
     yield pa.RecordBatch.from_pydict(
@@ -203,7 +237,24 @@ def mark_shard(item: dict[str, Any], place: Place) -> Iterator[pa.RecordBatch]:
             "keep": keep,
             "reason": pc.if_else(keep, pa.scalar(None, pa.string()), why),
             "value": pa.array(pooled / np.maximum(whole, 1), mask=whole == 0),
+            "kept_id": _kept_ids(ids, row[gone], first_ids),
             "lines": pa.ListArray.from_arrays(offsets, pa.array(lines.astype(np.int32))),
             "seen": pa.ListArray.from_arrays(offsets, pa.array(seen[of_line] / grams[of_line])),
+            "first_ids": pa.ListArray.from_arrays(offsets, first_ids.take(pa.array(np.repeat(np.arange(len(gone)), height)))),
         }
     )
+
+
+def _first_ids(item: dict[str, Any], place: Place, gone: Ints, rows: Ints) -> pa.Array:
+    """Return for each paragraph that goes the first kept document with one of its n-grams, null if it stands later."""
+    keys = place.read_table(item["keys"]).column("key").to_numpy()[gone]
+    firsts = Frequent(item, place, NAMED)
+    return pc.if_else(pa.array(firsts.is_before(keys, rows)), firsts.first_ids(keys), pa.scalar(None, pa.string()))
+
+
+def _kept_ids(ids: pa.Array, rows: Ints, first_ids: pa.Array) -> pa.Array:
+    """Return for each document the first document that one of its paragraphs repeats, null for itself."""
+    place = np.full(len(ids), -1, np.int64)
+    place[rows[::-1]] = np.arange(len(rows))[::-1]  # backwards: the first is written last
+    found = first_ids.take(pa.array(place, mask=place < 0))
+    return pc.if_else(pc.equal(found, ids), pa.scalar(None, pa.string()), found)

@@ -24,7 +24,7 @@ from curate.dataset import read_shard
 from curate.document import ID, TEXT
 from curate.shuffle import Range, ShuffleFile
 from curate.work import Place
-from curate_operators.site_lines import Ints, Mask, line_numbers
+from curate_operators.site_lines import Ints, Keys, Mask, line_numbers
 
 GRAMS = pa.schema({"key": pa.uint64(), "unit": pa.uint32(), "row": pa.uint32()})
 UNITS = pa.schema({"row": pa.uint32(), "number": pa.int32(), "last": pa.int32(), "grams": pa.int32()})
@@ -59,8 +59,13 @@ def _grams(item: dict[str, Any], place: Place, units: list[pa.RecordBatch], with
         with_text.append(np.bincount(of_span[spans.kind & EMPTY == 0], minlength=len(texts)))
         of_key = np.repeat(np.arange(len(chosen)), counts[chosen])
         sent = {"key": keys, "unit": (of_key + unit).astype(np.uint32), "row": (of_span[chosen] + row)[of_key].astype(np.uint32)}
-        yield ((keys >> np.uint64(33)) % np.uint64(item["partitions"])).astype(np.int64), pa.RecordBatch.from_pydict(sent, GRAMS)
+        yield partition_of(keys, item["partitions"]), pa.RecordBatch.from_pydict(sent, GRAMS)
         row, unit = row + len(texts), unit + len(chosen)
+
+
+def partition_of(keys: Keys, partitions: int) -> Ints:
+    """Return the partition of each key, by bits that its place in a table does not depend on."""
+    return ((keys >> np.uint64(33)) % np.uint64(partitions)).astype(np.int64)
 
 
 def look_up(item: dict[str, Any], place: Place) -> dict[str, Any]:
@@ -74,7 +79,7 @@ def look_up(item: dict[str, Any], place: Place) -> dict[str, Any]:
 
 
 def _answers(item: dict[str, Any], place: Place, store: Any) -> Iterator[tuple[Ints, pa.RecordBatch]]:
-    flags = _flags(item, place)
+    flags = flags_of(item, place)
     for shard, parts in itertools.groupby(item["parts"], key=lambda part: part["shard"]):
         for batch in shuffle.read(place.storage, [Range(part["path"], part["start"], part["stop"]) for part in parts], GRAMS):
             key, unit, row = (column.to_numpy() for column in batch.columns)
@@ -109,11 +114,11 @@ def _changed(item: dict[str, Any], place: Place, kept_unit: Mask, kept_row: Mask
     return int(np.sum((unit != kept_unit) | (row != kept_row)))
 
 
-def _messages(item: dict[str, Any], place: Place) -> Iterator[tuple[int, Any, Any]]:
-    """Yield for each message that the shard sent: its partition, and its n-grams' units and rows."""
+def messages(item: dict[str, Any], place: Place) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield the messages that the shard sent, each with its partition."""
     for partition, parts in enumerate(shuffle.ranges(place.storage, [ShuffleFile(**item["grams"])])):
         for batch in shuffle.read(place.storage, parts, GRAMS):
-            yield partition, batch.column("unit").to_numpy(), batch.column("row").to_numpy()
+            yield partition, batch
 
 
 def _seen(item: dict[str, Any], place: Place, units: int) -> Ints:
@@ -121,26 +126,28 @@ def _seen(item: dict[str, Any], place: Place, units: int) -> Ints:
     seen = np.zeros(units, np.int64)
     answers = shuffle.read(place.storage, [Range(**part) for part in item["answers"]], ANSWERS)
     bits = itertools.chain.from_iterable(batch.column("seen") for batch in answers)
-    for (_, unit, _), packed in zip(_messages(item, place), bits, strict=True):
-        np.add.at(seen, unit[_unpacked(packed, len(unit))], 1)
+    for (_, batch), packed in zip(messages(item, place), bits, strict=True):
+        unit = batch.column("unit").to_numpy()
+        np.add.at(seen, unit[unpacked(packed, len(unit))], 1)
     return seen
 
 
 def _kept(item: dict[str, Any], place: Place, kept_unit: Mask, kept_row: Mask) -> Iterator[tuple[Ints, pa.RecordBatch]]:
-    for partition, unit, row in _messages(item, place):
+    for partition, batch in messages(item, place):
+        unit, row = batch.column("unit").to_numpy(), batch.column("row").to_numpy()
         bits = {"unit": [np.packbits(kept_unit[unit]).tobytes()], "row": [np.packbits(kept_row[row]).tobytes()]}
         yield np.array([partition]), pa.RecordBatch.from_pydict(bits, FLAGS)
 
 
-def _flags(item: dict[str, Any], place: Place) -> Iterator[tuple[Any, Any]]:
+def flags_of(item: dict[str, Any], place: Place) -> Iterator[tuple[Any, Any]]:
     """Yield for each message of a partition the packed flags of its n-grams' paragraphs and documents."""
     for batch in shuffle.read(place.storage, [Range(**part) for part in item["flags"]], FLAGS):
         yield from zip(batch.column("unit"), batch.column("row"), strict=True)
 
 
 def _both(packed: tuple[Any, Any], count: int) -> tuple[Mask, Mask]:
-    return _unpacked(packed[0], count), _unpacked(packed[1], count)
+    return unpacked(packed[0], count), unpacked(packed[1], count)
 
 
-def _unpacked(packed: pa.Scalar, count: int) -> Mask:
+def unpacked(packed: pa.Scalar, count: int) -> Mask:
     return np.unpackbits(np.frombuffer(packed.as_buffer(), np.uint8), count=count).astype(np.bool_)

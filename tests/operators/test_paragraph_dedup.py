@@ -70,6 +70,7 @@ def pipe(path: Path, params: dict[str, Any], shard_bytes: int = 1) -> Pipeline:
 def told(dataset: Any) -> list[Told]:
     rows = small.rows(dataset)
     assert all(row["keep"] == (row["reason"] is None) for row in rows)
+    assert all(len(row["lines"]) == len(row["seen"]) == len(row["first_ids"]) for row in rows)
     return [(row["id"], row["reason"], row["value"], row["lines"], row["seen"]) for row in rows]
 
 
@@ -77,7 +78,24 @@ def documents(texts: list[str]) -> list[dict[str, Any]]:
     return [{"id": f"d{i:03d}", "url": None, "text": text} for i, text in enumerate(texts)]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def check_firsts(docs: list[dict[str, Any]], wanted: list[Told], rows: list[dict[str, Any]], operator: ParagraphDedup) -> None:
+    """Every document that is told to keep what another repeats is kept, is no later, and has an n-gram of it in a kept paragraph."""
+    texts = {doc["id"]: words(doc["text"].split("\n")) for doc in docs}
+    goes = {doc_id: (reason, set(lines)) for doc_id, reason, _, lines, _ in wanted}
+    for row in rows:
+        for number, first_id in zip(row["lines"], row["first_ids"], strict=True):
+            if first_id is None:
+                assert row["reason"] == "repeated_text"  # it repeats only itself
+                continue
+            reason, gone = goes[first_id]
+            assert reason != "repeated_text"
+            assert first_id <= row["id"]
+            kept = {gram for n, line in enumerate(texts[first_id], 1) if n not in gone for gram in grams(line, operator.ngram_words)}
+            assert kept & set(grams(texts[row["id"]][number - 1], operator.ngram_words))
+        assert row["kept_id"] in {None, *row["first_ids"][:1]}
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     texts=st.lists(st.lists(LINES, max_size=4).map("\n".join), min_size=1, max_size=14),
     shards=st.sampled_from([1, 2, 5]),
@@ -104,6 +122,7 @@ def test_agrees_with_plain_python(
         plan, _ = small.run(pipe(corpus(folder, rows, shards), dataclasses.asdict(operator)), folder / "ws")
     wanted = reference(rows, operator)
     assert told(plan.dataset("repeats")) == wanted
+    check_firsts(rows, wanted, small.rows(plan.dataset("repeats")), operator)
     assert [row["id"] for row in small.rows(plan.dataset("clean"))] == [doc_id for doc_id, reason, *_ in wanted if reason is None]
 
 
@@ -130,7 +149,7 @@ def test_planted_text_of_the_sample_crawl(tmp_path: Path) -> None:
     assert len(lines) >= 10
     assert not [line for line in lines if any(line in text for text in after)]
     drops = {row["id"]: row for row in small.ledger(plan.dataset("clean"), "drops")}
-    assert drops["copy"]["reason"] == "repeated_text"
+    assert (drops["copy"]["reason"], drops["copy"]["kept_id"]) == ("repeated_text", docs[1]["id"])
     assert 0.95 < drops["copy"]["value"] < 1
 
 
