@@ -64,9 +64,9 @@ def emails(window: Window) -> Found:
     while at >= 0:
         local = _local_part(text[max(0, at - MAX_LOCAL_BYTES - 1) : at])
         match = _DOMAIN.match(text, at + 1) if local else None
-        if match and not (window.is_cut and match.end() == len(text)) and _is_someones_host(match[0]):
-            if not _ends_with(_PASSWORD, text, at - len(local)):
-                yield at - len(local), match.end()
+        is_whole = match and not (window.is_cut and match.end() == len(text))
+        if match and is_whole and _is_someones_host(match[0]) and not _ends_with(_PASSWORD, text, at - len(local)):
+            yield at - len(local), match.end()
         at = text.find(b"@", at + 1)
 
 
