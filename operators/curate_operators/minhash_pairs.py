@@ -43,16 +43,16 @@ def pieces(parts: list[Item], limit: int) -> list[list[Item]]:
 def find_heads(item: Item, place: Place) -> str:
     """Write the heads of every bucket of one partition, of those with more than one document."""
     schema = buckets_schema(item["rules"])
-    heads = _joined([], schema)
+    heads = joined([], schema)
     for batch in read(item, place, schema):
-        heads = _heads(_joined([heads, _arrays(batch)], schema), item["max_heads"])
+        heads = _heads(joined([heads, _arrays(batch)], schema), item["max_heads"])
     return place.write_table("heads", pa.table(_repeated(heads), schema.names))
 
 
 def pair_piece(item: Item, place: Place) -> Item:
     """Write the pairs of one piece of a partition, and who its documents are."""
     schema = buckets_schema(item["rules"])
-    rows = _joined([_arrays(batch) for batch in read(item, place, schema)], schema)
+    rows = joined([_arrays(batch) for batch in read(item, place, schema)], schema)
     if item["heads"] is None:
         rows = _repeated(rows)
         heads = _heads(rows, item["max_heads"])
@@ -70,7 +70,8 @@ def _arrays(batch: pa.RecordBatch | pa.Table) -> Rows:
     return [column.to_numpy() for column in batch.columns]
 
 
-def _joined(parts: list[Rows], schema: pa.Schema) -> Rows:
+def joined(parts: list[Rows], schema: pa.Schema) -> Rows:
+    """Return rows of a schema one after another, column by column."""
     return [np.concatenate([np.zeros(0, field.type.to_pandas_dtype()), *(part[k] for part in parts)]) for k, field in enumerate(schema)]
 
 
@@ -160,11 +161,14 @@ def _members(paths: list[str], rules: int, place: Place) -> tuple[UInt64s, Rows,
     """Return every document in a pair, in the dataset's order, with its ranks and its size."""
     names = ["document", *rank_names(rules), "size"]
     schema = pa.schema([(name, pa.uint32() if name == "size" else pa.uint64()) for name in names])
-    known = _joined([], schema)
-    for path in paths:
-        known = _joined([known, _arrays(place.read_table(path).select(names))], schema)
-        _, first = np.unique(known[0], return_index=True)
-        known = [column[first] for column in known]
+    known, waiting, held = joined([], schema), [], 0
+    for number, path in enumerate(paths, 1):
+        waiting.append(_arrays(place.read_table(path).select(names)))
+        held += len(waiting[-1][0])
+        if held > len(known[0]) or number == len(paths):  # so that the work grows with the rows, not with files times rows
+            known, waiting, held = joined([known, *waiting], schema), [], 0
+            _, first = np.unique(known[0], return_index=True)
+            known = [column[first] for column in known]
     return known[0], known[1:-1], known[-1]
 
 

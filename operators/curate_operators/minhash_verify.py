@@ -18,7 +18,7 @@ from curate import kernels
 from curate.dataset import read_shard
 from curate.document import ID, TEXT
 from curate.work import Place
-from curate_operators.minhash_pairs import PAIRS, VERDICTS
+from curate_operators.minhash_pairs import PAIRS, VERDICTS, joined
 from curate_operators.minhash_sign import FOLLOWERS, ROW, SHARD_BITS, Item, read
 
 SETS = pa.schema({"place": pa.uint64(), "set": pa.large_list(pa.uint64())})
@@ -85,15 +85,22 @@ def compare_block(item: Item, place: Place) -> Item:
 
 def _unique_pairs(item: Item, place: Place) -> tuple[Any, Any]:
     """Return each pair once; several buckets may have it."""
-    earlier, later = np.zeros(0, np.uint64), np.zeros(0, np.uint64)
+    known, waiting, held = joined([], PAIRS), [], 0
     for batch in read(item, place, PAIRS):
-        both = [np.concatenate([old, new.to_numpy()]) for old, new in zip((earlier, later), batch.columns, strict=True)]
-        order = np.lexsort(tuple(both))
-        earlier, later = both[0][order], both[1][order]
-        new = np.ones(len(order), np.bool_)
-        new[1:] = (earlier[1:] != earlier[:-1]) | (later[1:] != later[:-1])
-        earlier, later = earlier[new], later[new]
+        waiting.append([column.to_numpy() for column in batch.columns])
+        held += batch.num_rows
+        if held > len(known[0]):
+            known, waiting, held = _distinct(joined([known, *waiting], PAIRS)), [], 0
+    earlier, later = _distinct(joined([known, *waiting], PAIRS))
     return earlier, later
+
+
+def _distinct(pairs: list[Any]) -> list[Any]:
+    order = np.lexsort(tuple(pairs))
+    earlier, later = (column[order] for column in pairs)
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (earlier[1:] != earlier[:-1]) | (later[1:] != later[:-1])
+    return [earlier[new], later[new]]
 
 
 def _sets(item: Item, place: Place, key: str) -> tuple[Any, Any]:
