@@ -72,8 +72,10 @@ def compare_block(item: Item, place: Place) -> Item:
     own_places, own = _sets(item, place, "sets")
     columns = [np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.float64)]
     for k, parts in enumerate(item["others"]):
-        places, sets = (own_places, own) if parts is None else _sets({"parts": parts}, place, "parts")
         inside = (earlier >= item["edges"][k]) & (earlier < item["edges"][k + 1])
+        if not inside.any():
+            continue  # a large group has many blocks, and heads are mostly in its first ones
+        places, sets = (own_places, own) if parts is None else _sets({"parts": parts}, place, "parts")
         rows, others = np.searchsorted(places, earlier[inside]), np.searchsorted(own_places, later[inside])
         similarity = kernels.jaccard(sets, own, rows, others)
         enough = similarity >= item["similarity"]
