@@ -112,11 +112,18 @@ def ranges(storage: Storage, files: Sequence[ShuffleFile]) -> list[list[Range]]:
     for file in files:
         with storage.open_input(file.path) as stream:
             stream.seek(file.matrix)
-            matrix = np.frombuffer(stream.read(), dtype="<u8").reshape(file.flushes, file.partitions + 1)
+            data = stream.read()
+        if len(data) != file.flushes * (file.partitions + 1) * 8:
+            raise _cut_short(storage, file.path)
+        matrix = np.frombuffer(data, dtype="<u8").reshape(file.flushes, file.partitions + 1)
         for row in matrix:
             for p in np.flatnonzero(row[1:] > row[:-1]):
                 result[p].append(Range(file.path, int(row[p]), int(row[p + 1])))
     return result
+
+
+def _cut_short(storage: Storage, path: str) -> DatasetError:
+    return DatasetError(f"{join_url(storage.url, path)}: cut short", "remove the stage's dataset folder and run again")
 
 
 def read(storage: Storage, parts: Sequence[Range], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -127,7 +134,7 @@ def read(storage: Storage, parts: Sequence[Range], schema: pa.Schema) -> Iterato
                 stream.seek(part.start)
                 data = stream.read(part.stop - part.start)
                 if len(data) < part.stop - part.start:
-                    raise DatasetError(f"{join_url(storage.url, path)}: cut short", "remove the stage's dataset folder and run again")
+                    raise _cut_short(storage, path)
                 source = pa.BufferReader(data)
                 while source.tell() < source.size():
                     yield pa.ipc.read_record_batch(pa.ipc.read_message(source), schema)

@@ -26,7 +26,8 @@ import pyarrow as pa
 
 from curate.attempts import attempt_all
 from curate.commit import Attempt, Told, receipts, shard_name
-from curate.errors import CurateError, OperatorError
+from curate.dataset import join_url
+from curate.errors import CurateError, DatasetError, OperatorError
 from curate.executors.base import Executor, Outcome, Resources
 from curate.ledger import DROPS, Ledger
 from curate.manifest import Measured, Receipt
@@ -91,7 +92,11 @@ class Place:
     def read_table(self, path: str) -> pa.Table:
         """Read a table that a task wrote."""
         with self.storage.open_arrow(path) as source:
-            return pa.ipc.open_file(source).read_all()
+            try:
+                return pa.ipc.open_file(source).read_all()
+            except pa.ArrowInvalid as error:
+                where = join_url(self.storage.url, path)
+                raise DatasetError(f"{where}: cut short: {error}", "remove the stage's dataset folder and run again") from error
 
 
 class _Plain:

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from curate.kernels.counted_spans import SpanCounts as SpanCounts
     from curate.kernels.counted_spans import span_counts as span_counts
     from curate.kernels.entropies import entropy as entropy
+    from curate.kernels.gram_sets import gram_hashes as gram_hashes
+    from curate.kernels.gram_sets import seen_in_bloom as seen_in_bloom
+    from curate.kernels.gram_sets import seen_in_table as seen_in_table
     from curate.kernels.graphs import greedy as greedy
     from curate.kernels.graphs import joined as joined
     from curate.kernels.graphs import packed as packed
     from curate.kernels.graphs import roots as roots
-    from curate.kernels.gram_sets import gram_hashes as gram_hashes
-    from curate.kernels.gram_sets import seen_in_bloom as seen_in_bloom
-    from curate.kernels.gram_sets import seen_in_table as seen_in_table
     from curate.kernels.line_joins import joined_spans as joined_spans
     from curate.kernels.line_spans import Lines as Lines
     from curate.kernels.line_spans import lines as lines

@@ -115,7 +115,8 @@ def _repeated_grams(first: Any, chars: Any, hashes: Any, top: Any, repeated: Any
             for k in range(left):
                 place = candidates[k]
                 if place + n <= count:
-                    grams[place] = (grams[place] ^ hashes[begun + place + n - 1] >> np.uint64(1)) * HASH_STEP + hashes[begun + place + n - 1]
+                    word = hashes[begun + place + n - 1]
+                    grams[place] = (grams[place] ^ word >> np.uint64(1)) * HASH_STEP + word
                     candidates[extended] = place
                     extended += 1
             left = extended

@@ -13,6 +13,7 @@ from curate import kernels
 from curate.document import TEXT, TEXT_TYPE, set_column
 from curate.kernels.text_view import Int64s, Texts
 from curate.protocols import Filter, Mapper
+from curate_operators.languages import verify_language
 from curate_operators.rules import Verdict, by_language, columns_read
 
 CITATIONS = r"\[[0-9]*\]|\[edit\]|\[citation needed\]"
@@ -126,6 +127,9 @@ class C4Page(Filter):
 
     def reads(self) -> tuple[str, ...]:
         return columns_read(self.language_column)
+
+    def verify(self, schema: pa.Schema) -> None:
+        verify_language(schema, self.language_column)
 
     def drop(self, docs: pa.RecordBatch) -> pa.Array:
         return by_language(docs, self.language_column, self.language, self._judge)

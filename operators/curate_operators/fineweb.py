@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from curate import kernels
 from curate.protocols import Filter
+from curate_operators.languages import verify_language
 from curate_operators.rules import Verdict, by_language, columns_read, ratio
 
 
@@ -54,6 +55,9 @@ class FinewebQuality(Filter):
 
     def reads(self) -> tuple[str, ...]:
         return columns_read(self.language_column)
+
+    def verify(self, schema: pa.Schema) -> None:
+        verify_language(schema, self.language_column)
 
     def drop(self, docs: pa.RecordBatch) -> pa.Array:
         return by_language(docs, self.language_column, self.language, self._judge)

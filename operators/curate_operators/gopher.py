@@ -11,7 +11,7 @@ import pyarrow as pa
 from curate import kernels
 from curate.errors import PipelineError
 from curate.protocols import Filter
-from curate_operators.languages import has_stop_words, limit, stop_words
+from curate_operators.languages import has_stop_words, limit, stop_words, verify_language
 from curate_operators.rules import Verdict, by_language, columns_read, ratio
 
 TOP, REPEATED = (2, 3, 4), (5, 6, 7, 8, 9, 10)
@@ -79,6 +79,7 @@ class GopherQuality(Filter):
         return columns_read(self.language_column)
 
     def verify(self, schema: pa.Schema) -> None:
+        verify_language(schema, self.language_column)
         if self.min_stop_words is not None and self.stop_words is None and self.language_column is None:
             stop_words(self.language)
         if self.min_stop_words and self.stop_words == ():
@@ -167,6 +168,9 @@ class GopherRepetition(Filter):
 
     def reads(self) -> tuple[str, ...]:
         return columns_read(self.language_column)
+
+    def verify(self, schema: pa.Schema) -> None:
+        verify_language(schema, self.language_column)
 
     def drop(self, docs: pa.RecordBatch) -> pa.Array:
         return by_language(docs, self.language_column, self.language, self._judge)

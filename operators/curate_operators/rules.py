@@ -69,7 +69,7 @@ def by_language(docs: pa.RecordBatch, column: str | None, default: str, judge: C
     if column is None:
         judge(kernels.texts(texts), default, verdict)
         return verdict.decisions()
-    languages = pc.fill_null(leaf(docs, column), default)
+    languages = pc.fill_null(pc.cast(leaf(docs, column), pa.large_string()), default)
     for language in sorted(pc.unique(languages).to_pylist()):
         rows = np.flatnonzero(pc.equal(languages, language).to_numpy(zero_copy_only=False))
         judge(kernels.Texts.of(texts.take(pa.array(rows))), language, verdict.at(rows))

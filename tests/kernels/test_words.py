@@ -234,6 +234,8 @@ def _sentences(words: list[str]) -> int:
     return found
 
 
-@pytest.mark.parametrize("text", ["1m ", "30mph ", "5kg ", "1m. ", "7km², ", "(3cm) ", "٣kg ", "don't ", "l'eau ", "a.b.c-d/e ", "日本", "ไท"])
+@pytest.mark.parametrize(
+    "text", ["1m ", "30mph ", "5kg ", "1m. ", "7km², ", "(3cm) ", "٣kg ", "don't ", "l'eau ", "a.b.c-d/e ", "日本", "ไท"]
+)
 def test_there_is_room_for_every_word(text: str) -> None:
     assert len(words_of([text * 1000])[0]) >= 1000

@@ -15,7 +15,7 @@ from curate import kernels
 from curate.errors import PipelineError
 from curate.protocols import Operator
 from curate_operators.code import CodeQuality
-from curate_operators.gopher import GopherQuality
+from curate_operators.gopher import GopherQuality, GopherRepetition
 from curate_operators.languages import has_stop_words, limit, stop_words, verify_language
 from curate_operators.measure import Measure
 from curate_operators.word_blocklist import WordBlocklist
@@ -44,7 +44,7 @@ def test_every_stop_word_can_be_met(language: str) -> None:
 def test_limits_are_those_of_the_rules(language: str) -> None:
     known = LANGUAGES[language]
     assert set(known) <= {"stop_words", "limits"}
-    assert set(known.get("limits", {})) <= {field.name for field in fields(GopherQuality)}
+    assert set(known.get("limits", {})) <= {field.name for rules in (GopherQuality, GopherRepetition) for field in fields(rules)}
 
 
 def test_scripts_without_spaces() -> None:
