@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 
 from curate import kernels
 from curate.document import ID, TEXT, leaf
-from curate.hashing import hash64
 from curate_operators.web_addresses import hosts, without_www
 
 Unit = Literal["line", "paragraph"]
@@ -71,6 +70,8 @@ def sites_of(values: pa.Array) -> pa.Array:
 
 def site_lines(docs: pa.RecordBatch, cut: Cut) -> SiteLines:
     """Return the units of a batch; without a column `by`, all documents are of one site."""
+    from curate.hashing import hash64
+
     texts = kernels.texts(docs.column(TEXT))
     sites = pa.repeat(pa.scalar("", pa.string()), len(docs)) if cut.by is None else sites_of(leaf(docs, cut.by))
     spans = kernels.lines(texts, "blank" if cut.unit == "paragraph" else "feed")
