@@ -86,7 +86,7 @@ from curate.registry import OperatorSpec, build, packs
 for name, params in {names!r}.items():
     operator = build(OperatorSpec(name, params))
     operator.reads()
-heavy = {{"polars", "resiliparse", "trafilatura", "fasttext", "ftfy", "xxhash", "numba", "torch", "ray"}} & set(sys.modules)
+heavy = {{"polars", "resiliparse", "trafilatura", "fasttext", "ftfy", "numba", "torch", "ray"}} & set(sys.modules)
 assert not heavy, heavy
 """
     light = {name: sets[0] for name, sets in PARAMETERS.items() if name != "where"}
