@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from curate.kernels.character_counts import Characters as Characters
     from curate.kernels.character_counts import characters as characters
+    from curate.kernels.character_counts import lengths as lengths
     from curate.kernels.character_counts import occurrences as occurrences
     from curate.kernels.counted_spans import SpanCounts as SpanCounts
     from curate.kernels.counted_spans import span_counts as span_counts
@@ -60,17 +61,18 @@ if TYPE_CHECKING:
 _HOME = {
     "Characters": "character_counts",
     "characters": "character_counts",
+    "lengths": "character_counts",
     "occurrences": "character_counts",
     "SpanCounts": "counted_spans",
     "span_counts": "counted_spans",
     "entropy": "entropies",
+    "gram_hashes": "gram_sets",
+    "seen_in_bloom": "gram_sets",
+    "seen_in_table": "gram_sets",
     "greedy": "graphs",
     "joined": "graphs",
     "packed": "graphs",
     "roots": "graphs",
-    "gram_hashes": "gram_sets",
-    "seen_in_bloom": "gram_sets",
-    "seen_in_table": "gram_sets",
     "joined_spans": "line_joins",
     "Lines": "line_spans",
     "lines": "line_spans",

@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.kernels import unicode
@@ -33,6 +35,14 @@ class Characters:
 def characters(texts: Texts) -> Characters:
     """Return the counts for every text."""
     return texts.remember("characters", lambda: Characters(*_characters(texts.data, texts.offsets, unicode.classes()).T.copy()))
+
+
+def lengths(texts: Texts) -> Int64s:
+    """Return the characters of every text; faster than `characters`."""
+    if not texts.is_utf8:
+        return characters(texts).all
+    column = pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(texts.offsets), pa.py_buffer(texts.data))
+    return pc.utf8_length(column).to_numpy(zero_copy_only=False)
 
 
 def occurrences(texts: Texts, needle: str) -> Int64s:

@@ -39,21 +39,25 @@ class Lines:
     @property
     def chars(self) -> NDArray[np.int32]:
         """Return the characters of each line."""
-        return self._described[0]
+        return self._measured[0]
 
     @property
     def kind(self) -> NDArray[np.uint8]:
         """Return the bits of each line: `BULLET`, `ELLIPSIS`, `SENTENCE_END`, `EMPTY`."""
-        return self._described[1]
+        return self._kinds
 
     @property
     def hashes(self) -> NDArray[np.uint64]:
         """Return a 64-bit hash of the bytes of each line."""
-        return self._described[2]
+        return self._measured[1]
 
     @functools.cached_property
-    def _described(self) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.uint64]]:
-        return _describe(self.data, self.start, self.end, unicode.classes(), self.is_utf8)
+    def _measured(self) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
+        return _measure(self.data, self.start, self.end, self.is_utf8)
+
+    @functools.cached_property
+    def _kinds(self) -> NDArray[np.uint8]:
+        return _classify(self.data, self.start, self.end, unicode.classes())
 
     def select(self, kept: NDArray[np.bool_], before: Texts, after: Texts) -> Self:
         """Return the lines of the rows that are kept."""
@@ -63,8 +67,10 @@ class Lines:
         shift = np.repeat(after.offsets[:-1] - before.offsets[rows], counts)
         places = np.repeat(self.first[rows] - first[:-1], counts) + np.arange(first[-1])
         made = type(self)(first, self.start[places] + shift, self.end[places] + shift, after.data, self.is_utf8)
-        if "_described" in self.__dict__:
-            made.__dict__["_described"] = tuple(values[places] for values in self._described)
+        if "_measured" in self.__dict__:
+            made.__dict__["_measured"] = (self.chars[places], self.hashes[places])
+        if "_kinds" in self.__dict__:
+            made.__dict__["_kinds"] = self.kind[places]
         return made
 
 
@@ -78,7 +84,13 @@ def lines(texts: Texts, breaks: Breaks = "any") -> Lines:
 
 
 def _found(texts: Texts, breaks: int) -> Lines:
-    first, start, end = _cut(texts.data, texts.offsets, unicode.classes(), breaks)
+    data = texts.data[texts.offsets[0] : texts.offsets[-1]]
+    if breaks == ANY:
+        ends = np.count_nonzero(data < 32) + np.count_nonzero(data == 0xC2) + np.count_nonzero(data == 0xE2)
+    else:
+        ends = np.count_nonzero(data == NEWLINE)
+    room = len(texts) + ends  # at most; arrays that grew in the loop would cost it ten times its speed
+    first, start, end = _cut(texts.data, texts.offsets, unicode.classes(), breaks, room)
     return Lines(first, start, end, texts.data, texts.is_utf8)
 
 
@@ -96,12 +108,8 @@ def _trimmed(data: Any, start: Any, end: Any, classes: Any) -> tuple[Any, Any]:
 
 
 @kernel
-def _cut(data: Any, offsets: Any, classes: Any, breaks: int) -> tuple[Any, Any, Any]:
+def _cut(data: Any, offsets: Any, classes: Any, breaks: int, room: int) -> tuple[Any, Any, Any]:
     texts = len(offsets) - 1
-    room = texts  # arrays that grew in the loop below would cost it ten times its speed
-    for place in range(offsets[0], offsets[-1]):
-        byte = data[place]
-        room += byte == NEWLINE or (breaks == ANY and (byte < 32 or byte == 0xC2 or byte == 0xE2))
     first, start, end = np.zeros(texts + 1, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
     count = 0
     for text in range(texts):
@@ -150,9 +158,9 @@ def _break(data: Any, place: int, stop: int) -> int:
 
 
 @kernel
-def _describe(data: Any, start: Any, end: Any, classes: Any, is_utf8: bool) -> tuple[Any, Any, Any]:
+def _measure(data: Any, start: Any, end: Any, is_utf8: bool) -> tuple[Any, Any]:
     count = len(start)
-    chars, kind, hashes = np.empty(count, np.int32), np.empty(count, np.uint8), np.empty(count, np.uint64)
+    chars, hashes = np.empty(count, np.int32), np.empty(count, np.uint64)
     for line in range(count):
         begun, stop = start[line], end[line]
         size = 0
@@ -166,6 +174,14 @@ def _describe(data: Any, start: Any, end: Any, classes: Any, is_utf8: bool) -> t
                 size += 1
         chars[line] = size
         hashes[line] = _hash(data, begun, stop)
+    return chars, hashes
+
+
+@kernel
+def _classify(data: Any, start: Any, end: Any, classes: Any) -> Any:
+    kind = np.empty(len(start), np.uint8)
+    for line in range(len(start)):
+        begun, stop = start[line], end[line]
         what = 0
         if begun < stop:
             code, _ = _last(data, begun, stop)
@@ -183,7 +199,7 @@ def _describe(data: Any, start: Any, end: Any, classes: Any, is_utf8: bool) -> t
             dots = stop - place >= 3 and tail == DOT and data[stop - 2] == DOT and data[stop - 3] == DOT
             what |= ELLIPSIS if tail == DOTS or dots else 0
         kind[line] = what
-    return chars, kind, hashes
+    return kind
 
 
 @inlined

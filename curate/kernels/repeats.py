@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels.compiled import HASH_STEP, kernel, mix
+from curate.kernels.compiled import HASH_STEP, kernel
 from curate.kernels.line_spans import EMPTY, Lines
 from curate.kernels.text_view import Int64s
 from curate.kernels.word_spans import Words
@@ -21,7 +21,8 @@ Counting = Literal["later", "all"]
 
 def repeated_lines(lines: Lines, counting: Counting = "later", skip_empty: bool = False) -> tuple[Int64s, Int64s, Int64s]:
     """Return per text how many lines it has, how many of them repeat another, and the characters of those."""
-    return _repeated_lines(lines.first, lines.chars, lines.kind, lines.hashes, counting == "all", skip_empty)
+    kind = lines.kind if skip_empty else np.zeros(len(lines.start), np.uint8)
+    return _repeated_lines(lines.first, lines.chars, kind, lines.hashes, counting == "all", skip_empty)
 
 
 def repeated_grams(
@@ -129,7 +130,7 @@ def _repeated_grams(first: Any, chars: Any, hashes: Any, top: Any, repeated: Any
             for k in range(left):
                 place = candidates[k]
                 value = grams[place]
-                slot = mix(value) & mask
+                slot = (value >> np.uint64(32)) & mask  # multiplied: the upper half is mixed well
                 while owner[slot] >= 0 and grams[owner[slot]] != value:
                     slot = (slot + np.uint64(1)) & mask
                 if owner[slot] < 0:

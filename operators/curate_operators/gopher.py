@@ -176,7 +176,7 @@ class GopherRepetition(Filter):
         return by_language(docs, self.language_column, self.language, self._judge)
 
     def _judge(self, texts: kernels.Texts, language: str, verdict: Verdict) -> None:
-        chars = kernels.characters(texts).all
+        chars = kernels.lengths(texts)
         total, repeats, repeated_chars = kernels.repeated_lines(kernels.lines(texts, "blank"), self.counting)
         verdict.above("repeated_paragraphs", self.max_repeated_paragraph_ratio, ratio(repeats, total))
         verdict.above("repeated_paragraph_chars", self.max_repeated_paragraph_char_ratio, ratio(repeated_chars, chars))
