@@ -166,7 +166,8 @@ def _words(
             place += width
             if not size:
                 continue
-            if inner & SPLITS or what & ALONE or (seen & DIGIT and seen & LETTER):
+            counted = seen & DIGIT and seen & LETTER and (data[begun] < 0x3A or data[begun] >= 0x80)  # perhaps a number and its unit
+            if inner & SPLITS or what & ALONE or counted:
                 places[size] = ended
                 _unpack(view, begun, ended, classes_view, codes, flags, places)
                 found = split(codes, flags, size, seen, pieces, abbreviations, hyphens, apostrophes)
@@ -189,8 +190,8 @@ def _words(
                     capitals = before & UPPER != 0 and earlier & UPPER != 0
                     tail = not (short or lone) and ((before & WORDLY != 0 and not before & UPPER) or capitals)
                 else:
-                    counted = before & DIGIT != 0 and (last == PERCENT or last == PLUS or what & CURRENCY != 0)
-                    tail = what & (EDGE | ICON) != 0 or counted
+                    of_number = before & DIGIT != 0 and (last == PERCENT or last == PLUS or what & CURRENCY != 0)
+                    tail = what & (EDGE | ICON) != 0 or of_number
             if tail:
                 seen, value = inner, inner_value
                 size -= 1
