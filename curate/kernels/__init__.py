@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from curate.kernels.repeats import repeated_grams as repeated_grams
     from curate.kernels.repeats import repeated_lines as repeated_lines
     from curate.kernels.run_counts import plain_words as plain_words
+    from curate.kernels.sentence_counts import sentence_spans as sentence_spans
     from curate.kernels.sentence_counts import sentences as sentences
     from curate.kernels.shingle_hashes import Shingles as Shingles
     from curate.kernels.shingle_hashes import jaccard as jaccard
@@ -84,6 +85,7 @@ _HOME = {
     "repeated_grams": "repeats",
     "repeated_lines": "repeats",
     "plain_words": "run_counts",
+    "sentence_spans": "sentence_counts",
     "sentences": "sentence_counts",
     "Shingles": "shingle_hashes",
     "jaccard": "shingle_hashes",

@@ -14,7 +14,7 @@ def main() -> None:
     words, lines = kernels.words(texts), kernels.lines(texts)
     kernels.repeated_grams(words)
     kernels.repeated_lines(lines)
-    kernels.sentences(words, lines)
+    kernels.sentence_spans(texts, words, lines)
     kernels.word_counts(words)
     kernels.sums(lines.chars, lines.first)
     kernels.span_counts(texts, lines.start, lines.end)

@@ -34,6 +34,7 @@ def run(column: Column) -> int:
         words = kernels.words(texts, language)
         kernels.matches(words, ["a", ".", "the"])
         kernels.sentences(words, kernels.lines(texts))
+        kernels.sentence_spans(texts, words, kernels.lines(texts))
         kernels.repeated_grams(words, (2, 3), (2, 5), "later")
         kernels.repeated_grams(words, (), (2, 3), "all")
         spans = kernels.lines(texts, "feed")

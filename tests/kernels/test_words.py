@@ -239,3 +239,21 @@ def _sentences(words: list[str]) -> int:
 )
 def test_there_is_room_for_every_word(text: str) -> None:
     assert len(words_of([text * 1000])[0]) >= 1000
+
+
+def test_sentences_have_their_spans() -> None:
+    text = 'One. Two, Mr. Smith said "hi." Three!\n\nno end\n… Four? (Five.) 6'
+    texts = kernels.texts(pa.array([None, text, ""]))
+    found = kernels.sentence_spans(texts, kernels.words(texts), kernels.lines(texts, "feed"))
+    said = [bytes(texts.data[a:b]).decode() for a, b in zip(found.start, found.end, strict=True)]
+    assert said == ["One.", 'Two, Mr. Smith said "hi."', "Three!", "no end", "… Four? (", "Five.)", "6"]
+    assert found.first.tolist() == [0, 0, 7, 7]
+    assert found.chars.tolist() == [len(sentence) for sentence in said]
+
+
+def test_spans_of_sentences_are_as_many_as_are_counted(real_texts: pa.Array) -> None:
+    texts = kernels.Texts.of(real_texts)
+    words, lines = kernels.words(texts), kernels.lines(texts)
+    found = kernels.sentence_spans(texts, words, lines)
+    assert np.diff(found.first).tolist() == kernels.sentences(words, lines).tolist()
+    assert (found.end > found.start).all() and (found.start[1:] >= found.end[:-1]).all()
