@@ -26,6 +26,7 @@ format: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python -m tests.benchmarks.run
+	$(BIN)/python -m tests.benchmarks.speed_filters
 
 # The peers' environments, then our decisions and speed beside theirs; both need ../shared/data.
 peers: .venv/.dev
