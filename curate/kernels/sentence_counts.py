@@ -17,22 +17,23 @@ def sentences(words: Words, lines: Lines) -> Int64s:
 
     Punctuation after the end (a quote, a bracket) belongs to it; an abbreviation's dot ends nothing (the rule of spaCy's sentencizer).
     """
-    return _sentences(words.first, words.start, words.kind, lines.first, lines.start, lines.end)
+    return _sentences(words.first, words.start, words.end, words.kind, lines.first, lines.start, lines.end)[0]
 
 
 def sentence_spans(texts: Texts, words: Words, lines: Lines) -> Lines:
     """Return the sentences that `sentences` counts: spans from the first word to the last, with lengths and hashes as lines have."""
-    first = np.concatenate([[0], np.cumsum(sentences(words, lines))]).astype(np.int64)
-    start, end = _spans(words.first, words.start, words.end, words.kind, lines.first, lines.start, lines.end, int(first[-1]))
-    return Lines(first, start, end, texts.data, texts.is_utf8)
+    counts, start, end = _sentences(words.first, words.start, words.end, words.kind, lines.first, lines.start, lines.end)
+    first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return Lines(first, start[: first[-1]].copy(), end[: first[-1]].copy(), texts.data, texts.is_utf8)
 
 
 @kernel
-def _spans(first: Any, start: Any, end: Any, kind: Any, first_line: Any, line_start: Any, line_end: Any, count: int) -> tuple[Any, Any]:
-    begins, ends = np.empty(count, np.int64), np.empty(count, np.int64)
+def _sentences(first: Any, start: Any, end: Any, kind: Any, first_line: Any, line_start: Any, line_end: Any) -> tuple[Any, Any, Any]:
+    counts = np.zeros(len(first) - 1, np.int64)
+    begins, ends = np.empty(len(start), np.int64), np.empty(len(start), np.int64)  # a sentence has a word at least
     found = 0
     for text in range(len(first) - 1):
-        word, last = first[text], first[text + 1]
+        word, last, before = first[text], first[text + 1], found
         for line in range(first_line[text], first_line[text + 1]):
             while word < last and start[word] < line_start[line]:
                 word += 1
@@ -49,27 +50,5 @@ def _spans(first: Any, start: Any, end: Any, kind: Any, first_line: Any, line_st
             if word > begun:
                 begins[found], ends[found] = start[begun], end[word - 1]
                 found += 1
-    return begins, ends
-
-
-@kernel
-def _sentences(first: Any, start: Any, kind: Any, first_line: Any, line_start: Any, line_end: Any) -> Any:
-    texts = len(first) - 1
-    found = np.zeros(texts, np.int64)
-    for text in range(texts):
-        word, last = first[text], first[text + 1]
-        for line in range(first_line[text], first_line[text + 1]):
-            while word < last and start[word] < line_start[line]:
-                word += 1
-            begun, ended = word, False
-            while word < last and start[word] < line_end[line]:
-                what = kind[word]
-                if what & ENDS_SENTENCE:
-                    ended = True
-                elif ended and not what & PUNCTUATION:
-                    found[text] += 1
-                    ended = False
-                word += 1
-            if word > begun:
-                found[text] += 1
-    return found
+        counts[text] = found - before
+    return counts, begins, ends

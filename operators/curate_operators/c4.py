@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from curate import kernels
 from curate.document import TEXT, TEXT_TYPE, set_column
 from curate.kernels.text_view import Int64s, Texts
-from curate.protocols import Filter, Mapper
-from curate_operators.languages import verify_language
-from curate_operators.rules import Verdict, by_language, columns_read
+from curate.protocols import Mapper
+from curate_operators.rules import LanguageFilter, Verdict
 
 CITATIONS = r"\[[0-9]*\]|\[edit\]|\[citation needed\]"
 POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
@@ -98,7 +97,7 @@ class C4Lines(Mapper):
 
 
 @dataclass(frozen=True)
-class C4Page(Filter):
+class C4Page(LanguageFilter):
     """Drops the pages that C4 drops, after `c4_lines`.
 
     ## What it does
@@ -125,16 +124,7 @@ class C4Page(Filter):
     language: str = "en"
     language_column: str | None = None
 
-    def reads(self) -> tuple[str, ...]:
-        return columns_read(self.language_column)
-
-    def verify(self, schema: pa.Schema) -> None:
-        verify_language(schema, self.language_column)
-
-    def drop(self, docs: pa.RecordBatch) -> pa.Array:
-        return by_language(docs, self.language_column, self.language, self._judge)
-
-    def _judge(self, texts: kernels.Texts, language: str, verdict: Verdict) -> None:
+    def judge(self, texts: kernels.Texts, language: str, verdict: Verdict) -> None:
         found = kernels.phrases(texts, texts.offsets[:-1], texts.offsets[1:], (PLACEHOLDER, BRACKET))
         if self.drop_lorem_ipsum:
             verdict.where("lorem_ipsum", found & 1 > 0, np.ones(len(texts)))

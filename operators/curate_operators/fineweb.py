@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
 from curate import kernels
-from curate.protocols import Filter
-from curate_operators.languages import verify_language
-from curate_operators.rules import Verdict, by_language, columns_read, ratio
+from curate_operators.rules import LanguageFilter, Verdict, ratio
 
 
 @dataclass(frozen=True)
-class FinewebQuality(Filter):
+class FinewebQuality(LanguageFilter):
     """Drops lists, menus and other pages whose lines are no sentences.
 
     ## What it does
@@ -53,16 +50,7 @@ class FinewebQuality(Filter):
     language: str = "en"
     language_column: str | None = None
 
-    def reads(self) -> tuple[str, ...]:
-        return columns_read(self.language_column)
-
-    def verify(self, schema: pa.Schema) -> None:
-        verify_language(schema, self.language_column)
-
-    def drop(self, docs: pa.RecordBatch) -> pa.Array:
-        return by_language(docs, self.language_column, self.language, self._judge)
-
-    def _judge(self, texts: kernels.Texts, language: str, verdict: Verdict) -> None:
+    def judge(self, texts: kernels.Texts, language: str, verdict: Verdict) -> None:
         from curate.kernels import line_spans
 
         lines = kernels.lines(texts, "feed")

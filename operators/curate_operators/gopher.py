@@ -10,15 +10,14 @@ import pyarrow as pa
 
 from curate import kernels
 from curate.errors import PipelineError
-from curate.protocols import Filter
-from curate_operators.languages import has_stop_words, limit, stop_words, verify_language
-from curate_operators.rules import Verdict, by_language, columns_read, ratio
+from curate_operators.languages import has_stop_words, limit, stop_words
+from curate_operators.rules import LanguageFilter, Verdict, ratio
 
 TOP, REPEATED = (2, 3, 4), (5, 6, 7, 8, 9, 10)
 
 
 @dataclass(frozen=True)
-class GopherQuality(Filter):
+class GopherQuality(LanguageFilter):
     """Drops documents that break a quality rule of the Gopher paper.
 
     ## What it does
@@ -37,8 +36,7 @@ class GopherQuality(Filter):
     | `too_few_stop_words` | different stop words (DCLM: `stop_word_counting: occurrences`) < `min_stop_words` |
 
     A ratio of nothing (no words, no lines) breaks no rule. Null text counts as "". With `punctuation_counts: false` the words of the
-    ratios are the plain ones: on technical prose, where a sixth of all words are brackets and dots, datatrove's way drops pages
-    that the paper's readers would keep.
+    ratios are the plain ones: on technical prose, full of brackets and dots, datatrove's way drops pages that readers would keep.
 
     ## Why
     Menus, tables, logs and machine lists look unlike prose. The stop words are those of `language`, English by default
@@ -75,20 +73,14 @@ class GopherQuality(Filter):
     language: str = "en"
     language_column: str | None = None
 
-    def reads(self) -> tuple[str, ...]:
-        return columns_read(self.language_column)
-
     def verify(self, schema: pa.Schema) -> None:
-        verify_language(schema, self.language_column)
+        super().verify(schema)
         if self.min_stop_words is not None and self.stop_words is None and self.language_column is None:
             stop_words(self.language)
         if self.min_stop_words and self.stop_words == ():
             raise PipelineError("`stop_words` is empty: every document would be dropped", "set `min_stop_words: null` to turn the rule off")
 
-    def drop(self, docs: pa.RecordBatch) -> pa.Array:
-        return by_language(docs, self.language_column, self.language, self._judge)
-
-    def _judge(self, texts: kernels.Texts, language: str, verdict: Verdict) -> None:
+    def judge(self, texts: kernels.Texts, language: str, verdict: Verdict) -> None:
         from curate.kernels import line_spans
 
         words, lines = kernels.words(texts, language), kernels.lines(texts)
@@ -118,7 +110,7 @@ class GopherQuality(Filter):
 
 
 @dataclass(frozen=True)
-class GopherRepetition(Filter):
+class GopherRepetition(LanguageFilter):
     """Drops documents that repeat themselves: lines, paragraphs, or n-grams of words.
 
     ## What it does
@@ -166,16 +158,7 @@ class GopherRepetition(Filter):
     language: str = "en"
     language_column: str | None = None
 
-    def reads(self) -> tuple[str, ...]:
-        return columns_read(self.language_column)
-
-    def verify(self, schema: pa.Schema) -> None:
-        verify_language(schema, self.language_column)
-
-    def drop(self, docs: pa.RecordBatch) -> pa.Array:
-        return by_language(docs, self.language_column, self.language, self._judge)
-
-    def _judge(self, texts: kernels.Texts, language: str, verdict: Verdict) -> None:
+    def judge(self, texts: kernels.Texts, language: str, verdict: Verdict) -> None:
         chars = kernels.lengths(texts)
         total, repeats, repeated_chars = kernels.repeated_lines(kernels.lines(texts, "blank"), self.counting)
         verdict.above("repeated_paragraphs", self.max_repeated_paragraph_ratio, ratio(repeats, total))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import abstractmethod
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from curate import kernels
 from curate.document import TEXT, leaf
 from curate.kernels.text_view import Texts
-from curate.protocols import decisions
+from curate.protocols import Filter, decisions
+from curate_operators.languages import verify_language
 
 
 def ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
@@ -62,20 +63,30 @@ class Verdict:
         return decisions(reasons, pa.array(self._values))
 
 
-def by_language(docs: pa.RecordBatch, column: str | None, default: str, judge: Callable[[Texts, str, Verdict], None]) -> pa.Array:
-    """Return the decisions of a judge who is given texts of one language at a time: that of a column, else the default."""
-    texts = docs.column(TEXT)
-    verdict = Verdict(len(texts))
-    if column is None:
-        judge(kernels.texts(texts), default, verdict)
+class LanguageFilter(Filter):
+    """A filter whose rules depend on the language: that of `language_column` for each document, else `language`."""
+
+    language: str
+    language_column: str | None
+
+    def reads(self) -> tuple[str, ...]:
+        return (TEXT,) if self.language_column is None else (TEXT, self.language_column)
+
+    def verify(self, schema: pa.Schema) -> None:
+        verify_language(schema, self.language_column)
+
+    def drop(self, docs: pa.RecordBatch) -> pa.Array:
+        column = docs.column(TEXT)
+        verdict = Verdict(len(column))
+        if self.language_column is None:
+            self.judge(kernels.texts(column), self.language, verdict)
+            return verdict.decisions()
+        languages = pc.fill_null(pc.cast(leaf(docs, self.language_column), pa.large_string()), self.language)
+        for language in sorted(pc.unique(languages).to_pylist()):
+            rows = np.flatnonzero(pc.equal(languages, language).to_numpy(zero_copy_only=False))
+            self.judge(kernels.Texts.of(column.take(pa.array(rows))), language, verdict.at(rows))
         return verdict.decisions()
-    languages = pc.fill_null(pc.cast(leaf(docs, column), pa.large_string()), default)
-    for language in sorted(pc.unique(languages).to_pylist()):
-        rows = np.flatnonzero(pc.equal(languages, language).to_numpy(zero_copy_only=False))
-        judge(kernels.Texts.of(texts.take(pa.array(rows))), language, verdict.at(rows))
-    return verdict.decisions()
 
-
-def columns_read(column: str | None) -> tuple[str, ...]:
-    """Return what a filter with an optional column of languages reads."""
-    return (TEXT,) if column is None else (TEXT, column)
+    @abstractmethod
+    def judge(self, texts: Texts, language: str, verdict: Verdict) -> None:
+        """Apply the rules to texts of one language."""
