@@ -33,7 +33,7 @@ def _sources() -> str:
 
 @intrinsic
 def borrowed(typing_context: Any, array: Any) -> Any:
-    """Return a view of an array that counts no references: calls with it are cheap (measured: twice as fast).
+    """Return a view of an array that counts no references: calls with it are cheap.
 
     Whoever borrows keeps the array itself alive, by using it after the last use of the view.
     """

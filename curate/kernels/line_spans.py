@@ -89,7 +89,7 @@ def _found(texts: Texts, breaks: int) -> Lines:
         ends = np.count_nonzero(data < 32) + np.count_nonzero(data == 0xC2) + np.count_nonzero(data == 0xE2)
     else:
         ends = np.count_nonzero(data == NEWLINE)
-    room = len(texts) + ends  # at most; arrays that grew in the loop would cost it ten times its speed
+    room = len(texts) + ends  # at most; arrays that grew in the loop would slow it down many times
     first, start, end = _cut(texts.data, texts.offsets, unicode.classes(), breaks, room)
     return Lines(first, start, end, texts.data, texts.is_utf8)
 

@@ -149,7 +149,7 @@ def _words(
             seen, inner = np.uint32(0), np.uint32(0)  # the bits of all characters, and of all but the last
             value, inner_value = HASH_START, HASH_START
             width = 0
-            while place < stop:  # this loop is most of the work: no calls and no arrays in it (measured: 8 times faster)
+            while place < stop:  # this loop is most of the work: no calls and no arrays in it
                 code, width = np.int64(data[place]), 1
                 if code >= 0x80:
                     code, width = decode(data, place, stop)

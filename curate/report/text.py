@@ -86,7 +86,8 @@ def _change(change: Change, entered: int) -> Iterator[Cells]:
         yield (f"  {label}", f"-{count(rows)}", share(rows, entered), "")
     rest = sum(rows for _, rows in shown[_SHOWN_REASONS:])
     if rest:
-        label = f"  {change.step}: {count(len(shown) - _SHOWN_REASONS)} more reasons"
+        more = len(shown) - _SHOWN_REASONS
+        label = f"  {change.step}: {count(more)} more reason{'s' if more > 1 else ''}"
         yield (label, f"-{count(rest)}", share(rest, entered), "")
 
 
