@@ -54,11 +54,15 @@ def test_a_node_that_dies_costs_a_retry_and_not_the_run(pipeline: Path, tmp_path
         def kill_in_the_middle(event: Mapping[str, Any]) -> None:
             if event["event"] == "shard_done":
                 done.append(event)
-            if len(done) == 3 and victim in cluster.worker_nodes:
-                raylet = psutil.Process(victim.all_processes["raylet"][0].process.pid)
-                for process in [raylet, *raylet.children(recursive=True)]:
-                    process.kill()
-                cluster.remove_node(victim, allow_graceful=False)
+            if len(done) < 3 or victim not in cluster.worker_nodes:
+                return
+            raylet = psutil.Process(victim.all_processes["raylet"][0].process.pid)
+            processes = [raylet, *raylet.children(recursive=True)]
+            if not any("ray::_carry_out" in " ".join(process.cmdline()) for process in processes):
+                return  # its workers are still starting: a node that does nothing costs no retry
+            for process in processes:
+                process.kill()
+            cluster.remove_node(victim, allow_graceful=False)
 
         loaded = load_pipeline(pipeline)
         report = launch(loaded.pipeline, loaded.positions, Request(workspace=str(tmp_path / "stormy"), on="auto"), kill_in_the_middle)
