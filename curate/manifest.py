@@ -144,7 +144,8 @@ class Manifest:
 
     `chain` is the fingerprint of what was done, apart from the inputs: shards of an earlier dataset with the same
     chain and the same unit are reused as they are. `aligned_to` is the fingerprint of the documents dataset whose
-    rows these attributes describe, shard by shard and row by row.
+    rows these attributes describe, shard by shard and row by row. `notes` are what a dataset operator found out about its
+    work: {"name", "passed", "message", "measures", "curve"} each (`curate.work.Verdict`).
     """
 
     kind: Kind
@@ -157,6 +158,7 @@ class Manifest:
     aligned_to: str | None = None
     statistics: dict[str, Any] = field(default_factory=dict)
     samples: dict[str, Any] = field(default_factory=dict)
+    notes: list[dict[str, Any]] = field(default_factory=list)
     measured: Measured = field(default_factory=Measured)
     curate_version: str = ""
     pipeline: str = ""

@@ -43,6 +43,7 @@ class StageResult:
     retries: int = 0
     error: CurateError | None = None
     new_shards: int = 0
+    notes: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -128,7 +129,7 @@ class Run:
                 return
             shards = self._dataset_operator(planned, fence, result) if planned.operator else self._chain(planned, fence, result)
             fence.verify()
-            result.manifest = self._finish(planned, shards)
+            result.manifest = self._finish(planned, shards, result.notes)
             fence.retire()
         result.status = "done"
         counts = result.manifest.counts
@@ -149,7 +150,7 @@ class Run:
         manifest = self.plan.dataset(planned.name).manifest
         _verify_budget(planned, manifest.counts.errored, [manifest.samples])
         remove_fence(self.plan.storage, planned.folder)  # of a run that was killed once the manifest stood
-        result.status, result.manifest = "reused", manifest
+        result.status, result.manifest, result.notes = "reused", manifest, manifest.notes
         self._on_event({"event": "stage_reused", "stage": planned.name, "rows_out": manifest.counts.rows_out})
         return True
 
@@ -192,6 +193,7 @@ class Run:
         work = Work(self.plan.storage, planned.folder, self.executor, planned.schema, self._on_event)
         work.epoch, work.unit = fence.epoch, planned.fingerprint
         work.code, work.resources = planned.operator.code, planned.stage.resources
+        result.notes = work.notes
         sources = [self.plan.dataset(name) for name in (*planned.documents, *planned.attributes)]
         try:
             operator.run(sources, work)
@@ -201,7 +203,7 @@ class Run:
         _verify_conserved(planned, sources[0].rows, work.receipts)
         return work.receipts
 
-    def _finish(self, planned: PlannedStage, shards: list[Receipt]) -> Manifest:
+    def _finish(self, planned: PlannedStage, shards: list[Receipt], notes: list[dict[str, Any]]) -> Manifest:
         """Fold the receipts into a manifest, tidy up, and write it: from then on the dataset exists."""
         counts, measured = total(shards)
         counts.verify(f"stage {planned.name}")
@@ -221,6 +223,7 @@ class Run:
             aligned_to=planned.aligned_to,
             statistics=fold_groups(statistics),
             samples=samples,
+            notes=notes,
             measured=measured,
             curate_version=VERSION,
         )

@@ -3,7 +3,7 @@
 A shuffle file is a run of flushes; within a flush rows lie in order of their partition, one Arrow IPC message per partition.
 Its last bytes are a matrix of offsets (flushes × (partitions + 1), little-endian uint64), which the driver turns into the list
 of ranges of each partition. So there is no small-file storm, no footer to parse per partition, and memory stays bounded by
-`FLUSH_BYTES` in a map task and by one message in a reduce task.
+`FLUSH_BYTES` in a map task (less for few partitions) and by one message in a reduce task.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from curate.errors import DatasetError
 from curate.storage import Storage
 
 FLUSH_BYTES = 64 << 20
+LEAST_FLUSH, LEAST_RANGE = 8 << 20, 256 << 10  # a flush no larger than its ranges need stays in the cache
 PARTITION_BYTES = 64 << 20  # what a reduce task is meant to hold at once
 
 Partitions = np.ndarray[Any, np.dtype[Any]]
@@ -58,6 +59,7 @@ class ShuffleWriter:
         self._path = path
         self._partitions = partitions
         self._schema = schema
+        self._full = min(FLUSH_BYTES, max(LEAST_FLUSH, partitions * LEAST_RANGE))
         self._buffer: list[tuple[Partitions, pa.RecordBatch]] = []
         self._buffered = 0
         self._offset = 0
@@ -67,9 +69,11 @@ class ShuffleWriter:
         """Add rows; `partition` gives each row's partition, 0 ≤ p < partitions (else ValueError)."""
         if len(partition) != batch.num_rows or (len(partition) and not 0 <= partition.min() <= partition.max() < self._partitions):
             raise ValueError(f"{self._path}: every row needs a partition from 0 to {self._partitions - 1}")
+        if not batch.schema.equals(self._schema):
+            raise ValueError(f"{self._path}: rows have {batch.schema.names}, not {self._schema.names}, or other types")
         self._buffer.append((partition.astype(np.int64), batch))
         self._buffered += batch.nbytes
-        if self._buffered >= FLUSH_BYTES:
+        if self._buffered >= self._full:
             self._flush()
 
     def close(self) -> ShuffleFile:
@@ -82,26 +86,22 @@ class ShuffleWriter:
 
     def _flush(self) -> None:
         partition = np.concatenate([p for p, _ in self._buffer])
-        table = pa.Table.from_batches([b for _, b in self._buffer], self._schema)
-        order = np.argsort(partition, kind="stable")
-        rows = table.take(pa.array(order)).combine_chunks()
-        edges = np.searchsorted(partition[order], np.arange(self._partitions + 1))
+        rows = pa.concat_batches([b for _, b in self._buffer])
+        self._buffer = []
+        if np.any(partition[1:] < partition[:-1]):
+            order = np.argsort(partition, kind="stable")
+            partition, rows = partition[order], rows.take(pa.array(order))
+        edges = np.searchsorted(partition, np.arange(self._partitions + 1))
         offsets = np.empty(self._partitions + 1, dtype=np.uint64)
         for p in range(self._partitions):
             offsets[p] = self._offset
             if edges[p + 1] > edges[p]:
-                self._offset += self._write_message(rows.slice(edges[p], edges[p + 1] - edges[p]))
+                message = rows.slice(edges[p], edges[p + 1] - edges[p]).serialize()
+                self._out.write(message)
+                self._offset += message.size
         offsets[self._partitions] = self._offset
         self._matrix.append(offsets)
-        self._buffer, self._buffered = [], 0
-
-    def _write_message(self, rows: pa.Table) -> int:
-        size = 0
-        for batch in rows.to_batches():
-            message = batch.serialize()
-            self._out.write(message)
-            size += message.size
-        return size
+        self._buffered = 0
 
 
 def ranges(storage: Storage, files: Sequence[ShuffleFile]) -> list[list[Range]]:

@@ -6,6 +6,7 @@
             counts = work.map("count", count_shard, paths)             # resumes where it was killed
             ...
             work.write_shards(mark_shard, items)                       # one item per shard of inputs[0]
+            work.note("sources", Verdict(True, "7 sources", {…}))      # stands in the manifest and the report
 
 `run` executes on the driver and only coordinates; data passes through the tasks. A task is a module-level function
 `fn(item, place)`; items and results are plain data (results are kept as JSON). Each finished task leaves its result under
@@ -15,6 +16,7 @@ the stage's fingerprint, so a rerun does only what is missing; scratch goes when
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,12 +43,27 @@ OnEvent = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True)
+class Curve:
+    """A picture of shares (0 to 1) over a measure: named lines and dots of (measure, share), and measures that matter."""
+
+    measure: str
+    share: str
+    lines: Mapping[str, Sequence[tuple[float, float]]]
+    dots: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    marks: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """What a `Check` says: whether the datasets pass, in one sentence, with the measures behind it."""
+    """What a `Check` says, or a dataset operator notes: whether all is well, in one sentence, with the measures behind it.
+
+    Measures are plain data by name; when all of them are mappings, a report shows them as the rows of a table.
+    """
 
     passed: bool
     message: str
     measures: Mapping[str, Any] = field(default_factory=dict)
+    curve: Curve | None = None
 
 
 @dataclass(frozen=True)
@@ -196,6 +213,7 @@ class Work:
         self.resources = Resources()
         self.retries = 0
         self.receipts: list[Receipt] = []
+        self.notes: list[dict[str, Any]] = []
         self._executor = executor
         self._on_event = on_event
 
@@ -203,6 +221,21 @@ class Work:
     def scratch(self) -> str:
         """The folder of this stage's intermediate files, in the workspace."""
         return join(self.folder, SCRATCH)
+
+    def note(self, name: str, verdict: Verdict) -> None:
+        """Keep what the operator found out in the manifest and the report; a verdict that does not pass is a warning.
+
+        It must be a function of the data, like everything in a manifest: no times, no places, nothing that workers change.
+        """
+        if any(note["name"] == name for note in self.notes):
+            raise OperatorError(f"there is a note `{name}` already", "give each note a name of its own")
+        note = orjson.loads(orjson.dumps({"name": name} | dataclasses.asdict(verdict), option=orjson.OPT_SERIALIZE_NUMPY))
+        self.notes.append(note)
+        self._on_event({"event": "note", "stage": self._stage, "note": name, "passed": verdict.passed, "message": verdict.message})
+
+    @property
+    def _stage(self) -> str:
+        return self.folder.rpartition("/")[2].partition("@")[0]
 
     def map(self, phase: str, fn: Callable[[Any, Place], Any], items: Sequence[Any], sizes: Sequence[int] | None = None) -> list[Any]:
         """Run `fn(item, place)` for every item and return the results in order, as plain JSON data."""
@@ -250,7 +283,7 @@ class Work:
         self.receipts = [done[shard] for shard in range(len(items))]
 
     def _run(self, phase: str, fn: Callable[[Any], Any], tasks: Sequence[Any], total: int) -> Iterator[tuple[Any, Any]]:
-        name = self.folder.rpartition("/")[2].partition("@")[0]
+        name = self._stage
         size = sum(task.size for task in tasks)
         self._on_event(
             {"event": "stage_started", "stage": name, "shards": total, "done": total - len(tasks), "bytes_in": size, "phase": phase}

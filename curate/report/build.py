@@ -58,6 +58,7 @@ def _stage_summary(stage: Mapping[str, Any]) -> dict[str, Any]:
         **{name: counts.get(name, {} if name == "dropped" else 0) for name in names},
         "seconds": stage["seconds"],
         "peak_rss_bytes": stage["peak_rss_bytes"],
+        "notes": {note["name"]: {"passed": note["passed"], "message": note["message"]} for note in stage["notes"]},
         "dataset": stage["dataset"],
     }
 
@@ -82,6 +83,7 @@ def _stage(plan: Plan, planned: PlannedStage, result: StageResult) -> dict[str, 
         "seconds": round(result.seconds, 3),
         "retries": result.retries,
         "error": _told(result.error),
+        "notes": result.notes,
         "counts": None,
         "statistics": {},
         "samples": {},

@@ -15,9 +15,10 @@ The report is a mapping of plain JSON values:
          "samples": {"kept": [{"id", "url", "excerpt"}],
              "dropped": {step: {reason: [{"id", "url", "value", "kept_id", "similarity", "excerpt"}]}},
              "errors": [{"id", "step", "error"}]},
-         "steps": [names in order], "step_seconds": {step: s}}],
+         "steps": [names in order], "step_seconds": {step: s},
+         "notes": [{"name", "passed", "message", "measures", "curve": as `curate.work.Curve` | null}]}],
      "outputs": [{"name", "stage" (when it is not the name), "path", "format", "rows", "bytes"}],
-     "checks": [{"name", "passed", "message", "measures": {}}]}
+     "checks": [{"name", "passed", "message", "measures": {}}]}   (and a note of a stage that did not pass is a warning)
 
 Bins are those of `curate.histogram`; lengths are UTF-8 bytes of text. Whatever is missing or null is left out of
 the page. Everything that comes from data is escaped (`curate.report.markup`), and the page forbids itself to load
@@ -29,7 +30,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from curate.report import overview
+from curate.report import notes, overview
 from curate.report.evidence import DETAILS, Detail
 from curate.report.funnel import Report
 from curate.report.markup import Markup, element
@@ -54,6 +55,7 @@ def _page(report: Report, detail: Detail) -> str:
     stages = report.get("stages") or ()
     parts = [
         overview.masthead(report),
+        notes.warnings(report),
         overview.funnel(report),
         overview.outputs(report),
         overview.checks(report),

@@ -9,8 +9,9 @@ from typing import Any
 from curate.report import charts
 from curate.report.funnel import Change, Line, Report, Stage, adds_up, counts_of, lines, ran
 from curate.report.markup import Child, Column, Markup, Row, code, details, element, table
-from curate.report.stage import accounting, anchor, badge, speed, spent
-from curate.report.units import count, duration, number, plural, share, size
+from curate.report.notes import anchor, measure
+from curate.report.stage import accounting, badge, speed, spent
+from curate.report.units import count, duration, plural, share, size
 
 _SHOWN_LINES = 3
 
@@ -227,12 +228,8 @@ def checks(report: Report) -> Markup:
 def _check_row(check: Mapping[str, Any]) -> Row:
     passed = bool(check.get("passed"))
     verdict = element("b", "✓ passed" if passed else "✗ failed", {"class": "yes" if passed else "no"})
-    measures = [element("div", [str(name), " ", element("b", _measure(value))]) for name, value in (check.get("measures") or {}).items()]
+    measures = [element("div", [str(name), " ", element("b", measure(value))]) for name, value in (check.get("measures") or {}).items()]
     return (str(check.get("name")), verdict, str(check.get("message") or ""), measures)
-
-
-def _measure(value: object) -> str:
-    return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 def unbalanced(report: Report) -> list[str]:

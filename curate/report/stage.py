@@ -7,10 +7,11 @@ from typing import Any
 
 from curate.histogram import LENGTH_EDGES, SCORE_EDGES
 from curate.manifest import Counts
-from curate.report import charts, evidence
+from curate.report import charts, evidence, notes
 from curate.report.evidence import Detail
 from curate.report.funnel import Stage, adds_up, counts_of, ran, steps_of
 from curate.report.markup import Child, Column, Markup, Row, code, details, element, table
+from curate.report.notes import anchor
 from curate.report.units import count, duration, plural, rate, share, size
 
 _SHOWN_GROUPS = 12
@@ -20,7 +21,7 @@ def section(stage: Stage, detail: Detail, opened: bool) -> Markup:
     """Return a stage's section; long pages keep it closed until a click."""
     name = str(stage["name"])
     summary = [element("h3", name), " ", badge(str(stage.get("status"))), element("span", _in_short(stage), {"class": "quiet"})]
-    body = [conservation(stage), _facts(stage)]
+    body = [conservation(stage), _facts(stage), notes.noted(stage)]
     if ran(stage) or counts_of(stage).rows_in:
         body += [
             _titled("Why documents were dropped", evidence.drops(stage, detail)),
@@ -32,11 +33,6 @@ def section(stage: Stage, detail: Detail, opened: bool) -> Markup:
         ]
     anchored = element("div", body, {"id": anchor(name), "class": "body"})
     return details(summary, anchored, {"class": "stage", "open": "" if opened else None})
-
-
-def anchor(name: str) -> str:
-    """Return the page's address of a stage."""
-    return f"stage-{name}"
 
 
 def badge(status: str) -> Markup:

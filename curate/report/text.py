@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -106,13 +107,23 @@ def _aligned(rows: Sequence[Cells]) -> list[str]:
 
 
 def _stages(report: Report) -> list[str]:
-    """Return what a person must know beside the funnel: conservation, and every stage that is not done."""
+    """Return what a person must know beside the funnel: conservation, stages that are not done, and what stages noted."""
     found = [line for line in lines(report) if line.complete]
     printed = [_accounting(line.total()) for line in found[:_SHOWN_LINES]]
     for stage in report.get("stages") or ():
         if not ran(stage):
             printed.append(clip(printable(f"stage {stage['name']}: {stage.get('status')}"), WIDTH))
+        for note in stage.get("notes") or ():
+            printed += _note(str(stage["name"]), note)
     return printed
+
+
+def _note(stage: str, note: Mapping[str, Any]) -> list[str]:
+    """Return what a stage noted in a line or, when it warns, in as many as that takes."""
+    told = printable(f"{'' if note.get('passed') else 'warning: '}{stage}: {note.get('message')}")
+    if note.get("passed"):
+        return [clip(told, WIDTH)]
+    return textwrap.wrap(told, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _accounting(counts: Counts) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from curate.dataset import Dataset, read_shard
 from curate.protocols import DatasetOperator, Filter, FlatMapper, Mapper, Scorer
-from curate.work import Place, Work
+from curate.work import Place, Verdict, Work
 
 
 def texts(docs: pa.RecordBatch) -> list[str]:
@@ -150,6 +150,9 @@ class Number(DatasetOperator):
             return
         counts = work.map("count", count_rows, items)
         work.write_shards(number_rows, [item | {"first": sum(counts[:i])} for i, item in enumerate(items)])
+        work.note("shards", Verdict(sum(counts) == 20, f"{sum(counts)} rows", {"rows": counts}))
+        if self.way == "twice":
+            work.note("shards", Verdict(True, "again"))
 
     def _nested(self, item: dict[str, Any], place: Place) -> int:
         return 1

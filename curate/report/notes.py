@@ -1,0 +1,63 @@
+"""What stages found out about their own work: warnings at the top of the page, notes with measures and curves in each stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from curate.report.curves import curve
+from curate.report.funnel import Report, Stage
+from curate.report.markup import Child, Column, Markup, Row, element, table
+from curate.report.units import number
+
+Note = Mapping[str, Any]
+_MAX_ROWS = 200
+
+
+def warnings(report: Report) -> Markup:
+    """Return every note that does not pass, in one box below the headline."""
+    found: list[Child] = []
+    for stage in report.get("stages") or ():
+        for note in stage.get("notes") or ():
+            if not note.get("passed"):
+                link = element("a", f"{stage['name']}, {note.get('name')}", {"href": f"#{anchor(str(stage['name']))}"})
+                found.append(element("p", [element("b", "Warning"), " of ", link, ": ", str(note.get("message"))]))
+    return element("div", found, {"class": "warning", "role": "alert"}) if found else Markup()
+
+
+def anchor(name: str) -> str:
+    """Return the page's address of a stage."""
+    return f"stage-{name}"
+
+
+def noted(stage: Stage) -> Markup:
+    """Return what a stage found out, each note with its measures and its picture."""
+    found = [_note(str(stage["name"]), note) for note in stage.get("notes") or ()]
+    return element("div", [element("h4", "What the stage found out"), found], {"class": "notes"}) if found else Markup()
+
+
+def _note(stage: str, note: Note) -> Markup:
+    passed = bool(note.get("passed"))
+    mark = element("b", "✓ " if passed else "Warning: ", {"class": "yes" if passed else "no"})
+    name = element("span", [" ", str(note.get("name"))], {"class": "quiet"})
+    said = element("p", [mark, str(note.get("message")), name])
+    drawn = curve(f"{stage}, {note.get('name')}", note["curve"]) if note.get("curve") else None
+    return element("div", [said, element("div", [drawn, _measures(stage, note)], {"class": "noted"})], {"class": "note"})
+
+
+def _measures(stage: str, note: Note) -> Markup:
+    """Return measures as a table: a row each, or with columns when each is a mapping."""
+    measures: Mapping[str, Any] = note.get("measures") or {}
+    title = f"{stage}, {note.get('name')}"
+    rows: list[Row] = []
+    if measures and all(isinstance(value, Mapping) for value in measures.values()):
+        names = list(dict.fromkeys(name for value in measures.values() for name in value))
+        rows = [(str(key), *(measure(value.get(name, "–")) for name in names)) for key, value in list(measures.items())[:_MAX_ROWS]]
+        return table(title, [Column(""), *(Column(str(name), numeric=True) for name in names)], rows)
+    rows = [(str(key), measure(value)) for key, value in list(measures.items())[:_MAX_ROWS]]
+    return table(title, [Column("Measure"), Column("", numeric=True)], rows)
+
+
+def measure(value: object) -> str:
+    """Return a measure as people read it."""
+    return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
