@@ -69,14 +69,14 @@ def gather_shard(item: Item, place: Place) -> Item:
 def compare_block(item: Item, place: Place) -> Item:
     """Compare the pairs whose later document is in a block, and write those that are similar enough."""
     earlier, later = _unique_pairs(item, place)
-    own_places, own = _sets(item, place, "sets")
+    own_places, own_order, own = _sets(item, place, "sets")
     columns = [np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.float64)]
     for k, parts in enumerate(item["others"]):
         inside = (earlier >= item["edges"][k]) & (earlier < item["edges"][k + 1])
         if not inside.any():
             continue  # a large group has many blocks, and heads are mostly in its first ones
-        places, sets = (own_places, own) if parts is None else _sets({"parts": parts}, place, "parts")
-        rows, others = np.searchsorted(places, earlier[inside]), np.searchsorted(own_places, later[inside])
+        places, order, sets = (own_places, own_order, own) if parts is None else _sets({"parts": parts}, place, "parts")
+        rows, others = _lookup(places, order, earlier[inside]), _lookup(own_places, own_order, later[inside])
         similarity = kernels.jaccard(sets, own, rows, others)
         enough = similarity >= item["similarity"]
         found = [earlier[inside][enough], later[inside][enough], similarity[enough]]
@@ -105,13 +105,20 @@ def _distinct(pairs: list[Any]) -> list[Any]:
     return [earlier[new], later[new]]
 
 
-def _sets(item: Item, place: Place, key: str) -> tuple[Any, Any]:
-    """Return the places and the sets of a block, in order of place."""
-    table = pa.Table.from_batches(read(item, place, SETS, key), SETS).sort_by("place").combine_chunks()
-    lists = table.column("set").combine_chunks()
-    lists = lists.chunk(0) if isinstance(lists, pa.ChunkedArray) else lists
-    first = lists.offsets.to_numpy() - lists.offsets[0].as_py() if len(lists) else np.zeros(1, np.int64)
-    return table.column("place").to_numpy(), kernels.Shingles(first, lists.flatten().to_numpy())
+def _sets(item: Item, place: Place, key: str) -> tuple[Any, Any, Any]:
+    """Return the places of a block in order, which set belongs to each, and the sets as they came: they are too large to be sorted."""
+    batches = list(read(item, place, SETS, key))
+    places = np.concatenate([np.zeros(0, np.uint64), *(batch.column(0).to_numpy() for batch in batches)])
+    counts = [np.diff(batch.column(1).offsets.to_numpy()) for batch in batches]
+    first = np.cumsum(np.concatenate([np.zeros(1, np.int64), *counts]))
+    hashes = np.concatenate([np.zeros(0, np.uint64), *(batch.column(1).flatten().to_numpy() for batch in batches)])
+    order = np.argsort(places)
+    return places[order], order, kernels.Shingles(first, hashes)
+
+
+def _lookup(places: Any, order: Any, wanted: Any) -> Any:
+    """Return which set each place has."""
+    return order[np.searchsorted(places, wanted)]
 
 
 def decide_unit(item: Item, place: Place) -> Item:
