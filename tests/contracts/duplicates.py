@@ -1,0 +1,111 @@
+"""A small corpus in which every kind of duplicate is planted, and every operator that marks duplicates, with its parameters.
+
+There are three partitions, and pieces and blocks so small (`shrunken`) that a hundred documents pass through every phase.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from curate import shuffle
+from curate.pipeline import Input, Pipeline, Stage
+from curate_operators import OPERATORS, minhash_dedup
+from tests.engine import small
+
+SCHEMA = pa.schema(
+    {"id": pa.string(), "text": pa.large_string(), "url": pa.string(), "score": pa.int64(), "date": pa.string()},
+)
+PARTITIONS, PIECE_BYTES, BLOCK_BYTES = 3, 8192, 8192
+EVERY: dict[str, dict[str, Any]] = {
+    "exact": {"use": "exact_dedup", "params": {"keep": [{"highest": "score"}, "longest"]}},
+    "by_url": {"use": "exact_dedup", "params": {"by": "url", "keep": {"latest": "date"}}},
+    "near": {"use": "minhash_dedup", "params": {"similarity": 0.7}},
+    "best": {"use": "minhash_dedup", "params": {"similarity": 0.8, "keep": [{"highest": "score"}, "longest"]}},
+    "component": {"use": "minhash_dedup", "params": {"mode": "component", "bands": 14, "rows": 8}},
+    "lines": {"use": "line_dedup", "params": {}},
+    "of_site": {"use": "line_dedup", "params": {"by": "url", "unit": "paragraph", "min_words": 5}},
+    "paragraphs": {"use": "paragraph_dedup", "params": {}},
+    "filtered": {"use": "paragraph_dedup", "params": {"index": "bloom", "bloom_bytes": 1 << 14, "false_positive_rate": 0.001}},
+    "menus": {"use": "boilerplate_lines", "params": {"min_documents": 3}},
+}
+if "substring_dedup" in OPERATORS:
+    EVERY["substrings"] = {"use": "substring_dedup", "params": {}}
+ONE_EACH = ("exact", "best", "lines", "paragraphs", "menus", *(["substrings"] if "substrings" in EVERY else []))
+"""One stage for each operator."""
+
+
+MEMORY = Path("/dev/shm")
+
+
+@contextmanager
+def workplace() -> Iterator[Path]:
+    """A folder for a while, in memory where that can be: syncing files to a disk is most of what so small runs wait for."""
+    usable = MEMORY.is_dir() and os.access(MEMORY, os.W_OK)
+    with tempfile.TemporaryDirectory(prefix="curate-", dir=MEMORY if usable else None) as folder:
+        yield Path(folder)
+
+
+def documents(count: int = 120, seed: int = 5) -> list[dict[str, Any]]:
+    """Return documents of ten sites: a menu, paragraphs of their own, some of others'; every third is a copy, more or less changed."""
+    dice = random.Random(seed)
+    shared = [_words(dice, 30) for _ in range(count // 8)]
+    found: list[dict[str, Any]] = []
+    for number in range(count):
+        site = number % 10
+        own = [_words(dice, 40) for _ in range(3)] + [dice.choice(shared)]
+        text = "\n\n".join([f"Menu of {site} | About us | Contact", *own])
+        if number % 3 == 2:
+            text = _changed(dice, found[dice.randrange(number)]["text"], number // 3 % 4 * 4)
+        url = f"https://site{site}.example.com/{number if number % 7 else 0}"
+        date = f"2026-{dice.randrange(1, 13):02}-01"
+        found.append({"id": f"d{number:04}", "text": text, "url": url, "score": dice.randrange(4), "date": date})
+    return found
+
+
+def _words(dice: random.Random, count: int) -> str:
+    return " ".join(f"w{dice.randrange(4000)}" for _ in range(count))
+
+
+def _changed(dice: random.Random, text: str, changes: int) -> str:
+    words = text.split(" ")
+    for _ in range(changes):
+        words[dice.randrange(len(words))] = f"new{dice.randrange(1000)}"
+    return " ".join(words)
+
+
+def write(folder: Path, docs: list[dict[str, Any]], shards: int) -> Path:
+    """Write documents as so many files, each a shard of a pipeline with `shard_bytes` 1."""
+    for number in range(shards):
+        rows = docs[len(docs) * number // shards : len(docs) * (number + 1) // shards]
+        small.write_shard(folder / f"{number:03d}.parquet", [pa.RecordBatch.from_pylist(rows, SCHEMA)], SCHEMA)
+    return folder
+
+
+def pipeline(path: Path, names: tuple[str, ...] = tuple(EVERY)) -> Pipeline:
+    """Return a pipeline with these stages over a folder that `write` filled."""
+    stages = {name: Stage("crawl", use=EVERY[name]["use"], params=EVERY[name]["params"]) for name in names}
+    return small.pipeline(path, stages, inputs={"crawl": Input(str(path))}, shard_bytes=1)
+
+
+def shrink(patch: pytest.MonkeyPatch, partitions: int = PARTITIONS, piece: int = PIECE_BYTES, block: int = BLOCK_BYTES) -> None:
+    """Fix the number of partitions, and the sizes of pieces and blocks, in this process; they are the driver's choice alone."""
+    patch.setattr(shuffle, "partitions_for", lambda rows, row_bytes: partitions)
+    patch.setattr(minhash_dedup, "PIECE_BYTES", piece)
+    patch.setattr(minhash_dedup, "BLOCK_BYTES", block)
+
+
+@contextmanager
+def shrunken(partitions: int = PARTITIONS, piece: int = PIECE_BYTES, block: int = BLOCK_BYTES) -> Iterator[None]:
+    """Do so for a while."""
+    with pytest.MonkeyPatch.context() as patch:
+        shrink(patch, partitions, piece, block)
+        yield
