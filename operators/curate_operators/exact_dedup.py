@@ -34,7 +34,7 @@ from curate.errors import DatasetError
 from curate.protocols import DatasetOperator
 from curate.shuffle import Range, ShuffleFile
 from curate.work import Place, Work
-from curate_operators import copy_order
+from curate_operators import copy_order, removal_guard
 from curate_operators.exact_dedup_keys import Form, Keys, grouped, looked_up, value_keys
 from curate_operators.web_address_forms import TRACKING
 
@@ -74,6 +74,8 @@ class ExactDedup(DatasetOperator):
       decides at last.
     - `tracking`: parameters of addresses that do not count, for `address`; `*` stands for any end of the name.
     - `ignore_scheme`, `ignore_www`: whether `https` is `http`, and `www.example.com` is `example.com`, for `address`.
+    - `max_removed_ratio_per_source`: a warning when more than this share of a source's documents goes; `{ratio: 0.5, column: url,
+      min_documents: 100, otherwise: fail}` judges another column (addresses by host), or ends the run; null = off.
 
     ## Source
     Equality of 128-bit xxh3 hashes; two different texts collide with probability 2⁻¹²⁸ per pair.
@@ -88,12 +90,15 @@ class ExactDedup(DatasetOperator):
     tracking: tuple[str, ...] = TRACKING
     ignore_scheme: bool = True
     ignore_www: bool = False
+    max_removed_ratio_per_source: float | dict[str, Any] | None = 0.5
 
     def __post_init__(self) -> None:
         copy_order.parse(self.keep)
+        removal_guard.parse(self.max_removed_ratio_per_source)
 
     def reads(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys([self.by, *(rule.column for rule in copy_order.parse(self.keep))]))
+        rules = [rule.column for rule in copy_order.parse(self.keep)]
+        return tuple(dict.fromkeys([self.by, *rules, *removal_guard.columns(self.max_removed_ratio_per_source)]))
 
     def verify(self, schema: pa.Schema) -> None:
         for rule in copy_order.parse(self.keep):
@@ -124,6 +129,7 @@ class ExactDedup(DatasetOperator):
             for i, path in enumerate(paths)
         ]
         work.write_shards(mark_shard, marks, sizes)
+        removal_guard.judge(self.max_removed_ratio_per_source, "exact_dedup", documents, work)
 
 
 def sent(rules: int) -> pa.Schema:

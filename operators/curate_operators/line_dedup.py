@@ -33,6 +33,7 @@ from curate.document import ID, TEXT
 from curate.errors import PipelineError
 from curate.protocols import DatasetOperator
 from curate.work import Place, Work
+from curate_operators import removal_guard
 from curate_operators.line_counts import NAMED, Counting, Frequent, read_lines, starts
 from curate_operators.site_lines import Cut, Ignored, Ints, Keys, Mask, SiteLines, Unit
 
@@ -70,6 +71,8 @@ class LineDedup(DatasetOperator):
     - `ignore`: differences that do not count: `case`; `spaces` (white space at the ends, and how much of it); `digits` (numbers are
       the same); `punctuation`. CCNet ignores all four.
     - `min_chars`, `min_words`: shorter units stay, counted in the form that is compared.
+    - `max_removed_ratio_per_source`: a warning when more than this share of a source's documents goes; `{ratio: 0.5, column: url,
+      min_documents: 100, otherwise: fail}` judges another column (addresses by host), or ends the run; null = off.
 
     ## Source
     CCNet (Wenzek et al., 2020): paragraphs (lines there) by hash, first occurrence kept; there by shards of 5 GB, here exactly,
@@ -87,13 +90,16 @@ class LineDedup(DatasetOperator):
     ignore: tuple[Ignored, ...] = ("case", "spaces")
     min_chars: int | None = None
     min_words: int | None = None
+    max_removed_ratio_per_source: float | dict[str, Any] | None = 0.5
 
     def __post_init__(self) -> None:
         if self.min_documents < 2:
             raise PipelineError(f"line_dedup: min_documents is less than 2: {self.min_documents}", "one document repeats no other")
+        removal_guard.parse(self.max_removed_ratio_per_source)
 
     def reads(self) -> tuple[str, ...]:
-        return (TEXT,) if self.by is None else (TEXT, self.by)
+        by = () if self.by is None else (self.by,)
+        return tuple(dict.fromkeys([TEXT, *by, *removal_guard.columns(self.max_removed_ratio_per_source)]))
 
     def adds(self) -> Mapping[str, pa.DataType]:
         flags = {"keep": pa.bool_(), "reason": pa.string(), "value": pa.float64(), "kept_id": pa.string()}
@@ -104,6 +110,7 @@ class LineDedup(DatasetOperator):
         counting = Counting(inputs[0], cut, self.min_documents, name_first=True)
         rules = {"first": self.first, "within": self.within}
         work.write_shards(mark_shard, [item | rules for item in counting.run(work)], counting.sizes)
+        removal_guard.judge(self.max_removed_ratio_per_source, "line_dedup", inputs[0], work)
 
 
 @dataclass(frozen=True)

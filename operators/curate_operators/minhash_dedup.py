@@ -39,6 +39,7 @@ from curate.work import Place, Work
 from curate_operators import minhash_pairs as pairs
 from curate_operators import minhash_sign as sign
 from curate_operators import minhash_verify as verify
+from curate_operators import removal_guard
 from curate_operators.copy_order import parse
 from curate_operators.minhash_curve import Bands, choose
 from curate_operators.minhash_sign import Item, ranges
@@ -78,6 +79,8 @@ class MinhashDedup(DatasetOperator):
     - `mode`: `verified`, or `component`: of all documents that pairs connect, by whatever chain, only one stays, and nothing is
       compared. It is what FineWeb did; many of its removals are not similar.
     - `seed`: of the permutations.
+    - `max_removed_ratio_per_source`: a warning when more than this share of a source's documents goes; `{ratio: 0.5, column: url,
+      min_documents: 100, otherwise: fail}` judges another column (addresses by host), or ends the run; null = off.
 
     ## Source
     Broder (1997); Lee et al. (2022); FineWeb (Penedo et al., 2024). Permutations as in datasketch (`affine32`).
@@ -98,9 +101,11 @@ class MinhashDedup(DatasetOperator):
     max_heads: int = 64
     mode: Literal["verified", "component"] = "verified"
     seed: int = 1
+    max_removed_ratio_per_source: float | dict[str, Any] | None = 0.5
 
     def __post_init__(self) -> None:
         parse(self.keep)
+        removal_guard.parse(self.max_removed_ratio_per_source)
         _in_range(0 < self.similarity <= 1, f"similarity is not between 0 and 1: {self.similarity}")
         _in_range(0 < self.recall < 1, f"recall is not between 0 and 1: {self.recall}")
         _in_range(self.n >= 1 and self.max_heads >= 1 and self.permutations >= 1, "n, max_heads and permutations begin at 1")
@@ -109,7 +114,8 @@ class MinhashDedup(DatasetOperator):
         _in_range(0 <= self.seed < 1 << 32, f"seed does not fit into 32 bits: {self.seed}")
 
     def reads(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys([TEXT, *(rule.column for rule in parse(self.keep))]))
+        rules = [rule.column for rule in parse(self.keep)]
+        return tuple(dict.fromkeys([TEXT, *rules, *removal_guard.columns(self.max_removed_ratio_per_source)]))
 
     def verify(self, schema: pa.Schema) -> None:
         for rule in parse(self.keep):
@@ -143,6 +149,7 @@ class MinhashDedup(DatasetOperator):
         also = ranges(work.storage, [result["shuffle"] for result in inherited])
         marks = [item | {"parts": told[i] + also[i], "kept": [named[i]["kept"], inherited[i]["kept"]]} for i, item in enumerate(items)]
         work.write_shards(mark_shard, marks, sizes)
+        removal_guard.judge(self.max_removed_ratio_per_source, "minhash_dedup", documents, work)
 
     def _shared(self, documents: int, shards: int) -> Item:
         """Return what every task knows: the parameters, the bands that were chosen, the numbers of partitions."""

@@ -32,11 +32,12 @@ import pyarrow.compute as pc
 
 from curate import shuffle
 from curate.dataset import Dataset, read_shard
-from curate.document import ID
+from curate.document import ID, TEXT
 from curate.errors import OperatorError, PipelineError
 from curate.protocols import DatasetOperator
 from curate.shuffle import ShuffleFile
 from curate.work import Place, Work
+from curate_operators import removal_guard
 from curate_operators.line_counts import NAMED, Frequent, name_firsts
 from curate_operators.paragraph_dedup_evidence import ask_shard, find_partition
 from curate_operators.paragraph_dedup_rounds import hash_shard, look_up, settle
@@ -77,6 +78,8 @@ class ParagraphDedup(DatasetOperator):
     - `index`: `exact`, or `bloom`: a filter that takes a seventh of the memory or less, and takes some n-grams for seen that are not.
     - `false_positive_rate`: their share at most, for `bloom`; the run fails if the filters come out fuller than that.
     - `bloom_bytes`: memory of a task's filter; there are as many as the corpus needs.
+    - `max_removed_ratio_per_source`: a warning when more than this share of a source's documents goes; `{ratio: 0.5, column: url,
+      min_documents: 100, otherwise: fail}` judges another column (addresses by host), or ends the run; null = off.
 
     ## Source
     DCLM (Li et al., 2024) and its tool BFF, mode `old-both`. There a single process inserts into one filter, in whatever order its
@@ -94,8 +97,10 @@ class ParagraphDedup(DatasetOperator):
     index: Literal["exact", "bloom"] = "exact"
     false_positive_rate: float = 0.01
     bloom_bytes: int = 64 << 20
+    max_removed_ratio_per_source: float | dict[str, Any] | None = 0.5
 
     def __post_init__(self) -> None:
+        removal_guard.parse(self.max_removed_ratio_per_source)
         if self.ngram_words < 1:
             raise PipelineError(f"paragraph_dedup: ngram_words is less than 1: {self.ngram_words}")
         for name in ("max_seen_ratio", "max_document_seen_ratio"):
@@ -106,6 +111,9 @@ class ParagraphDedup(DatasetOperator):
                 "paragraph_dedup: false_positive_rate is not between 0 and 1, or bloom_bytes less than 64",
                 "a filter of 1 % takes about 10 bits for each n-gram",
             )
+
+    def reads(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([TEXT, *removal_guard.columns(self.max_removed_ratio_per_source)]))
 
     def adds(self) -> Mapping[str, pa.DataType]:
         return {"keep": pa.bool_(), "reason": pa.string(), "value": pa.float64(), "kept_id": pa.string()} | {
@@ -126,6 +134,7 @@ class ParagraphDedup(DatasetOperator):
         settled = _Rounds(self, work, [item["path"] for item in items], hashed, rows, bloom).run()
         marks = [item | found | end | {"shard": i} for i, (item, found, end) in enumerate(zip(items, hashed, settled, strict=True))]
         work.write_shards(mark_shard, marks, sizes)
+        removal_guard.judge(self.max_removed_ratio_per_source, "paragraph_dedup", documents, work)
 
     def _filters(self, words: int) -> tuple[dict[str, int] | None, int]:
         """Return what a Bloom filter is made of, if that is what is asked for, and the number of partitions."""

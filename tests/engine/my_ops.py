@@ -72,6 +72,17 @@ class Upper(Mapper):
 
 
 @dataclass(frozen=True)
+class Anonymous(Mapper):
+    """Takes the column `source` away."""
+
+    def removes(self) -> tuple[str, ...]:
+        return ("source",)
+
+    def map(self, docs: pa.RecordBatch) -> pa.RecordBatch:
+        return docs.drop_columns(["source"])
+
+
+@dataclass(frozen=True)
 class Length(Scorer):
     """Measures the text."""
 
