@@ -34,7 +34,7 @@ class Characters:
 
 def characters(texts: Texts) -> Characters:
     """Return the counts for every text."""
-    return texts.remember("characters", lambda: Characters(*_characters(texts.data, texts.offsets, unicode.classes()).T.copy()))
+    return texts.remember("characters", lambda texts: Characters(*_characters(texts.data, texts.offsets, unicode.classes()).T.copy()))
 
 
 def lengths(texts: Texts) -> Int64s:

@@ -86,3 +86,42 @@ def mix(value: Any) -> Any:
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return value ^ (value >> np.uint64(31))
+
+
+@inlined
+def eight(data: Any, place: int) -> Any:
+    """Return the eight bytes at `place` as one number, the first lowest (LLVM makes one load of it)."""
+    first = np.uint64(place)  # a signed index may count from the end, which would cost eight loads
+    word = np.uint64(data[first])
+    for k in range(1, 8):
+        word |= np.uint64(data[first + np.uint64(k)]) << np.uint64(8 * k)
+    return word
+
+
+EACH = np.uint64(0x0101010101010101)
+TOPS = np.uint64(0x8080808080808080)
+
+
+@inlined
+def below(word: Any, limit: int) -> Any:
+    """Mark the first of eight bytes that is less than `limit` (at most 128), perhaps others behind it; 0 if there is none."""
+    return (word - EACH * np.uint64(limit)) & ~word & TOPS
+
+
+@inlined
+def equal(word: Any, byte: int) -> Any:
+    """Mark the first of eight bytes that is `byte`, perhaps others behind it; 0 if there is none."""
+    return below(word ^ EACH * np.uint64(byte), 1)
+
+
+@inlined
+def lowest(marked: Any) -> Any:
+    """Return which of eight bytes is the first that is marked."""
+    return np.int64((((marked & (~marked + np.uint64(1))) - np.uint64(1) & EACH) * EACH) >> np.uint64(56)) - 1
+
+
+@inlined
+def continuations(word: Any) -> Any:
+    """Return how many of eight bytes of UTF-8 continue a character."""
+    ones = (word >> np.uint64(7)) & ~(word >> np.uint64(6)) & EACH
+    return np.int64((ones * EACH) >> np.uint64(56))

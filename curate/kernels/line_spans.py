@@ -10,7 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels import unicode
-from curate.kernels.compiled import HASH_START, HASH_STEP, REPLACEMENT, borrowed, decode, inlined, kernel, mix
+from curate.kernels.compiled import (
+    HASH_START,
+    HASH_STEP,
+    REPLACEMENT,
+    below,
+    borrowed,
+    continuations,
+    decode,
+    eight,
+    equal,
+    inlined,
+    kernel,
+    lowest,
+    mix,
+)
 from curate.kernels.text_view import Bytes, Int64s, Texts
 
 Breaks = Literal["feed", "any", "runs", "blank"]
@@ -80,17 +94,11 @@ def lines(texts: Texts, breaks: Breaks = "any") -> Lines:
     `any`: as `str.splitlines` (a break at the end of a text begins no line); `feed`: as `str.split("\n")`;
     `runs`: as `re.split("\n+", …)`; `blank`: paragraphs, as `re.split("\n{2,}", text.strip())`.
     """
-    return texts.remember(("lines", breaks), lambda: _found(texts, _BREAKS[breaks]))
+    return texts.remember(("lines", breaks), lambda texts: _found(texts, _BREAKS[breaks]))
 
 
 def _found(texts: Texts, breaks: int) -> Lines:
-    data = texts.data[texts.offsets[0] : texts.offsets[-1]]
-    if breaks == ANY:
-        ends = np.count_nonzero(data < 32) + np.count_nonzero(data == 0xC2) + np.count_nonzero(data == 0xE2)
-    else:
-        ends = np.count_nonzero(data == NEWLINE)
-    room = len(texts) + ends  # at most; arrays that grew in the loop would slow it down many times
-    first, start, end = _cut(texts.data, texts.offsets, unicode.classes(), breaks, room)
+    first, start, end = _cut(texts.data, texts.offsets, unicode.classes(), breaks)
     return Lines(first, start, end, texts.data, texts.is_utf8)
 
 
@@ -108,26 +116,36 @@ def _trimmed(data: Any, start: Any, end: Any, classes: Any) -> tuple[Any, Any]:
 
 
 @kernel
-def _cut(data: Any, offsets: Any, classes: Any, breaks: int, room: int) -> tuple[Any, Any, Any]:
+def _cut(data: Any, offsets: Any, classes: Any, breaks: int) -> tuple[Any, Any, Any]:
     texts = len(offsets) - 1
+    room = texts  # lines at most; arrays that grew in the loop would slow it down many times
+    for byte in data[offsets[0] : offsets[-1]]:
+        room += byte < 32 or byte == 0xC2 or byte == 0xE2 if breaks == ANY else byte == NEWLINE
     first, start, end = np.zeros(texts + 1, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
-    count = 0
+    view, count = borrowed(data), 0
     for text in range(texts):
         place, stop = offsets[text], offsets[text + 1]
         if breaks == BLANK:
             place, stop = _strip(data, place, stop, classes)
         begun = place
         while place < stop:
-            byte = data[place]
+            if place + 8 <= stop:
+                word = eight(view, place)
+                marked = equal(word, NEWLINE) if breaks != ANY else below(word, 32) | equal(word, 0xC2) | equal(word, 0xE2)
+                if not marked:
+                    place += 8
+                    continue
+                place += lowest(marked)
+            byte = view[place]
             width = 0
             if byte == NEWLINE:
                 width = 1
                 if breaks == RUNS or breaks == BLANK:
-                    while place + width < stop and data[place + width] == NEWLINE:
+                    while place + width < stop and view[place + width] == NEWLINE:
                         width += 1
                     width = 0 if breaks == BLANK and width == 1 else width
             elif breaks == ANY and (byte < 32 or byte == 0xC2 or byte == 0xE2):
-                width = _break(data, place, stop)
+                width = _break(view, place, stop)
             if not width:
                 place += 1
                 continue
@@ -139,7 +157,7 @@ def _cut(data: Any, offsets: Any, classes: Any, breaks: int, room: int) -> tuple
             start[count], end[count] = begun, stop
             count += 1
         first[text + 1] = count
-    return first, start[:count].copy(), end[:count].copy()
+    return first, start[:count], end[:count]
 
 
 @inlined
@@ -162,18 +180,24 @@ def _measure(data: Any, start: Any, end: Any, is_utf8: bool) -> tuple[Any, Any]:
     count = len(start)
     chars, hashes = np.empty(count, np.int32), np.empty(count, np.uint64)
     for line in range(count):
-        begun, stop = start[line], end[line]
-        size = 0
-        if is_utf8:
-            for place in range(begun, stop):
-                size += data[place] & 0xC0 != 0x80
-        else:
-            place = begun
+        place, stop = start[line], end[line]
+        value, size = HASH_START ^ np.uint64(stop - place), stop - place
+        while place + 8 <= stop:
+            word = eight(data, place)
+            value = (value ^ word) * HASH_STEP
+            value ^= value >> np.uint64(32)
+            size -= continuations(word)
+            place += 8
+        while place < stop:
+            value = (value ^ np.uint64(data[place])) * HASH_STEP
+            size -= data[place] & 0xC0 == 0x80
+            place += 1
+        if not is_utf8:
+            place, size = start[line], 0
             while place < stop:
                 place += decode(data, place, stop)[1]
                 size += 1
-        chars[line] = size
-        hashes[line] = _hash(data, begun, stop)
+        chars[line], hashes[line] = size, mix(value)
     return chars, hashes
 
 
@@ -200,23 +224,6 @@ def _classify(data: Any, start: Any, end: Any, classes: Any) -> Any:
             what |= ELLIPSIS if tail == DOTS or dots else 0
         kind[line] = what
     return kind
-
-
-@inlined
-def _hash(data: Any, place: int, stop: int) -> Any:
-    """Hash bytes, eight at a time (LLVM makes one load of the eight)."""
-    value = HASH_START ^ np.uint64(stop - place)
-    while place + 8 <= stop:
-        word = np.uint64(data[place])
-        for k in range(1, 8):
-            word |= np.uint64(data[place + k]) << np.uint64(8 * k)
-        value = (value ^ word) * HASH_STEP
-        value ^= value >> np.uint64(32)
-        place += 8
-    while place < stop:
-        value = (value ^ np.uint64(data[place])) * HASH_STEP
-        place += 1
-    return mix(value)
 
 
 @inlined

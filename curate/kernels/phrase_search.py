@@ -26,11 +26,13 @@ def phrases(texts: Texts, start: Int64s, end: Int64s, wanted: Sequence[str]) -> 
 def _phrases(data: Any, start: Any, end: Any, needles: Any, offsets: Any) -> Any:
     count = len(offsets) - 1
     wanted = np.zeros((3, 256), np.uint64)  # the phrases that have a byte as their first, second, third, or are shorter
+    ended = np.zeros(3, np.uint64)  # those that are shorter
     for k in range(count):
         bit = np.uint64(1) << np.uint64(k)
         for j in range(3):
             if offsets[k] + j >= offsets[k + 1]:
                 wanted[j, :] |= bit
+                ended[j] |= bit
                 continue
             byte = needles[offsets[k] + j]
             wanted[j, byte] |= bit
@@ -39,25 +41,24 @@ def _phrases(data: Any, start: Any, end: Any, needles: Any, offsets: Any) -> Any
     found = np.zeros(len(start), np.uint64)
     for span in range(len(start)):
         last = end[span]
-        seen = np.uint64(0)
-        for place in range(start[span], last):
-            maybe = wanted[0, data[place]]
-            if maybe == 0:
-                continue
-            if place + 1 < last:
-                maybe &= wanted[1, data[place + 1]]
-            if place + 2 < last:
-                maybe &= wanted[2, data[place + 2]]
+        seen, one, two = np.uint64(0), np.uint64(0), np.uint64(0)  # the phrases of which a byte, two bytes have been met
+        for place in range(start[span], last + 2):  # two behind the end: a phrase may be shorter than three bytes
+            if place < last:
+                byte = data[place]
+                one, two, maybe = wanted[0, byte], one & wanted[1, byte], two & wanted[2, byte]
+            else:
+                one, two, maybe = np.uint64(0), one & ended[1], two & ended[2]
             maybe &= ~seen
             if maybe == 0:
                 continue
+            begun = place - 2
             for k in range(count):
                 bit = np.uint64(1) << np.uint64(k)
-                if not maybe & bit or place + offsets[k + 1] - offsets[k] > last:
+                if not maybe & bit or begun + offsets[k + 1] - offsets[k] > last:
                     continue
                 same = True
                 for j in range(1, offsets[k + 1] - offsets[k]):
-                    byte = data[place + j]
+                    byte = data[begun + j]
                     if 65 <= byte <= 90:
                         byte += 32
                     if byte != needles[offsets[k] + j]:

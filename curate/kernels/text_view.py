@@ -1,9 +1,9 @@
 """A column of texts as numpy arrays, and a memory of what has been computed about it.
 
 `texts(column)` costs nothing but a view: the bytes are Arrow's own. What kernels compute about a column (its words, its
-lines) is kept for as long as the column is the thread's current one, so that the operators of a chain share it; when a
-filter drops rows, `select` remembers where the rows that are left come from, and what is asked of them is carried over
-instead of being computed again.
+lines) is kept for as long as the column is the thread's current one, so that the operators of a chain share it. When a
+filter drops rows or a mapper leaves out lines, `select` and `leave` remember where the texts that are left come from, and
+what is asked of them is carried over instead of being computed again.
 """
 
 from __future__ import annotations
@@ -33,6 +33,47 @@ class Selectable(Protocol):
         ...
 
 
+class Origin(Protocol):
+    """Where texts come from."""
+
+    @property
+    def before(self) -> Texts:
+        """Return the texts that they were made of."""
+        ...
+
+    def carry(self, found: Any, after: Texts, compute: Callable[[Texts], Any]) -> Any:
+        """Return what was found of the earlier texts for the later ones, None if it does not follow."""
+        ...
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Texts that are some rows of others."""
+
+    before: Texts
+    kept: NDArray[np.bool_]
+
+    def carry(self, found: Selectable, after: Texts, compute: Callable[[Texts], Any]) -> Any:
+        return found.select(self.kept, self.before, after)
+
+
+@dataclass(frozen=True)
+class Left:
+    """Texts that are some spans of others, joined by line feeds; those that were `edited` besides have nothing to inherit.
+
+    Text `i` is the spans `first[i]:first[i + 1]`, each between white space (whole lines, trimmed ones): words stay what they are.
+    """
+
+    before: Texts
+    first: Int64s
+    start: Int64s
+    end: Int64s
+    edited: NDArray[np.bool_]
+
+    def carry(self, found: Any, after: Texts, compute: Callable[[Texts], Any]) -> Any:
+        return found.left(self, after, compute) if hasattr(found, "left") else None
+
+
 @dataclass(frozen=True)
 class Texts:
     """UTF-8 texts: text `i` is `data[offsets[i]:offsets[i + 1]]`; a null is empty and not `valid`."""
@@ -41,7 +82,7 @@ class Texts:
     offsets: Int64s
     valid: NDArray[np.bool_]
     known: dict[object, Any] = field(default_factory=dict, repr=False, compare=False)
-    origin: tuple[Texts, NDArray[np.bool_]] | None = field(default=None, repr=False, compare=False)  # texts, and which of them these are
+    origin: Origin | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -65,21 +106,26 @@ class Texts:
             return False
         return True
 
-    def remember(self, key: object, compute: Callable[[], T]) -> T:
+    def take(self, rows: NDArray[np.bool_]) -> Texts:
+        """Return some of the texts, as texts of their own."""
+        column = pa.LargeStringArray.from_buffers(len(self), pa.py_buffer(self.offsets), pa.py_buffer(self.data))
+        return _view(column.filter(pa.array(rows)))
+
+    def remember(self, key: object, compute: Callable[[Texts], T]) -> T:
         """Return what `compute` gives, computed once for these texts."""
         if key not in self.known:
-            inherited = self._inherited(key)
-            self.known[key] = compute() if inherited is None else inherited
+            inherited = self._inherited(key, compute)
+            self.known[key] = compute(self) if inherited is None else inherited
         found: T = self.known[key]
         return found
 
-    def _inherited(self, key: object) -> Any:
-        """Return what is known of the texts that these were selected from, for these."""
+    def _inherited(self, key: object, compute: Callable[[Texts], Any]) -> Any:
+        """Return what follows from what is known of the texts that these were made of."""
         if self.origin is None:
             return None
-        before, kept = self.origin
-        found = before.known[key] if key in before.known else before._inherited(key)
-        return found.select(kept, before, self) if found is not None else None
+        before = self.origin.before
+        found = before.known[key] if key in before.known else before._inherited(key, compute)
+        return self.origin.carry(found, self, compute) if found is not None else None
 
 
 class _Current(threading.local):
@@ -106,8 +152,12 @@ def select(before: pa.Array, after: pa.Array, kept: NDArray[np.bool_]) -> None:
     known = _current.texts
     if known is None or _current.column is None or not _same(_current.column, before):
         return
-    made = dataclasses.replace(_view(after), origin=(known, kept))
-    _current.column, _current.texts = after, made
+    _current.column, _current.texts = after, dataclasses.replace(_view(after), origin=Selected(known, kept))
+
+
+def leave(after: pa.Array, origin: Left) -> None:
+    """Say that `after` is made of spans of other texts: their words need not be found again."""
+    _current.column, _current.texts = after, dataclasses.replace(_view(after), origin=origin)
 
 
 def forget() -> None:

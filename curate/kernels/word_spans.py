@@ -10,6 +10,7 @@ Japanese kana, Thai, Lao, Khmer, Burmese) each letter with its marks is one word
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from curate.kernels import unicode
 from curate.kernels.abbreviations import ABBREVIATIONS, UNITS
 from curate.kernels.compiled import HASH_START, HASH_STEP, borrowed, decode, kernel, mix
-from curate.kernels.text_view import Int64s, Texts
+from curate.kernels.text_view import Int64s, Left, Texts
 from curate.kernels.word_splitting import (
     ALONE,
     APOSTROPHES_KEPT,
@@ -78,12 +79,21 @@ class Words:
         start, end, chars, kind, hashes = _take(self.first, rows, first, shift, self.start, self.end, self.chars, self.kind, self.hashes)
         return type(self)(first, start, end, chars, kind, hashes)
 
+    def left(self, spans: Left, after: Texts, compute: Callable[[Texts], Words]) -> Words:
+        """Return the words of texts that are made of spans of these; those of edited ones are found anew."""
+        anew = compute(after.take(spans.edited))
+        return Words(*_left(_columns(self), _columns(anew), (spans.first, spans.start, spans.end), spans.edited, after.offsets))
+
+
+def _columns(words: Words) -> tuple[Any, ...]:
+    return words.first, words.start, words.end, words.chars, words.kind, words.hashes
+
 
 def words(texts: Texts, language: str = "en") -> Words:
     """Return the words of every text, by the rules for hyphens and contractions of a language (ISO 639-1)."""
     hyphens = HYPHENS_KEPT if language in KEEP_HYPHENS else HYPHENS_SPLIT_ALSO_NUMBERS if language in SPLIT_NUMBERS else HYPHENS_SPLIT
     apostrophes = CONTRACTIONS if language == "en" else ELISIONS if language in ELIDING else APOSTROPHES_KEPT
-    return texts.remember(("words", hyphens, apostrophes), lambda: _found(texts, hyphens, apostrophes))
+    return texts.remember(("words", hyphens, apostrophes), lambda texts: _found(texts, hyphens, apostrophes))
 
 
 def _found(texts: Texts, hyphens: int, apostrophes: int) -> Words:
@@ -118,6 +128,40 @@ def _take(
             new_kind[target + k] = kind[source + k]
             new_hashes[target + k] = hashes[source + k]
     return new_start, new_end, new_chars, new_kind, new_hashes
+
+
+@kernel
+def _left(known: Any, anew: Any, spans: Any, edited: Any, offsets: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
+    first, start, end, chars, kind, hashes = known
+    anew_first, anew_start, anew_end, anew_chars, anew_kind, anew_hashes = anew
+    first_span, span_start, span_end = spans
+    texts, room = len(offsets) - 1, len(start) + len(anew_start)
+    new_first, new_start, new_end = np.zeros(texts + 1, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
+    new_chars, new_kind, new_hashes = np.empty(room, np.int32), np.empty(room, np.uint8), np.empty(room, np.uint64)
+    count, row, begun = 0, 0, 0  # words; edited texts, and where the next of them begins among themselves
+    for text in range(texts):
+        if edited[text]:
+            shift = offsets[text] - begun
+            begun += offsets[text + 1] - offsets[text]
+            for word in range(anew_first[row], anew_first[row + 1]):
+                new_start[count], new_end[count] = anew_start[word] + shift, anew_end[word] + shift
+                new_chars[count], new_kind[count], new_hashes[count] = anew_chars[word], anew_kind[word], anew_hashes[word]
+                count += 1
+            row += 1
+        else:
+            word, last, place = first[text], first[text + 1], offsets[text]
+            for span in range(first_span[text], first_span[text + 1]):
+                while word < last and start[word] < span_start[span]:
+                    word += 1
+                shift = place - span_start[span]
+                while word < last and start[word] < span_end[span]:
+                    new_start[count], new_end[count] = start[word] + shift, end[word] + shift
+                    new_chars[count], new_kind[count], new_hashes[count] = chars[word], kind[word], hashes[word]
+                    count += 1
+                    word += 1
+                place += span_end[span] - span_start[span] + 1
+        new_first[text + 1] = count
+    return new_first, new_start[:count], new_end[:count], new_chars[:count], new_kind[:count], new_hashes[:count]
 
 
 @kernel

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from curate import kernels
 from curate.document import TEXT, TEXT_TYPE, set_column
+from curate.kernels import text_view
 from curate.kernels.text_view import Int64s, Texts
 from curate.protocols import Mapper
 from curate_operators.rules import LanguageFilter, Verdict
@@ -59,14 +60,39 @@ class C4Lines(Mapper):
         texts = kernels.texts(column)
         lines = kernels.lines(texts)
         start, end = kernels.trimmed(texts, lines.start, lines.end)
+        kept = self._well_formed(texts, start, end)
+        formed = np.flatnonzero(kept)
+        kept[formed] = self._sound(texts, start[formed], end[formed])
+        cited = self._cited(column)
+        text = kernels.joined_spans(texts, lines.first, start, end, kept)
+        if cited.any():
+            text = pc.replace_with_mask(text, pa.array(cited), self._without_citations(column.filter(pa.array(cited))))
+        text = text.cast(TEXT_TYPE)
+        kept_by_text = np.concatenate([[0], np.cumsum(kept)])[lines.first]
+        text_view.leave(text, text_view.Left(texts, kept_by_text, start[kept], end[kept], cited))
+        return set_column(docs, TEXT, text)
+
+    def _cited(self, column: pa.Array) -> NDArray[np.bool_]:
+        """Return which texts have a citation mark."""
+        if not self.remove_citations:
+            return np.zeros(len(column), np.bool_)
+        cited: NDArray[np.bool_] = pc.fill_null(pc.match_substring(column, "["), False).to_numpy(zero_copy_only=False).copy()
+        some = pc.match_substring_regex(column.filter(pa.array(cited)), CITATIONS)
+        cited[cited] = some.to_numpy(zero_copy_only=False)
+        return cited
+
+    def _without_citations(self, column: pa.Array) -> pa.Array:
+        """Return texts with citation marks as C4 leaves them: a line's words are counted before, its end is looked at after."""
+        texts = kernels.Texts.of(column)
+        lines = kernels.lines(texts)
+        start, end = kernels.trimmed(texts, lines.start, lines.end)
         text = kernels.joined_spans(texts, lines.first, start, end, self._well_formed(texts, start, end))
-        if self.remove_citations:
-            cited = pc.match_substring(text, "[")
-            text = pc.if_else(cited, pc.replace_substring_regex(text, CITATIONS, ""), text) if pc.any(cited).as_py() else text
-        texts = kernels.Texts.of(text)
+        texts = kernels.Texts.of(pc.replace_substring_regex(text, CITATIONS, ""))
         lines = kernels.lines(texts, "feed")
-        kept = (lines.end > lines.start) & self._ended(texts, lines.start, lines.end) & self._harmless(texts, lines.start, lines.end)
-        return set_column(docs, TEXT, kernels.joined_spans(texts, lines.first, lines.start, lines.end, kept).cast(TEXT_TYPE))
+        return kernels.joined_spans(texts, lines.first, lines.start, lines.end, self._sound(texts, lines.start, lines.end))
+
+    def _sound(self, texts: Texts, start: Int64s, end: Int64s) -> NDArray[np.bool_]:
+        return (end > start) & self._ended(texts, start, end) & self._harmless(texts, start, end)
 
     def _well_formed(self, texts: Texts, start: Int64s, end: Int64s) -> NDArray[np.bool_]:
         kept = np.ones(len(start), np.bool_)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import gc
+import random
 import threading
 import weakref
 from collections.abc import Callable
@@ -79,15 +79,52 @@ def test_what_is_known_is_carried_over_to_the_rows_that_are_left(column: columns
     kept = np.array(data.draw(st.lists(st.booleans(), min_size=len(column.rows), max_size=len(column.rows))), np.bool_)
     before = kernels.texts(column.array)
     for name, compute in COMPUTED.items():
-        before.remember(name, functools.partial(compute, before))
+        before.remember(name, compute)
     left = column.array.filter(pa.array(kept))
     text_view.select(column.array, left, kept)
     carried = kernels.texts(left)
     anew = kernels.Texts.of(left)
     for name, compute in COMPUTED.items():
-        assert values(carried.remember(name, functools.partial(pytest.fail, "computed anew"))) == values(compute(anew))
+        assert values(carried.remember(name, _computed_anew)) == values(compute(anew))
         assert values(compute(carried)) == values(compute(anew))
     text_view.forget()
+
+
+def _computed_anew(texts: kernels.Texts) -> Any:
+    pytest.fail("computed anew")
+
+
+@columns.unhurried
+@given(columns.columns(), st.randoms(use_true_random=False), st.sampled_from(["en", "de", "fr"]))
+def test_words_are_carried_over_to_the_lines_that_are_left(column: columns.Column, draw: random.Random, language: str) -> None:
+    before = kernels.texts(column.array)
+    lines = kernels.lines(before)
+    start, end = kernels.trimmed(before, lines.start, lines.end)
+    kept = np.array([draw.random() < 0.6 for _ in start], np.bool_)
+    edited = np.array([draw.random() < 0.2 for _ in column.rows], np.bool_)
+    spans = kernels.Texts.of(kernels.joined_spans(before, lines.first, start, end, kept))
+    left = columns.of(*(b"Not (this) one." + row if other else row for row, other in zip(rows(spans), edited, strict=True)))
+    known = kernels.words(before, language)
+    text_view.leave(left, text_view.Left(before, np.concatenate([[0], np.cumsum(kept)])[lines.first], start[kept], end[kept], edited))
+    carried = kernels.words(kernels.texts(left), language)
+    assert values(carried) == values(kernels.words(kernels.Texts.of(left), language))
+    assert known is kernels.words(before, language)
+    assert values(kernels.lines(kernels.texts(left))) == values(kernels.lines(kernels.Texts.of(left)))
+    text_view.forget()
+
+
+def test_what_follows_from_lines_is_not_computed_anew() -> None:
+    class Known:
+        def left(self, spans: text_view.Left, after: kernels.Texts, compute: Any) -> str:
+            return "follows"
+
+    before = kernels.texts(pa.array(["a\nb"]))
+    before.remember("known", lambda texts: Known())
+    before.remember("other", lambda texts: object())
+    after, place = pa.array(["b"]), np.array([2])
+    text_view.leave(after, text_view.Left(before, np.array([0, 1]), place, place + 1, np.array([False])))
+    assert kernels.texts(after).remember("known", _computed_anew) == "follows"
+    assert kernels.texts(after).remember("other", lambda texts: "computed") == "computed"
 
 
 @columns.unhurried
