@@ -9,9 +9,9 @@ of ranges of each partition. So there is no small-file storm, no footer to parse
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,10 @@ FLUSH_BYTES = 64 << 20
 LEAST_FLUSH, LEAST_RANGE = 8 << 20, 256 << 10  # a flush no larger than its ranges need stays in the cache
 PARTITION_BYTES = 64 << 20  # what a reduce task is meant to hold at once
 
+AGAIN = "remove the stage's dataset folder and run again"
+
 Partitions = np.ndarray[Any, np.dtype[Any]]
+Opened = TypeVar("Opened")
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def ranges(storage: Storage, files: Sequence[ShuffleFile]) -> list[list[Range]]:
         return []
     result: list[list[Range]] = [[] for _ in range(files[0].partitions)]
     for file in files:
-        with storage.open_input(file.path) as stream:
+        with opened(storage.open_input, file.path) as stream:
             stream.seek(file.matrix)
             data = stream.read()
         if len(data) != file.flushes * (file.partitions + 1) * 8:
@@ -122,14 +125,23 @@ def ranges(storage: Storage, files: Sequence[ShuffleFile]) -> list[list[Range]]:
     return result
 
 
+def opened(way: Callable[[str], Opened], path: str) -> Opened:
+    """Open an intermediate file; when it is gone, the error says how to go on."""
+    try:
+        return way(path)
+    except DatasetError as error:
+        error.hint = error.hint or AGAIN
+        raise
+
+
 def _cut_short(storage: Storage, path: str) -> DatasetError:
-    return DatasetError(f"{join_url(storage.url, path)}: cut short", "remove the stage's dataset folder and run again")
+    return DatasetError(f"{join_url(storage.url, path)}: cut short", AGAIN)
 
 
 def read(storage: Storage, parts: Sequence[Range], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Yield the rows of ranges, in order."""
     for path, of_file in itertools.groupby(parts, key=lambda part: part.path):
-        with storage.open_input(path) as stream:
+        with opened(storage.open_input, path) as stream:
             for part in of_file:
                 stream.seek(part.start)
                 data = stream.read(part.stop - part.start)

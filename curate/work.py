@@ -35,7 +35,7 @@ from curate.ledger import DROPS, Ledger
 from curate.manifest import Measured, Receipt
 from curate.memory import peak_rss_bytes, reset_peak_rss
 from curate.registry import load_code
-from curate.shuffle import ShuffleFile, ShuffleWriter
+from curate.shuffle import AGAIN, ShuffleFile, ShuffleWriter, opened
 from curate.storage import Storage, join, open_storage
 
 SCRATCH = ".scratch"
@@ -108,12 +108,12 @@ class Place:
 
     def read_table(self, path: str) -> pa.Table:
         """Read a table that a task wrote."""
-        with self.storage.open_arrow(path) as source:
+        with opened(self.storage.open_arrow, path) as source:
             try:
                 return pa.ipc.open_file(source).read_all()
             except pa.ArrowInvalid as error:
                 where = join_url(self.storage.url, path)
-                raise DatasetError(f"{where}: cut short: {error}", "remove the stage's dataset folder and run again") from error
+                raise DatasetError(f"{where}: cut short: {error}", AGAIN) from error
 
 
 class _Plain:
@@ -243,7 +243,7 @@ class Work:
         there = {info.path for info in self.storage.list(folder)}
         prefixes = [join(folder, shard_name(i)) for i in range(len(items))]
         results: dict[int, Any] = {
-            i: orjson.loads(self.storage.read(f"{prefix}.json")) for i, prefix in enumerate(prefixes) if f"{prefix}.json" in there
+            i: _kept(self.storage, f"{prefix}.json") for i, prefix in enumerate(prefixes) if f"{prefix}.json" in there
         }
         function = self._function(fn)
         tasks = [
@@ -310,6 +310,14 @@ class Work:
             raise OperatorError(f"`{name}` is defined in the script itself, which workers do not import", "move it to a module beside it")
         user = fn.__module__.startswith("curate_user_")
         return Function(fn.__module__, name, self.code if user else None)
+
+
+def _kept(storage: Storage, path: str) -> Any:
+    """Return the result that a finished task kept."""
+    try:
+        return orjson.loads(storage.read(path))
+    except orjson.JSONDecodeError as error:
+        raise DatasetError(f"{join_url(storage.url, path)}: damaged: {error}", "remove it and run again: its task is repeated") from error
 
 
 def _task_done(stage: str, phase: str, outcome: Outcome) -> dict[str, Any]:
