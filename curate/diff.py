@@ -4,8 +4,10 @@
     difference["removed"]["documents"], difference["removed"]["causes"]
 
 Documents are the same when their ids are; a changed one has another text (or other column). An id that repeats in a corpus is
-compared with its repetitions in the other one, in order. Out of core: both corpora are read once, and about 50 bytes per
-document (hashes, size, place) go through a shuffle on the scratch disk; a partition of `shuffle.PARTITION_BYTES` is held at once.
+compared with its repetitions in the other one, in order. Shards that both corpora have (the same bytes by their hash, as where a
+dump was added to a corpus) are not compared: of them only the columns that are counted by are read. Out of core: the other shards are
+read once, and about 50 bytes per document (hashes, size, place) go through a shuffle on the scratch disk; a partition of
+`shuffle.PARTITION_BYTES` is held at once.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ import pyarrow.compute as pc
 from curate import shuffle
 from curate.dataset import Dataset
 from curate.diff_causes import Causes, causes_of
-from curate.diff_read import Groups, read
+from curate.diff_read import Groups, check_columns, read
 from curate.diff_sample import Samples
+from curate.diff_shared import amounts, shared_shards
 from curate.document import TEXT
 from curate.hashing import hash64, hash128
 from curate.shuffle import ShuffleFile, ShuffleWriter
@@ -85,13 +88,19 @@ class Tally:
 def diff(old: Dataset, new: Dataset, options: Options, scratch: Storage, lineage: Sequence[Dataset] = ()) -> dict[str, Any]:
     """Return what differs, as JSON data; `lineage` are the datasets whose ledgers say what removed a document, first to last."""
     dropped = sum(d.manifest.counts.rows_dropped + d.manifest.counts.errored for d in lineage)
-    partitions = shuffle.partitions_for(old.rows + new.rows + dropped, ROW_BYTES + 4 * len(options.by))
+    for side in (old, new):
+        check_columns(side, [options.column, *options.by])
+    shared = shared_shards(old, new)
+    same = sum(old.manifest.shards[index].data.rows for index in shared[0])
+    partitions = shuffle.partitions_for(old.rows + new.rows - 2 * same + dropped, ROW_BYTES + 4 * len(options.by))
     groups = [Groups(path) for path in options.by]
     schema = _schema(len(groups))
-    files = [_scatter(scratch, name, side, options, groups, partitions) for name, side in (("old", old), ("new", new))]
+    corpora = [("old", old, shared[0]), ("new", new, shared[1])]
+    files = [_scatter(scratch, name, side, skipped, options, groups, partitions) for name, side, skipped in corpora]
     parts = [shuffle.ranges(scratch, [file]) for file in files]
     causes = causes_of(lineage, new, scratch, partitions)
     tally, samples = Tally(groups, causes), Samples(options.sample)
+    _add_shared(old, shared[0], options, tally)
     for partition in range(partitions):
         before, after = (_side(shuffle.read(scratch, part[partition], schema), schema) for part in parts)
         _compare(before, after, causes.of_partition(partition), tally, samples)
@@ -103,17 +112,29 @@ def _schema(groups: int) -> pa.Schema:
     return pa.schema([*wide, *(pa.field(f"group{i}", pa.uint32()) for i in range(groups))])
 
 
-def _scatter(scratch: Storage, name: str, dataset: Dataset, options: Options, groups: Sequence[Groups], partitions: int) -> ShuffleFile:
+def _add_shared(dataset: Dataset, shards: Sequence[int], options: Options, tally: Tally) -> None:
+    """Count the documents of shards that both corpora have."""
+    none = np.zeros(0, np.uint64)
+    for documents, size, labels in amounts(dataset, shards, options.column, options.by):
+        groups = [group.codes(label) for group, label in zip(tally.groups, labels, strict=True)]
+        sizes = np.zeros(documents, np.uint64)
+        sizes[:1] = size
+        for kind in ("old", "new"):
+            tally.add(kind, Side(none, none, none, sizes, none, groups), np.arange(documents))
+
+
+def _scatter(
+    scratch: Storage, name: str, dataset: Dataset, skipped: Sequence[int], options: Options, groups: Sequence[Groups], partitions: int
+) -> ShuffleFile:
     """Write what is compared of every document of a corpus, by partitions of its id's hash."""
-    schema, place = _schema(len(groups)), 0
+    schema = _schema(len(groups))
     with scratch.open_output(f"{name}.shuffle") as out:
         writer = ShuffleWriter(out, f"{name}.shuffle", partitions, schema)
-        for ids, values, labels in read(dataset, options.column, options.by):
+        for place, (ids, values, labels) in read(dataset, options.column, options.by, skipped):
             keys = np.frombuffer(hash128(ids), dtype=">u8").astype(np.uint64).reshape(-1, 2)
             columns = [keys[:, 0], keys[:, 1], hash64(values), pc.fill_null(pc.binary_length(values), 0).to_numpy().astype(np.uint64)]
             columns += [np.arange(place, place + len(ids), dtype=np.uint64)]
             columns += [group.codes(label) for group, label in zip(groups, labels, strict=True)]
-            place += len(ids)
             writer.write(keys[:, 0] % np.uint64(partitions), pa.RecordBatch.from_arrays([pa.array(c) for c in columns], schema=schema))
         return writer.close()
 

@@ -57,13 +57,22 @@ def has_column(dataset: Dataset, path: str) -> bool:
     return head in dataset.manifest.columns and (head == path or f"{path.rpartition('.')[2]}:" in dataset.manifest.columns[head])
 
 
-def read(dataset: Dataset, column: str, by: Sequence[str]) -> Iterator[Documents]:
-    """Yield the documents of a corpus in order."""
-    for path in (column, *by):
+def check_columns(dataset: Dataset, paths: Sequence[str]) -> None:
+    """Raise `DatasetError` when a corpus has not all of these columns."""
+    for path in paths:
         if not has_column(dataset, path):
             raise DatasetError(f"{dataset.url} has no column `{path}`", f"columns: {', '.join(dataset.manifest.columns)}")
-    for docs in rows(dataset, [ID, column, *by]):
-        yield Documents(docs.column(ID), _words(docs, column), [_words(docs, path) for path in by])
+
+
+def read(dataset: Dataset, column: str, by: Sequence[str], skipped: Sequence[int] = ()) -> Iterator[tuple[int, Documents]]:
+    """Yield the documents of a corpus in order, but for some shards, each batch with the place of its first document."""
+    place, without = 0, frozenset(skipped)
+    for index, shard in enumerate(dataset.manifest.shards):
+        start = place
+        for docs in shard_rows(dataset, index, [ID, column, *by]) if index not in without else ():
+            yield start, Documents(docs.column(ID), words(docs, column), [words(docs, path) for path in by])
+            start += docs.num_rows
+        place += shard.data.rows
 
 
 def rows(dataset: Dataset, paths: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -108,7 +117,7 @@ def _json_type(declared: str) -> pa.DataType:
     return pa.float64() if declared in ("float", "double") else pa.bool_() if declared == "bool" else pa.string()
 
 
-def _words(docs: pa.RecordBatch, path: str) -> pa.Array:
+def words(docs: pa.RecordBatch, path: str) -> pa.Array:
     """Return a column as strings."""
     values = leaf(docs, path)
     if pa.types.is_large_string(values.type):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from curate.cli.diff import diff as command
 from curate.dataset import Dataset, load
 from curate.diff import Options, diff
 from curate.diff_causes import lineage_of
+from curate.diff_shared import shared_shards
 from curate.errors import DatasetError
 from curate.manifest import MANIFEST, Counts, FileRecord, Manifest, Receipt
 from curate.pipeline import Output, Stage, Step
@@ -39,15 +41,16 @@ DOCS = st.lists(
 )
 
 
-def dataset(folder: Path, docs: list[dict[str, Any]], shards: int) -> Dataset:
-    """Write documents as a dataset of so many shards."""
+def dataset(folder: Path, docs: list[dict[str, Any]], shards: int, told: bool = False) -> Dataset:
+    """Write documents as a dataset of so many shards; its manifest may tell their hashes and how long the texts are."""
     receipts = []
     for number in range(shards):
         rows = docs[len(docs) * number // shards : len(docs) * (number + 1) // shards]
         path = folder / f"part-{number:05d}.parquet"
         small.write_shard(path, [pa.RecordBatch.from_pylist(rows, SCHEMA)], SCHEMA)
-        record = FileRecord(path.name, len(rows), path.stat().st_size, "")
-        receipts.append(Receipt(number, str(number), record, None, None, None, Counts(rows_in=len(rows), rows_out=len(rows))))
+        record = FileRecord(path.name, len(rows), path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest() if told else "")
+        counts = Counts(rows_in=len(rows), rows_out=len(rows), text_bytes_out=size(rows) if told else 0)
+        receipts.append(Receipt(number, str(number), record, None, None, None, counts))
     columns = {field.name: str(field.type) for field in SCHEMA}
     manifest = Manifest("documents", folder.name, "0" * 16, "", columns, receipts, Counts(rows_in=len(docs), rows_out=len(docs)))
     (folder / MANIFEST).write_bytes(manifest.to_json())
@@ -222,6 +225,36 @@ def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
     shard.write_bytes(shard.read_bytes()[:-20])
     with pytest.raises(DatasetError, match=r"part-00001\.parquet"):
         diff(old, new, Options(), LocalStorage(tmp_path / "scratch"))
+
+
+def test_shards_of_both_corpora_are_not_read(tmp_path: Path) -> None:
+    docs = [{"id": f"d{i}", "text": f"text {i}" * (i % 3), "source": f"s{i % 3}", "lang": None} for i in range(40)]
+    other = [*docs[20:], *(doc | {"text": "changed"} for doc in docs[5:15]), *(doc | {"id": f"e{i}"} for i, doc in enumerate(docs[:10]))]
+    options = Options(by=("source",), sample=4)
+    found = []
+    for told in (False, True):
+        sides = dataset(tmp_path / f"{told}/old", docs, 8, told), dataset(tmp_path / f"{told}/new", other, 8, told)
+        assert shared_shards(*sides) == (([4, 5, 6, 7], [0, 1, 2, 3]) if told else ([], []))
+        found.append(diff(*sides, options, LocalStorage(tmp_path / f"{told}/scratch")))
+        found[-1] |= {side: found[-1][side] | {"url": ""} for side in ("old", "new")}
+    assert found[0] == found[1]
+    assert [found[1][kind]["documents"] for kind in ("added", "removed", "changed", "unchanged")] == [10, 10, 10, 20]
+    for number in range(4):
+        (tmp_path / f"True/old/part-{number + 4:05d}.parquet").unlink()
+        (tmp_path / f"True/new/part-{number:05d}.parquet").unlink()
+    again = diff(*sides, Options(sample=4), LocalStorage(tmp_path / "scratch"))
+    assert {name: again[name] for name in ("added", "removed", "changed", "unchanged", "samples")} == {
+        name: found[0][name] for name in ("added", "removed", "changed", "unchanged", "samples")
+    }
+    assert (again["old"]["bytes"], again["new"]["bytes"]) == (size(docs), size(other))
+
+
+def test_a_shard_that_is_there_twice_has_one_partner(tmp_path: Path) -> None:
+    docs = [{"id": f"d{i}", "text": "t", "source": None, "lang": None} for i in range(3)]
+    old, new = dataset(tmp_path / "a", docs + docs, 2, told=True), dataset(tmp_path / "b", docs, 1, told=True)
+    assert shared_shards(old, new) == ([0], [0])
+    found = diff(old, new, Options(), LocalStorage(tmp_path / "scratch"))
+    assert (found["removed"]["documents"], found["unchanged"]["documents"]) == (3, 3)
 
 
 def test_groups_beyond_the_limit_are_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
