@@ -1,80 +1,108 @@
-"""Exact deduplication killed in each of its phases ends with the bytes of a run that nobody disturbed; what is damaged is told."""
+"""Every operator that marks duplicates, with the driver and then a worker killed in each phase, ends with undisturbed bytes."""
 
 from __future__ import annotations
 
+import contextlib
+import random
 import subprocess
+import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import orjson
+import psutil
 import pytest
 
-from tests.contracts.workspaces import command, contents, run
+from curate.pipeline_yaml import to_yaml
+from tests.contracts import duplicates
+from tests.contracts.workspaces import contents
 
 pytestmark = pytest.mark.slow
-PHASES = {"hash": ".scratch/hash/*.json", "decide": ".scratch/decide/*.json", "write": "receipts/*.json"}
-PIPELINE = """
-name: kills
-inputs: {docs: {path: docs.jsonl}}
-shard_bytes: 1500
-stages:
-  dedup: {from: docs, use: exact_dedup, params: {keep: [{highest: score}, longest]}}
-  corpus: {from: [docs, dedup], apply: [dedup]}
-"""
+LINGER_S = 0.02  # at most: how far into a phase a kill comes
 
 
 @pytest.fixture(scope="module")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixty small shards, a third of whose documents are copies."""
-    folder = tmp_path_factory.mktemp("dedup-kills")
-    docs = [{"id": f"d{n:04d}", "text": f"document number {n * n % 800} {' ' * (n % 5)}", "score": n % 3} for n in range(1200)]
-    (folder / "docs.jsonl").write_bytes(b"".join(orjson.dumps(doc, option=orjson.OPT_APPEND_NEWLINE) for doc in docs))
-    (folder / "pipeline.yaml").write_text(PIPELINE)
-    return folder / "pipeline.yaml"
+def place() -> Iterator[Path]:
+    with duplicates.workplace() as folder:
+        duplicates.write(folder / "crawl", duplicates.documents(), 4)
+        yield folder
 
 
-@pytest.fixture(scope="module")
-def calm(pipeline: Path) -> dict[str, str]:
-    """What a run that nobody disturbs leaves."""
-    return _finished(pipeline, pipeline.parent / "calm")
+class Job:
+    """One operator's pipeline on two workers, in a workspace of its own, started again and again."""
+
+    def __init__(self, place: Path, stage: str, workspace: str) -> None:
+        self.stage = stage
+        self.workspace = place / f"{stage}-{workspace}"
+        self.kills: list[str] = []
+        self._yaml = place / f"{stage}.yaml"
+        self._yaml.write_text(to_yaml(duplicates.pipeline(place / "crawl", (stage,))))
+        self._driver: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        arguments = ["run", str(self._yaml), "-w", str(self.workspace), "--workers", "2", "--on", "local", "--quiet"]
+        self._driver = subprocess.Popen([sys.executable, "-m", "tests.contracts.small_partitions", *arguments], stdout=subprocess.DEVNULL)
+
+    def finish(self) -> dict[str, str]:
+        """Let it end and return what the workspace holds."""
+        if self._driver is None:
+            self.start()
+        assert self._driver is not None and self._driver.wait(120) == 0
+        return contents(self.workspace)
+
+    def phases(self) -> list[str]:
+        """Return the phases of a finished run that have files, in order."""
+        lines = b"".join(path.read_bytes() for path in sorted(self.workspace.glob("runs/*/events/*.jsonl"))).splitlines()
+        events = [event for event in map(orjson.loads, lines) if event["event"] == "stage_started" and event["stage"] == self.stage]
+        return [event["phase"] for event in events if event["phase"] and event["shards"]]
+
+    def kill_driver(self, phase: str, seconds: float) -> None:
+        """Kill the driver soon after a phase has begun to leave files."""
+        folder = ".attempts" if phase == "write" else f".scratch/{phase}"
+        if self._comes(lambda: any(self.workspace.glob(f"datasets/{self.stage}@*/{folder}/*")), seconds):
+            assert self._driver is not None
+            self._driver.kill()
+            self._driver.wait()
+            self._driver = None
+            self.kills.append(f"driver in {phase}, {self._results()} results")
+
+    def kill_worker(self, seconds: float) -> None:
+        """Kill a worker soon after the resumed run has finished a task."""
+        before = self._results()
+        if self._comes(lambda: self._results() > before, seconds):
+            assert self._driver is not None
+            with contextlib.suppress(psutil.NoSuchProcess, IndexError):
+                random.choice(psutil.Process(self._driver.pid).children()).kill()
+                self.kills.append(f"worker, {self._results()} results")
+
+    def _comes(self, happens: Callable[[], bool], seconds: float) -> bool:
+        """Wait until something happens and a little longer; False when the run ended before: its last phases take milliseconds."""
+        if self._driver is None:
+            self.start()
+        assert self._driver is not None
+        while not happens():
+            if self._driver.poll() is not None:
+                assert self._driver.returncode == 0
+                return False
+            time.sleep(0.001)
+        time.sleep(seconds)
+        return self._driver.poll() is None
+
+    def _results(self) -> int:
+        return sum(1 for _ in self.workspace.glob("datasets/*/.scratch/*/*.json"))
 
 
-def _finished(pipeline: Path, workspace: Path) -> dict[str, str]:
-    run("run", str(pipeline), "-w", str(workspace), "--workers", "2", "--on", "local", "--quiet")
-    return contents(workspace)
-
-
-def _killed(pipeline: Path, workspace: Path, phase: str, files: int) -> None:
-    """Kill a run once a phase has left so many results; it must not have got to its end."""
-    driver = subprocess.Popen(
-        command("run", str(pipeline), "-w", str(workspace), "--workers", "2", "--on", "local", "--quiet"), stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 60
-    while len(list(workspace.glob(f"datasets/dedup@*/{PHASES[phase]}"))) < files and time.monotonic() < deadline:
-        assert driver.poll() is None, "it ended before it could be killed"
-    driver.kill()
-    driver.wait()
-
-
-@pytest.mark.parametrize("phase", ["hash", "write"])
-def test_killed_in_the_middle_of_a_phase(phase: str, pipeline: Path, calm: dict[str, str], tmp_path: Path) -> None:
-    _killed(pipeline, tmp_path / "ws", phase, 5)
-    assert not list((tmp_path / "ws").glob("datasets/dedup@*/manifest.json"))
-    assert _finished(pipeline, tmp_path / "ws") == calm
-
-
-def test_killed_between_phases(pipeline: Path, calm: dict[str, str], tmp_path: Path) -> None:
-    _killed(pipeline, tmp_path / "ws", "decide", 1)
-    assert _finished(pipeline, tmp_path / "ws") == calm
-
-
-@pytest.mark.parametrize("name", ["hash/*00003.shuffle", "hash/*00004.keys.arrow"])
-@pytest.mark.parametrize("damage", ["cut", "gone"])
-def test_a_damaged_intermediate_fails_loudly_and_is_no_result(name: str, damage: str, pipeline: Path, tmp_path: Path) -> None:
-    _killed(pipeline, tmp_path / "ws", "decide", 1)
-    [found] = (tmp_path / "ws").glob(f"datasets/dedup@*/.scratch/{name}")
-    data = found.read_bytes()
-    found.unlink() if damage == "gone" else found.write_bytes(data[: len(data) // 2])
-    done = run("run", str(pipeline), "-w", str(tmp_path / "ws"), "--workers", "1", "--quiet", code=1)
-    assert found.name in done.stderr
-    assert not list((tmp_path / "ws").glob("datasets/dedup@*/manifest.json"))
+@pytest.mark.parametrize("stage", duplicates.ONE_EACH)
+def test_kills_in_every_phase_leave_the_same_bytes(stage: str, place: Path) -> None:
+    dice = random.Random(stage)
+    calm, stormy = Job(place, stage, "calm"), Job(place, stage, "stormy")
+    wanted = calm.finish()
+    phases = calm.phases()
+    for phase in phases:
+        stormy.kill_driver(phase, dice.uniform(0, LINGER_S))
+        stormy.kill_worker(dice.uniform(0, LINGER_S))
+    assert stormy.finish() == wanted
+    print(stage, *stormy.kills, sep="\n")
+    killed = [kill.split()[0].strip(",") for kill in stormy.kills]
+    assert killed.count("driver") > len(phases) / 2 and killed.count("worker") > len(phases) / 3
