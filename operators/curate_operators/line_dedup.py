@@ -56,6 +56,7 @@ class LineDedup(DatasetOperator):
 
     ## Example
         repeats: {from: text, use: line_dedup, params: {unit: paragraph, min_words: 10}}
+        site_repeats: {from: text, use: line_dedup, params: {by: url, min_documents: 5}}    # per site: a line of five pages of one host
         clean:
           from: [text, repeats]
           operators:
@@ -64,8 +65,10 @@ class LineDedup(DatasetOperator):
 
     ## Parameters
     - `unit`: `line`, or `paragraph`: what blank lines separate.
-    - `by`: count within each value of this column (of addresses, each host); documents without one keep all lines. null = all documents.
-    - `min_documents`: how many documents must have the line.
+    - `by`: per site: a line is a repeat only among documents with the same value of this column, such as `url` (of addresses, the
+      host counts, without `www.`); documents without one keep all lines. null = all documents. `boilerplate_lines` also asks for a
+      share of the site's documents, and removes a menu from the first page too.
+    - `min_documents`: how many documents, of the site or of all, must have the line.
     - `first`: `keep` it in the first document that has it, or `remove` it from all.
     - `within`: also take out the later copies of a line within a document, however few documents have it.
     - `ignore`: differences that do not count: `case`; `spaces` (white space at the ends, and how much of it); `digits` (numbers are

@@ -56,7 +56,7 @@ class ParagraphDedup(DatasetOperator):
     Goes through paragraphs in the dataset's order. One goes when more than `max_seen_ratio` of its n-grams of words stand in
     paragraphs that are kept before it; a whole document goes when more than `max_document_seen_ratio` of all its n-grams do.
     Paragraphs with fewer than `ngram_words` words stay. Nothing is removed here: `apply` drops the documents, `remove_lines` takes
-    the paragraphs out.
+    the paragraphs out. Only repeats within a site, or frequent ones: `line_dedup` with `by` and `min_documents`.
 
     ## Why
     Texts that are copied are often edited: a line is added, a date or a name changes. Documents as wholes then differ, and so do
