@@ -1,0 +1,163 @@
+"""`python -m tests.benchmarks.dedup_scale [--docs N …] [--shape S] [--workers N] [--memory SIZE] [--tasks]`: near-duplicates at scale.
+
+Makes corpora (see `dedup_shapes.py`), runs the whole job on each – read, mark, filter – and prints time and memory, of the job and of
+its largest tasks, with the exponents with which they grow. `--memory` is the most that a task may hold: a task that held more ends
+the run with an error. `--tasks` prints every phase's tasks. Disk: about 2.5 kB for each document, given back afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curate.executors.base import Resources
+from curate.executors.local import LocalExecutor
+from curate.launch import plan_for
+from curate.pipeline import Input, Pipeline, Stage
+from curate.run import Run
+from curate.storage import LocalStorage
+from tests.benchmarks import dedup_shapes
+from tests.benchmarks.task_costs import MeasuringExecutor, Took
+
+MB, MIB = 1_000_000, 1 << 20
+STRAGGLER, FEW = 3.0, 8  # the most that a task may take, in medians of its phase; phases with fewer tasks have no median
+SHORT_S = 0.5  # tasks shorter than this are no burden whatever their median
+Cells = list[str]
+
+
+@dataclass(frozen=True)
+class Job:
+    """How one corpus went."""
+
+    docs: int
+    bytes: int
+    removed: int
+    made_s: float
+    seconds: float
+    cpu_seconds: float
+    took: list[Took]
+
+    @property
+    def peak(self) -> Took:
+        return max(self.took, key=lambda task: task.peak_bytes)
+
+    def phases(self) -> Mapping[str, list[Took]]:
+        """Return the tasks of every phase, in the order of the phases."""
+        found: dict[str, list[Took]] = {}
+        for task in self.took:
+            found.setdefault(task.phase, []).append(task)
+        return found
+
+
+def run(folder: Path, params: Mapping[str, Any], workers: int, memory: int) -> tuple[float, int, list[Took]]:
+    """Run the whole job on Parquet files; return its seconds, the number of documents that went, and the tasks."""
+    need = Resources(memory=memory)
+    stages = {
+        "dedup": Stage("crawl", use="minhash_dedup", params=dict(params), resources=need),
+        "corpus": Stage(["crawl", "dedup"], apply=["dedup"], resources=need),
+    }
+    pipe = Pipeline("dedup", {"crawl": Input(str(folder))}, stages, folder=folder)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as workspace, MeasuringExecutor(LocalExecutor(workers)) as executor:
+        plan = plan_for(pipe, None, LocalStorage(Path(workspace)))
+        begun = time.perf_counter()
+        result = Run(plan, executor, "run", lambda event: None).execute()
+        if result.error is not None:
+            raise result.error
+        return time.perf_counter() - begun, plan.dataset("crawl").rows - plan.dataset("corpus").rows, executor.took
+
+
+def job(work: Path, shape: str, share: float, docs: int, options: argparse.Namespace) -> Job:
+    """Make a corpus, deduplicate it, and remove it."""
+    folder = work / f"{shape}{docs}"
+    begun = time.perf_counter()
+    size = dedup_shapes.write(folder, dedup_shapes.Corpus(shape, share), docs)
+    made_s = time.perf_counter() - begun
+    seconds, removed, took = run(folder, {"bands": 14, "rows": 8}, options.workers, options.memory)
+    shutil.rmtree(folder)
+    return Job(docs, size, removed, made_s, seconds, sum(task.cpu_seconds for task in took), took)
+
+
+def job_row(done: Job) -> Cells:
+    speeds = [f"{done.seconds:.0f}", f"{done.bytes / MB / done.seconds:.1f}", f"{done.bytes / MB / done.cpu_seconds:.1f}"]
+    peak = f"{done.peak.peak_bytes / MIB:.0f} (`{done.peak.phase}`)"
+    group = max((task.peak_bytes - task.base_bytes for task in done.took if task.phase == "group"), default=0)
+    return [f"{done.docs:,}", f"{done.bytes / MB:,.0f}", f"{done.removed:,}", *speeds, peak, f"{group / MIB:.0f}", f"{done.made_s:.0f}"]
+
+
+def phase_rows(done: Job) -> Iterator[Cells]:
+    """Yield for every phase its tasks, their CPU seconds, the slowest beside the median, and the largest."""
+    for phase, tasks in done.phases().items():
+        times = [task.cpu_seconds for task in tasks]
+        median, most = statistics.median(times), max(times)
+        peak = max(task.peak_bytes for task in tasks) / MIB
+        ratio = f"{most / median:.1f}" if len(tasks) >= FEW else "–"
+        yield [phase, f"{len(tasks)}", f"{sum(times):.1f}", f"{median:.2f}", f"{most:.2f}", ratio, f"{peak:.0f}"]
+
+
+def stragglers(done: Job) -> list[str]:
+    """Return the phases of many tasks in which one took much longer than the median."""
+    late = []
+    for phase, tasks in done.phases().items():
+        times = [task.cpu_seconds for task in tasks]
+        if len(tasks) >= FEW and max(times) > max(SHORT_S, STRAGGLER * statistics.median(times)):
+            late.append(phase)
+    return late
+
+
+def exponents(jobs: list[Job]) -> str:
+    """Return the exponents of growth, from a line through the logarithms."""
+    size = np.log([done.docs for done in jobs])
+    time_slope = np.polyfit(size, np.log([done.seconds for done in jobs]), 1)[0]
+    memory_slope = np.polyfit(size, np.log([done.peak.peak_bytes for done in jobs]), 1)[0]
+    return f"Growth: time ~ documents^{time_slope:.2f}, peak memory of a task ~ documents^{memory_slope:.2f}."
+
+
+def table(head: Cells, rows: Iterable[Cells]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
+
+
+def size_of(text: str) -> int:
+    """Return bytes of a size such as 2GiB or 500MB."""
+    for unit, factor in {"GiB": 1 << 30, "MiB": 1 << 20, "GB": 10**9, "MB": 10**6}.items():
+        if text.endswith(unit):
+            return int(float(text.removesuffix(unit)) * factor)
+    return int(text)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--docs", type=int, nargs="*", default=[100_000, 1_000_000])
+    options.add_argument("--shape", choices=dedup_shapes.SHAPES, default="copies")
+    options.add_argument("--share", type=float, default=0.25, help="of the documents, in the group of a star or a chain")
+    options.add_argument("--workers", type=int, default=2)
+    options.add_argument("--memory", type=size_of, default=size_of("2GiB"), help="the most that a task may hold")
+    options.add_argument("--tasks", action="store_true", help="print the tasks of every phase")
+    options.add_argument("--work", type=Path, help="a folder on a disk with room")
+    chosen = options.parse_args()
+    head = ["documents", "MB", "removed", "seconds", "MB/s", "MB/s of CPU time", "largest task, MiB", "`group` alone, MiB", "making, s"]
+    jobs: list[Job] = []
+    with tempfile.TemporaryDirectory(prefix="curate-scale-", dir=chosen.work) as folder:
+        for docs in chosen.docs:
+            jobs.append(job(Path(folder), chosen.shape, chosen.share, docs, chosen))
+            if chosen.tasks:
+                print(table(["phase", "tasks", "CPU s", "median", "most", "most / median", "peak, MiB"], phase_rows(jobs[-1])), flush=True)
+            print(table(head, [job_row(jobs[-1])]), f"\nslow tasks: {', '.join(stragglers(jobs[-1])) or 'none'}\n", flush=True)
+    print(table(head, [job_row(done) for done in jobs]))
+    if len(jobs) > 1:
+        print(f"\n{exponents(jobs)}")
+    over = [task for done in jobs for task in done.took if task.peak_bytes > chosen.memory]
+    if over:
+        raise SystemExit(f"{len(over)} tasks held more than {chosen.memory / MIB:.0f} MiB, in {sorted({task.phase for task in over})}")
+
+
+if __name__ == "__main__":
+    main()
