@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from curate.kernels.graphs import joined as joined
     from curate.kernels.graphs import packed as packed
     from curate.kernels.graphs import roots as roots
+    from curate.kernels.key_firsts import firsts as firsts
     from curate.kernels.line_joins import joined_spans as joined_spans
     from curate.kernels.line_spans import Lines as Lines
     from curate.kernels.line_spans import lines as lines
@@ -42,16 +43,21 @@ if TYPE_CHECKING:
     from curate.kernels.repeats import repeated_grams as repeated_grams
     from curate.kernels.repeats import repeated_lines as repeated_lines
     from curate.kernels.run_counts import plain_words as plain_words
+    from curate.kernels.run_spans import Runs as Runs
+    from curate.kernels.run_spans import runs as runs
     from curate.kernels.sentence_counts import sentence_spans as sentence_spans
     from curate.kernels.sentence_counts import sentences as sentences
     from curate.kernels.shingle_hashes import Shingles as Shingles
     from curate.kernels.shingle_hashes import jaccard as jaccard
     from curate.kernels.shingle_hashes import shingle_sets as shingle_sets
     from curate.kernels.shingle_hashes import shingles as shingles
+    from curate.kernels.span_cuts import without_spans as without_spans
     from curate.kernels.span_forms import NormalForms as NormalForms
     from curate.kernels.span_forms import normal_forms as normal_forms
     from curate.kernels.span_sums import sums as sums
     from curate.kernels.span_sums import word_counts as word_counts
+    from curate.kernels.span_windows import anchors as anchors
+    from curate.kernels.span_windows import windows as windows
     from curate.kernels.text_folding import folded as folded
     from curate.kernels.text_view import Texts as Texts
     from curate.kernels.text_view import texts as texts
@@ -74,6 +80,7 @@ _HOME = {
     "joined": "graphs",
     "packed": "graphs",
     "roots": "graphs",
+    "firsts": "key_firsts",
     "joined_spans": "line_joins",
     "Lines": "line_spans",
     "lines": "line_spans",
@@ -85,16 +92,21 @@ _HOME = {
     "repeated_grams": "repeats",
     "repeated_lines": "repeats",
     "plain_words": "run_counts",
+    "Runs": "run_spans",
+    "runs": "run_spans",
     "sentence_spans": "sentence_counts",
     "sentences": "sentence_counts",
     "Shingles": "shingle_hashes",
     "jaccard": "shingle_hashes",
     "shingle_sets": "shingle_hashes",
     "shingles": "shingle_hashes",
+    "without_spans": "span_cuts",
     "NormalForms": "span_forms",
     "normal_forms": "span_forms",
     "sums": "span_sums",
     "word_counts": "span_sums",
+    "anchors": "span_windows",
+    "windows": "span_windows",
     "folded": "text_folding",
     "Texts": "text_view",
     "texts": "text_view",

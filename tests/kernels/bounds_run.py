@@ -52,6 +52,11 @@ def run(column: Column) -> int:
         found = kernels.shingles(texts, 5, unit, fold)
         kernels.shingle_sets(kernels.shingles(texts, 1, unit, fold))
     kernels.buckets(kernels.signatures(found, 6), 3, 2)
+    for length, in_bytes in ((1, False), (3, False), (7, True)):
+        runs = kernels.runs(texts)
+        values, counts = kernels.anchors(runs, length, max(1, length // 2), in_bytes)
+        kernels.windows(runs, length, in_bytes, (counts, kernels.firsts(values, values) % 2 == 0))
+        kernels.without_spans(texts, runs.first, runs.start - 2, runs.end + length)
     kept = np.arange(len(texts)) % 3 > 0
     left = array.filter(pa.array(kept))
     text_view.select(array, left, kept)

@@ -44,6 +44,8 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "minhash_dedup": [{}, {"bands": 14, "rows": 8, "fold": True}, {"unit": "characters", "mode": "component", "keep": "longest"}],
     "normalize": [{}, {"fix_mojibake": False, "max_blank_lines": 0}],
     "remove_lines": [{"by": "dedup"}],
+    "remove_spans": [{"by": "dedup"}],
+    "substring_dedup": [{}, {"unit": "bytes", "min_length": 200, "first": "remove", "max_removed_ratio": 0.5}],
     "pii": [{}, {"kinds": ["email", "token"], "max_count": 2}],
     "redact": [{}, {"kinds": ["email", "crypto"], "replacements": {"email": "email@example.com"}, "counts_into": None}],
     "sample": [{"fraction": 0.5}, {"fraction": 0.5, "by": "url"}],
@@ -65,10 +67,13 @@ def awkward() -> pa.RecordBatch:
     keep = pa.array([(True, False, None)[i % 3] for i in rows], pa.bool_())
     kept_id = pa.array([None if i % 2 else "prose" for i in rows], pa.string())
     lines = pa.array([[1, 3, 99][: i % 4] if i % 5 else None for i in rows], pa.list_(pa.int32()))
+    spans = [pa.array([[start, 3][: i % 3] for i in rows], pa.list_(pa.int64())) for start in (1, 2)]
     removed = pa.array([(None, 0.0, 0.04, 0.5)[i % 4] for i in rows], pa.float64())
     docs = docs.append_column("removed_word_ratio", removed)
     docs = docs.append_column("lang", pa.StructArray.from_arrays([codes], ["code"]))
-    return docs.append_column("dedup", pa.StructArray.from_arrays([keep, kept_id, lines], ["keep", "kept_id", "lines"]))
+    return docs.append_column(
+        "dedup", pa.StructArray.from_arrays([keep, kept_id, lines, *spans], ["keep", "kept_id", "lines", "starts", "ends"])
+    )
 
 
 @pytest.mark.parametrize("name", sorted(packs()))
