@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -35,8 +35,10 @@ from curate.dataset import Dataset, read_shard
 from curate.document import ID, TEXT
 from curate.errors import DatasetError, PipelineError
 from curate.protocols import DatasetOperator
-from curate.work import Place, Work
+from curate.work import Place, Verdict, Work
+from curate_operators import minhash_canary as canary
 from curate_operators import minhash_pairs as pairs
+from curate_operators import minhash_recall as recall
 from curate_operators import minhash_sign as sign
 from curate_operators import minhash_verify as verify
 from curate_operators import removal_guard
@@ -79,6 +81,8 @@ class MinhashDedup(DatasetOperator):
     - `mode`: `verified`, or `component`: of all documents that pairs connect, by whatever chain, only one stays, and nothing is
       compared. It is what FineWeb did; many of its removals are not similar.
     - `seed`: of the permutations.
+    - `planted`: how many near-duplicates of each of six similarities are made of the documents to see whether they are found; they
+      change no mark. The report says how many were, beside the curve of `bands` and `rows`; null = none.
     - `max_removed_ratio_per_source`: a warning when more than this share of a source's documents goes; `{ratio: 0.5, column: url,
       min_documents: 100, otherwise: fail}` judges another column (addresses by host), or ends the run; null = off.
 
@@ -101,6 +105,7 @@ class MinhashDedup(DatasetOperator):
     max_heads: int = 64
     mode: Literal["verified", "component"] = "verified"
     seed: int = 1
+    planted: int | None = 100
     max_removed_ratio_per_source: float | dict[str, Any] | None = 0.5
 
     def __post_init__(self) -> None:
@@ -111,6 +116,7 @@ class MinhashDedup(DatasetOperator):
         _in_range(self.n >= 1 and self.max_heads >= 1 and self.permutations >= 1, "n, max_heads and permutations begin at 1")
         _in_range((self.bands is None) == (self.rows is None), "give both `bands` and `rows`, or neither")
         _in_range(self.bands is None or self.rows is None or min(self.bands, self.rows) >= 1, "bands and rows begin at 1")
+        _in_range(self.planted is None or self.planted >= 1, f"planted is less than 1: {self.planted}")
         _in_range(0 <= self.seed < 1 << 32, f"seed does not fit into 32 bits: {self.seed}")
 
     def reads(self) -> tuple[str, ...]:
@@ -136,12 +142,13 @@ class MinhashDedup(DatasetOperator):
         count = len(documents.manifest.shards)
         sizes = [shard.data.bytes for shard in documents.manifest.shards]
         shared = self._shared(documents.rows, count)
-        items = [shared | {"path": documents.shard_path(i), "shard": i} for i in range(count)]
+        begin = accumulate((shard.counts.rows_out for shard in documents.manifest.shards), initial=0)
+        items = [shared | {"path": documents.shard_path(i), "shard": i, "begin": row} for i, row in zip(range(count), begin, strict=False)]
         signed = work.map("sign", sign.sign_shard, items, sizes)
-        items = [item | {"local": result["local"]} for item, result in zip(items, signed, strict=True)]
+        items = [item | {"local": result["local"], "drawn": result["drawn"]} for item, result in zip(items, signed, strict=True)]
         kinds = [shared | {"parts": parts} for parts in ranges(work.storage, [result["shuffle"] for result in signed])]
         same = ranges(work.storage, work.map("classes", sign.join_classes, kinds))
-        verdicts = self._verdicts(work, shared, _with(items, same[:count]), sizes)
+        verdicts, notes = self._verdicts(work, shared, _with(items, same[:count]), sizes)
         named = work.map("name", verify.name_shard, _with(items, verdicts))
         told = ranges(work.storage, [result["shuffle"] for result in named])
         heirs = [item | {"followers": parts} for item, parts in zip(_with(items, told), same[count:], strict=True)]
@@ -149,6 +156,8 @@ class MinhashDedup(DatasetOperator):
         also = ranges(work.storage, [result["shuffle"] for result in inherited])
         marks = [item | {"parts": told[i] + also[i], "kept": [named[i]["kept"], inherited[i]["kept"]]} for i, item in enumerate(items)]
         work.write_shards(mark_shard, marks, sizes)
+        for name, verdict in notes.items():
+            work.note(name, verdict)
         removal_guard.judge(self.max_removed_ratio_per_source, "minhash_dedup", documents, work)
 
     def _shared(self, documents: int, shards: int) -> Item:
@@ -156,13 +165,19 @@ class MinhashDedup(DatasetOperator):
         bands, rules = self.curve(), len(parse(self.keep))
         partitions = shuffle.partitions_for(documents, CLASS_BYTES + 8 * rules)
         spread = shuffle.partitions_for(documents, bands.bands * (BUCKET_BYTES + 8 * rules))
-        return asdict(self) | asdict(bands) | {"shards": shards, "rules": rules, "partitions": partitions, "spread": spread}
+        known = {"shards": shards, "copies": shards, "rules": rules, "partitions": partitions, "spread": spread}
+        return asdict(self) | asdict(bands) | known | {"draw": canary.limit(self.planted, documents)}
 
-    def _verdicts(self, work: Work, shared: Item, items: list[Item], sizes: list[int]) -> list[list[Item]]:
-        """Return for each shard the verdicts that keep one of its documents."""
-        spread = ranges(work.storage, work.map("spread", sign.spread_shard, items))
+    def _verdicts(self, work: Work, shared: Item, items: list[Item], sizes: list[int]) -> tuple[list[list[Item]], dict[str, Verdict]]:
+        """Return for each shard the verdicts that keep one of its documents, and what the run found out about itself."""
+        filled = work.map("spread", sign.spread_shard, items)
+        files, planted = [result["shuffle"] for result in filled], []
+        if self.planted:
+            task = shared | {"samples": [result["drawn"] for result in filled], "shard": len(items)}
+            planted = work.map("plant", recall.plant_copies, [task])
+        spread = ranges(work.storage, [*files, *(shard["shuffle"] for shard in planted)])
         cut = [pairs.pieces(parts, PIECE_BYTES) for parts in spread]
-        known = {"max_heads": self.max_heads, "rules": shared["rules"]}
+        known = {name: shared[name] for name in ("max_heads", "rules", "copies")}
         hot = [known | {"parts": spread[p]} for p, parts in enumerate(cut) if len(parts) > 1]
         heads = iter(work.map("heads", pairs.find_heads, hot))
         tasks = []
@@ -172,13 +187,34 @@ class MinhashDedup(DatasetOperator):
         paired = work.map("pair", pairs.pair_piece, tasks)
         whole = {"members": [result["members"] for result in paired], "limit": BLOCK_BYTES}
         group = work.map("group", pairs.group_documents, [shared | whole])[0]
+        decided: list[Item] = []
+        counts = {"pairs compared": 0, "pairs similar": 0, "largest group": group["largest"]}
+        if self.mode == "verified" and group["documents"]:
+            texts = [*items, *(shared | {"path": shard["path"], "shard": len(items)} for shard in planted)]
+            compared, decided = self._verified(
+                work, group, [result["pairs"] for result in paired], (texts, [*sizes, *(0 for _ in planted)])
+            )
+            counts |= {f"pairs {name}": sum(result[name] for result in compared) for name in ("compared", "similar")}
+        notes = self._notes(work, shared, (planted, paired, decided), counts)
         if self.mode == "component":
-            return ranges(work.storage, [group["verdicts"]])
-        if not group["documents"]:
-            return [[] for _ in items]
-        return self._verified(work, group, [result["pairs"] for result in paired], items, sizes)
+            return ranges(work.storage, [group["verdicts"]]), notes
+        return ranges(work.storage, [result["shuffle"] for result in decided]) or [[] for _ in items], notes
 
-    def _verified(self, work: Work, group: Item, found: list[Item], items: list[Item], sizes: list[int]) -> list[list[Item]]:
+    def _notes(self, work: Work, shared: Item, results: tuple[list[Item], ...], counts: dict[str, int]) -> dict[str, Verdict]:
+        """Return the S-curve, what was compared, and how many of the planted copies were found."""
+        planted, paired, decided = results
+        item = shared | {"truth": planted[0]["truth"] if planted else None, "cut": _paths(paired, "cut")}
+        found = work.map("count", recall.count_found, [item | {"pairs": _paths(paired, "copies"), "edges": _paths(decided, "copies")}])[0]
+        counts["pairs compared"] -= found["pairs"] if self.mode == "verified" else 0
+        counts["pairs similar"] -= found["edges"]
+        counts["documents not compared with all of a bucket"] = found["cut"]
+        notes = {"curve": recall.curve_note(self.curve(), self.similarity, found["levels"])}
+        notes["pairs"] = recall.pairs_note(counts, self.max_heads, self.mode)
+        return notes | ({"canary": recall.canary_note(found, shared)} if planted else {})
+
+    def _verified(self, work: Work, group: Item, found: list[Item], texts: tuple[list[Item], list[int]]) -> tuple[list[Item], list[Item]]:
+        """Return what comparing the pairs came to, block by block, and the decisions, unit by unit."""
+        items, sizes = texts
         edges, units = group["starts"], group["units"]
         known = {"nodes": group["nodes"], "edges": group["edges"], "blocks": len(edges) - 1}
         parts = [one[0] for one in (ranges(work.storage, [file]) for file in found)]
@@ -197,11 +233,16 @@ class MinhashDedup(DatasetOperator):
                 "order": group["order"],
                 "begin": edges[first],
                 "end": edges[stop],
-                "shards": len(items),
+                "shards": items[0]["shards"],
+                "copies": items[0]["copies"],
             }
             for first, stop in pairwise(units)
         ]
-        return ranges(work.storage, work.map("decide", verify.decide_unit, decisions))
+        return compared, work.map("decide", verify.decide_unit, decisions)
+
+
+def _paths(results: list[Item], name: str) -> list[str]:
+    return [result[name] for result in results if result[name] is not None]
 
 
 def _in_range(holds: bool, message: str) -> None:

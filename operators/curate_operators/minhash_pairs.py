@@ -15,14 +15,14 @@ import pyarrow as pa
 
 from curate import kernels
 from curate.work import Place
-from curate_operators.minhash_sign import Item, UInt64s, buckets_schema, rank_names, read
+from curate_operators.minhash_sign import SHARD_BITS, Item, UInt64s, buckets_schema, rank_names, read
 
 PAIRS = pa.schema({"earlier": pa.uint64(), "later": pa.uint64()})
 VERDICTS = pa.schema({"kept": pa.uint64(), "document": pa.uint64(), "similarity": pa.float64()})
 """A document that goes, and the one that stays in its place; without a similarity nobody compared them."""
 
 CHUNK_PAIRS = 1 << 20
-NODE_BYTES = 64  # what a document costs in a block besides its shingles
+NODE_BYTES, PAIR_BYTES = 64, 16  # what a document costs in a block besides its shingles, and each of its pairs
 Rows = list[Any]  # the columns of `buckets_schema`: bucket, ranks, document, size
 
 
@@ -61,9 +61,24 @@ def pair_piece(item: Item, place: Place) -> Item:
         rows = _within(rows, heads[0])
     begun, before, rows = _ranked(rows, heads)
     head = heads[-2][begun] if len(begun) else rows[-2]
-    members = pa.table([*rows[1:], head], [*schema.names[1:], "head"])
-    found = place.write_shuffle(1, PAIRS, _pairs(rows[-2], heads[-2], begun, before))
-    return {"pairs": asdict(found), "members": place.write_table("members", members), "count": int(before.sum())}
+    members = pa.table([*rows[1:], head, before], [*schema.names[1:], "head", "pairs"])
+    copies = joined([], PAIRS)
+
+    def pairs() -> Iterator[tuple[Any, pa.RecordBatch]]:
+        for partition, batch in _pairs(rows[-2], heads[-2], begun, before):
+            mine = batch.column("later").to_numpy() >= np.uint64(item["copies"]) << SHARD_BITS
+            copies[:] = joined([copies, [column.to_numpy()[mine] for column in batch.columns]], PAIRS)
+            yield partition, batch
+
+    found = place.write_shuffle(1, PAIRS, pairs())
+    behind = np.unique(rows[-2][(before >= item["max_heads"]) & (rows[-2] < np.uint64(item["copies"]) << SHARD_BITS)])
+    return {
+        "pairs": asdict(found),
+        "members": place.write_table("members", members),
+        "count": int(before.sum()),
+        "copies": place.write_table("copies", pa.table(copies, PAIRS.names)) if len(copies[0]) else None,
+        "cut": place.write_table("cut", pa.table({"document": behind})) if len(behind) else None,
+    }
 
 
 def _arrays(batch: pa.RecordBatch | pa.Table) -> Rows:
@@ -133,18 +148,24 @@ def _pairs(document: UInt64s, heads: UInt64s, begun: Any, before: Any) -> Iterat
 def group_documents(item: Item, place: Place) -> Item:
     """Find the groups that pairs connect and cut them into blocks; about 100 bytes for each document in a pair."""
     document, ranks, size = _members(item["members"], item["rules"], place)
-    parents = np.arange(len(document), dtype=np.int64)
+    parents, paired = np.arange(len(document), dtype=np.int64), np.zeros(len(document), np.int64)
+    real = np.searchsorted(document, np.uint64(item["copies"]) << SHARD_BITS)  # copies come last
     for path in item["members"]:
         table = place.read_table(path)
+        if item["mode"] == "component":  # where a copy would connect what it resembles
+            table = table.filter(pa.array(table.column("document").to_numpy() < np.uint64(item["copies"]) << SHARD_BITS))
         left, right = (np.searchsorted(document, table.column(name).to_numpy()) for name in ("head", "document"))
         kernels.joined(parents, left, right)
+        np.add.at(paired, right, table.column("pairs").to_numpy())
     group = kernels.roots(parents)
     order = np.lexsort((document, *reversed(ranks), group))
-    result: Item = {"documents": len(document), "groups": int((group == np.arange(len(group))).sum())}
+    largest = int(np.bincount(group[:real]).max()) if real else 0
+    result: Item = {"documents": len(document), "groups": int((group == np.arange(len(group))).sum()), "largest": largest}
     if item["mode"] == "component":
         verdicts = place.write_shuffle(item["shards"], VERDICTS, _first_stays(group[order], document[order]))
         return result | {"verdicts": asdict(verdicts)}
-    block, unit = kernels.packed(group[order], NODE_BYTES + 8 * size[order].astype(np.int64), item["limit"])
+    held = NODE_BYTES + PAIR_BYTES * paired + 8 * size.astype(np.int64)
+    block, unit = kernels.packed(group[order], held[order], item["limit"])
     position = np.empty(len(order), np.uint64)
     position[order] = np.arange(len(order), dtype=np.uint64)
     starts = np.searchsorted(block, np.arange(len(unit) + 1)).astype(np.uint64)

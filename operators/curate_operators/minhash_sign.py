@@ -18,6 +18,7 @@ from curate.dataset import read_shard
 from curate.document import ID, TEXT
 from curate.shuffle import Range, ShuffleFile
 from curate.work import Place
+from curate_operators import minhash_canary as canary
 from curate_operators.copy_order import parse
 
 UInt64s = np.ndarray[Any, np.dtype[np.uint64]]
@@ -49,16 +50,20 @@ def sign_shard(item: Item, place: Place) -> Item:
     """Sign one shard's documents; keep the buckets locally, send the first of each kind into the shuffle."""
     rules = parse(item["keep"])
     columns = list(dict.fromkeys([ID, TEXT, *(rule.column.partition(".")[0] for rule in rules)]))
-    parts = [sign(batch, item) for batch in read_shard(place.storage, item["path"], columns)] or [_nothing(item, len(rules))]
+    sample: list[pa.RecordBatch] = []
+    batches = canary.drawn(read_shard(place.storage, item["path"], columns), item, sample)
+    parts = [sign(batch, item) for batch in batches] or [_nothing(item, len(rules))]
     table = pa.concat_tables(parts).combine_chunks()
     schema = kinds_schema(len(rules))
     document = pa.array(numbers(item["shard"], table.num_rows))
     keys = table.select(schema.names[:-1]).append_column("document", document)
     leader, firsts = _leaders(keys, table.column("size").to_numpy() > 0)
     sent = keys.take(pa.array(firsts)).cast(schema).combine_chunks()
-    batches = ((batch.column("same").to_numpy() % np.uint64(item["partitions"]), batch) for batch in sent.to_batches())
-    file = place.write_shuffle(item["partitions"], schema, batches)
-    return {"local": place.write_table("signed", table.append_column("leader", pa.array(leader))), "shuffle": asdict(file)}
+    sent_to = ((batch.column("same").to_numpy() % np.uint64(item["partitions"]), batch) for batch in sent.to_batches())
+    file = place.write_shuffle(item["partitions"], schema, sent_to)
+    local = place.write_table("signed", table.append_column("leader", pa.array(leader)))
+    drawn = place.write_table("drawn", pa.Table.from_batches(sample, canary.SAMPLE))
+    return {"local": local, "drawn": drawn, "shuffle": asdict(file)}
 
 
 def _nothing(item: Item, rules: int) -> pa.Table:
@@ -127,7 +132,10 @@ def spread_shard(item: Item, place: Place) -> Item:
             arrays = [pa.array(column) for column in (bucket, *rest)]
             yield bucket % np.uint64(item["spread"]), pa.RecordBatch.from_arrays(arrays, schema=schema)
 
-    return asdict(place.write_shuffle(item["spread"], schema, bands()))
+    drawn = place.read_table(item["drawn"])
+    first = chosen[(drawn.column("document").to_numpy() & ROW).astype(np.int64)]
+    file = place.write_shuffle(item["spread"], schema, bands())
+    return {"shuffle": asdict(file), "drawn": place.write_table("drawn", drawn.filter(pa.array(first)))}
 
 
 def read(item: Item, place: Place, schema: pa.Schema, key: str = "parts") -> Iterator[pa.RecordBatch]:

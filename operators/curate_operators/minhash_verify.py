@@ -130,10 +130,14 @@ def decide_unit(item: Item, place: Place) -> Item:
     left, right = ((places[order] - np.uint64(item["begin"])).astype(np.int64) for places in (earlier, later))
     weight = similarity[order]
     edge = kernels.greedy(len(document), left, right, weight)
-    gone = np.flatnonzero(edge >= 0)
+    copies = np.uint64(item["copies"]) << SHARD_BITS
+    of_copy = document[right] >= copies
+    found = pa.table([document[left[of_copy]], document[right[of_copy]], weight[of_copy]], ["earlier", "later", "similarity"])
+    gone = np.flatnonzero((edge >= 0) & (document < copies))  # nobody hears of a copy
     kept = document[left[edge[gone]]]
     batch = pa.RecordBatch.from_arrays([pa.array(kept), pa.array(document[gone]), pa.array(weight[edge[gone]])], schema=VERDICTS)
-    return asdict(place.write_shuffle(item["shards"], VERDICTS, iter([(kept >> SHARD_BITS, batch)])))
+    file = place.write_shuffle(item["shards"], VERDICTS, iter([(kept >> SHARD_BITS, batch)]))
+    return {"shuffle": asdict(file), "copies": place.write_table("copies", found) if len(found) else None}
 
 
 def name_shard(item: Item, place: Place) -> Item:

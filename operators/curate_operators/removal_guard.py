@@ -133,12 +133,13 @@ def _verdict(guard: Guard, found: list[dict[str, Any]]) -> Verdict:
     judged, above = (sum(one[key] for one in found) for key in ("judged", "above"))
     worst = sorted((row for one in found for row in one["worst"]), key=lambda row: (-row["ratio"], -row["documents"], row["source"]))
     named = [f"{_name(row)} {row['ratio']:.1%} of {row['documents']:,}" for row in worst[: min(3, above) or 1]]
-    many = f"{judged:,} sources (`{guard.column}`) with at least {guard.min_documents:,} documents"
     if above:
         more = f", and {above - len(named):,} more" if above > len(named) else ""
-        message = f"{above:,} of {many} lost more than {guard.ratio:.0%}: {', '.join(named)}{more}"
+        message = f"{above:,} of {judged:,} sources (`{guard.column}`) lost more than {guard.ratio:.0%}: {', '.join(named)}{more}"
+    elif judged:
+        message = f"no `{guard.column}` lost more than {guard.ratio:.0%}; most lost {named[0]}"
     else:
-        message = f"none of {many} lost more than {guard.ratio:.0%}" + (f"; the most: {named[0]}" if named else "")
+        message = f"no `{guard.column}` has the {guard.min_documents:,} documents that are judged"
     table = {
         _name(row): {"documents": row["documents"], "removed": row["removed"], "ratio": round(row["ratio"], 4)} for row in worst[:SHOWN]
     }

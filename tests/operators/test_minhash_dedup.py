@@ -19,7 +19,7 @@ from curate.dataset import Dataset
 from curate.errors import CurateError, PipelineError
 from curate.pipeline import Input, Pipeline, Stage
 from curate.work import Place
-from curate_operators import minhash_dedup, minhash_pairs, minhash_sign, minhash_verify
+from curate_operators import minhash_dedup, minhash_pairs, minhash_recall, minhash_sign, minhash_verify
 from curate_operators.minhash_curve import Bands, choose
 from curate_operators.minhash_dedup import MinhashDedup
 from tests.engine import small
@@ -164,8 +164,11 @@ def dies(item: Any, place: Place) -> Any:
 
 PHASES = [
     *[(minhash_sign, name) for name in ("sign_shard", "join_classes", "spread_shard")],
+    (minhash_recall, "plant_copies"),
     *[(minhash_pairs, name) for name in ("find_heads", "pair_piece", "group_documents")],
-    *[(minhash_verify, name) for name in ("route_pairs", "gather_shard", "compare_block", "decide_unit", "name_shard", "inherit_shard")],
+    *[(minhash_verify, name) for name in ("route_pairs", "gather_shard", "compare_block", "decide_unit")],
+    (minhash_recall, "count_found"),
+    *[(minhash_verify, name) for name in ("name_shard", "inherit_shard")],
     (minhash_dedup, "mark_shard"),
 ]
 
@@ -200,14 +203,14 @@ def test_a_bucket_with_many_documents(tmp_path: Path, monkeypatch: pytest.Monkey
     docs = [{"id": f"d{i:04d}", "text": f"{notice} " + " ".join(f"w{i}x{k}" for k in range(40))} for i in range(1000)]
     docs += [{"id": f"e{i:04d}", "text": docs[i]["text"]} for i in range(0, 1000, 10)]
     monkeypatch.setattr(minhash_dedup, "PIECE_BYTES", 1000)
-    folder = tmp_path / "ws"
+    folder, params = tmp_path / "ws", {"bands": 8, "rows": 1, "max_heads": 16, "planted": None}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(minhash_dedup, "mark_shard", dies)
-        small.execute(small.plan(pipe(corpus(tmp_path, docs, 5), {"bands": 8, "rows": 1, "max_heads": 16}), folder))
+        small.execute(small.plan(pipe(corpus(tmp_path, docs, 5), params), folder))
     pairs = [orjson.loads(path.read_bytes())["count"] for path in folder.rglob("pair/part-*.json")]
     assert len(pairs) == 5  # one per shard
     assert 50_000 < sum(pairs) < 8 * 16 * 1000
-    plan, _ = small.run(pipe(tmp_path / "in", {"bands": 8, "rows": 1, "max_heads": 16}), folder)
+    plan, _ = small.run(pipe(tmp_path / "in", params), folder)
     gone = {row[0]: row[2] for row in told(plan.dataset("dedup")) if not row[1]}
     assert gone == {f"e{i:04d}": f"d{i:04d}" for i in range(0, 1000, 10)}
 
