@@ -125,6 +125,9 @@ def open_parquet(storage: Storage, path: str) -> pq.ParquetFile:
         raise DatasetError(f"{where} is JSONL, which is published for others to read", "read it as an input with `format: jsonl`")
     try:
         return pq.ParquetFile(storage.open_arrow(path), pre_buffer=False, buffer_size=1 << 20)
+    except DatasetError as error:
+        error.hint = error.hint or "the shard is gone: remove its dataset's folder and run again"
+        raise
     except (pa.ArrowException, OSError) as error:
         raise DatasetError(
             f"{join_url(storage.url, path)}: not a readable Parquet file: {error}",

@@ -86,6 +86,7 @@ def scene(request: pytest.FixtureRequest, place: Path) -> Scene:
 
 def test_a_damaged_file_is_told_and_never_a_result(scene: Scene, place: Path) -> None:
     told = set()
+    shutil.rmtree(place / "ws", ignore_errors=True)
     for phase, following in pairwise(scene.phases):
         assert "stopped" in str(scene.run(place / "ws", following).error)
         for path in largest(place / "ws", phase):
@@ -93,15 +94,14 @@ def test_a_damaged_file_is_told_and_never_a_result(scene: Scene, place: Path) ->
                 where = f"{phase}/{path.name} {damage}"
                 with damaged(place, path, change) as workspace:
                     error = scene.run(workspace).error
-                    if path.suffix == ".json" and damage == "gone":  # its task is repeated
-                        assert error is None and contents(workspace) == scene.calm, where
+                    if error is None:  # a task without a result is repeated; some files are read no more
+                        assert contents(workspace) == scene.calm, where
                         continue
                     assert isinstance(error, CurateError), where
                     assert f"/{phase}/{path.name}" in error.message and "run again" in (error.hint or ""), where
                     assert not list(workspace.glob(f"datasets/{scene.name}@*/manifest.json")), where
                     told.add(phase)
     assert told == set(scene.phases[:-1]) - {"emit"}
-    shutil.rmtree(place / "ws")
 
 
 @contextmanager
@@ -114,8 +114,10 @@ def damaged(place: Path, path: Path, change: Callable[[bytes], bytes | None]) ->
         victim.unlink()
     else:
         victim.write_bytes(data)
-    yield place / "damaged"
-    shutil.rmtree(place / "damaged")
+    try:
+        yield place / "damaged"
+    finally:
+        shutil.rmtree(place / "damaged")
 
 
 def largest(workspace: Path, phase: str) -> Iterator[Path]:
