@@ -22,7 +22,7 @@ VERDICTS = pa.schema({"kept": pa.uint64(), "document": pa.uint64(), "similarity"
 """A document that goes, and the one that stays in its place; without a similarity nobody compared them."""
 
 CHUNK_PAIRS = 1 << 20
-NODE_BYTES, PAIR_BYTES = 64, 16  # what a document costs in a block besides its shingles, and each of its pairs
+NODE_BYTES, PAIR_BYTES = 64, 32  # what a document costs in a block besides its shingles, and each of its pairs
 Rows = list[Any]  # the columns of `buckets_schema`: bucket, ranks, document, size
 
 

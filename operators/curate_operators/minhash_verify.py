@@ -22,6 +22,7 @@ from curate_operators.minhash_pairs import PAIRS, VERDICTS, joined
 from curate_operators.minhash_sign import FOLLOWERS, ROW, SHARD_BITS, Item, read
 
 SETS = pa.schema({"place": pa.uint64(), "set": pa.large_list(pa.uint64())})
+EDGES = ["earlier", "later", "similarity"]
 NAMED = pa.schema({"document": pa.uint64(), "kept_id": pa.string(), "similarity": pa.float64()})
 """A verdict with the name of the document that stays."""
 
@@ -81,7 +82,7 @@ def compare_block(item: Item, place: Place) -> Item:
         enough = similarity >= item["similarity"]
         found = [earlier[inside][enough], later[inside][enough], similarity[enough]]
         columns = [np.concatenate(both) for both in zip(columns, found, strict=True)]
-    path = place.write_table("edges", pa.table(columns, ["earlier", "later", "similarity"]))
+    path = place.write_table("edges", pa.table(columns, EDGES))
     return {"edges": path, "compared": len(later), "similar": len(columns[0])}
 
 
@@ -122,22 +123,36 @@ def _lookup(places: Any, order: Any, wanted: Any) -> Any:
 
 
 def decide_unit(item: Item, place: Place) -> Item:
-    """Decide about the documents of one unit, in their order, and tell the shards of those that stay."""
-    tables = [place.read_table(path) for path in item["edges"]]
-    earlier, later, similarity = (pa.concat_tables(tables).column(k).to_numpy() for k in range(3))
+    """Decide about the documents of one unit, in their order, block by block, and tell the shards of those that stay."""
     document = place.read_table(item["order"]).column("document").slice(item["begin"], item["end"] - item["begin"]).to_numpy()
-    order = np.lexsort((earlier, later))
-    left, right = ((places[order] - np.uint64(item["begin"])).astype(np.int64) for places in (earlier, later))
-    weight = similarity[order]
-    edge = kernels.greedy(len(document), left, right, weight)
     copies = np.uint64(item["copies"]) << SHARD_BITS
-    of_copy = document[right] >= copies
-    found = pa.table([document[left[of_copy]], document[right[of_copy]], weight[of_copy]], ["earlier", "later", "similarity"])
-    gone = np.flatnonzero((edge >= 0) & (document < copies))  # nobody hears of a copy
-    kept = document[left[edge[gone]]]
-    batch = pa.RecordBatch.from_arrays([pa.array(kept), pa.array(document[gone]), pa.array(weight[edge[gone]])], schema=VERDICTS)
-    file = place.write_shuffle(item["shards"], VERDICTS, iter([(kept >> SHARD_BITS, batch)]))
+    gone, of_copies = np.zeros(len(document), np.bool_), []
+
+    def verdicts() -> Iterator[tuple[Any, pa.RecordBatch]]:
+        for path in item["edges"]:
+            left, right, weight = _in_order(place.read_table(path), item["begin"])
+            of_copy = document[right] >= copies
+            of_copies.append(pa.table([document[left[of_copy]], document[right[of_copy]], weight[of_copy]], EDGES))
+            stays = ~gone[left]  # what went in an earlier block removes nobody
+            left, right, weight = left[stays], right[stays], weight[stays]
+            edge = kernels.greedy(len(document), left, right, weight)
+            gone[edge >= 0] = True
+            going = np.flatnonzero((edge >= 0) & (document < copies))  # nobody hears of a copy
+            kept = document[left[edge[going]]]
+            columns = [pa.array(column) for column in (kept, document[going], weight[edge[going]])]
+            yield kept >> SHARD_BITS, pa.RecordBatch.from_arrays(columns, schema=VERDICTS)
+
+    file = place.write_shuffle(item["shards"], VERDICTS, verdicts())
+    found = pa.concat_tables(of_copies).combine_chunks()
     return {"shuffle": asdict(file), "copies": place.write_table("copies", found) if len(found) else None}
+
+
+def _in_order(edges: pa.Table, begin: int) -> tuple[Any, Any, Any]:
+    """Return the edges of a block by their later document, as places within the unit, with the similarities."""
+    earlier, later, similarity = (column.to_numpy() for column in edges.columns)
+    order = np.lexsort((earlier, later))
+    left, right = ((places[order] - np.uint64(begin)).astype(np.int64) for places in (earlier, later))
+    return left, right, similarity[order]
 
 
 def name_shard(item: Item, place: Place) -> Item:
