@@ -1,9 +1,10 @@
 """Moves rows between tasks: each map task writes one file, each reduce task reads exactly its ranges of every file.
 
 A shuffle file is a run of flushes; within a flush rows lie in order of their partition, one Arrow IPC message per partition.
-Its last bytes are a matrix of offsets (flushes × (partitions + 1), little-endian uint64), which the driver turns into the list
-of ranges of each partition. So there is no small-file storm, no footer to parse per partition, and memory stays bounded by
-`FLUSH_BYTES` in a map task (less for few partitions) and by one message in a reduce task.
+Behind each message stands its 64-bit xxh3 hash. The last bytes are a matrix of offsets (flushes × (partitions + 1), little-endian
+uint64) and its hash, which the driver turns into the list of ranges of each partition. So there is no small-file storm, no footer to
+parse per partition, and memory stays bounded by `FLUSH_BYTES` in a map task (less for few partitions) and by one message in a reduce
+task.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import xxhash
 
 from curate.dataset import join_url
 from curate.errors import DatasetError
@@ -24,6 +26,7 @@ FLUSH_BYTES = 64 << 20
 LEAST_FLUSH, LEAST_RANGE = 8 << 20, 256 << 10  # a flush no larger than its ranges need stays in the cache
 PARTITION_BYTES = 64 << 20  # what a reduce task is meant to hold at once
 
+SUM_BYTES = 8  # the xxh3 hash behind each message and behind the matrix
 AGAIN = "remove the stage's dataset folder and run again"
 
 Partitions = np.ndarray[Any, np.dtype[Any]]
@@ -85,6 +88,7 @@ class ShuffleWriter:
             self._flush()
         matrix = np.array(self._matrix, dtype="<u8").reshape(len(self._matrix), self._partitions + 1)
         self._out.write(matrix.tobytes())
+        self._out.write(xxhash.xxh3_64_digest(matrix.tobytes()))
         return ShuffleFile(self._path, self._offset, len(self._matrix), self._partitions)
 
     def _flush(self) -> None:
@@ -101,7 +105,8 @@ class ShuffleWriter:
             if edges[p + 1] > edges[p]:
                 message = rows.slice(edges[p], edges[p + 1] - edges[p]).serialize()
                 self._out.write(message)
-                self._offset += message.size
+                self._out.write(xxhash.xxh3_64_digest(message))
+                self._offset += message.size + SUM_BYTES
         offsets[self._partitions] = self._offset
         self._matrix.append(offsets)
         self._buffered = 0
@@ -116,9 +121,9 @@ def ranges(storage: Storage, files: Sequence[ShuffleFile]) -> list[list[Range]]:
         with opened(storage.open_input, file.path) as stream:
             stream.seek(file.matrix)
             data = stream.read()
-        if len(data) != file.flushes * (file.partitions + 1) * 8:
-            raise _cut_short(storage, file.path)
-        matrix = np.frombuffer(data, dtype="<u8").reshape(file.flushes, file.partitions + 1)
+        if len(data) != file.flushes * (file.partitions + 1) * 8 + SUM_BYTES:
+            raise damaged(storage, file.path, "cut short")
+        matrix = np.frombuffer(verified(storage, file.path, data), dtype="<u8").reshape(file.flushes, file.partitions + 1)
         for row in matrix:
             for p in np.flatnonzero(row[1:] > row[:-1]):
                 result[p].append(Range(file.path, int(row[p]), int(row[p + 1])))
@@ -134,8 +139,16 @@ def opened(way: Callable[[str], Opened], path: str) -> Opened:
         raise
 
 
-def _cut_short(storage: Storage, path: str) -> DatasetError:
-    return DatasetError(f"{join_url(storage.url, path)}: cut short", AGAIN)
+def damaged(storage: Storage, path: str, how: str) -> DatasetError:
+    return DatasetError(f"{join_url(storage.url, path)}: {how}", AGAIN)
+
+
+def verified(storage: Storage, path: str, data: bytes) -> memoryview:
+    """Return what was written before its hash: Arrow's messages have none, and a changed number would be another result."""
+    written = memoryview(data)[:-SUM_BYTES]
+    if xxhash.xxh3_64_digest(written) != data[-SUM_BYTES:]:
+        raise damaged(storage, path, "damaged: its bytes are not those that were written")
+    return written
 
 
 def read(storage: Storage, parts: Sequence[Range], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -146,7 +159,7 @@ def read(storage: Storage, parts: Sequence[Range], schema: pa.Schema) -> Iterato
                 stream.seek(part.start)
                 data = stream.read(part.stop - part.start)
                 if len(data) < part.stop - part.start:
-                    raise _cut_short(storage, path)
-                source = pa.BufferReader(data)
+                    raise damaged(storage, path, "cut short")
+                source = pa.BufferReader(verified(storage, path, data))
                 while source.tell() < source.size():
                     yield pa.ipc.read_record_batch(pa.ipc.read_message(source), schema)

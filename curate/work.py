@@ -25,6 +25,7 @@ from typing import Any, BinaryIO, cast
 
 import orjson
 import pyarrow as pa
+import xxhash
 
 from curate.attempts import attempt_all
 from curate.commit import Attempt, Told, receipts, shard_name
@@ -35,7 +36,7 @@ from curate.ledger import DROPS, Ledger
 from curate.manifest import Measured, Receipt
 from curate.memory import peak_rss_bytes, reset_peak_rss
 from curate.registry import load_code
-from curate.shuffle import AGAIN, ShuffleFile, ShuffleWriter, opened
+from curate.shuffle import ShuffleFile, ShuffleWriter, opened, verified
 from curate.storage import Storage, join, open_storage
 
 SCRATCH = ".scratch"
@@ -99,32 +100,30 @@ class Place:
     def write_table(self, name: str, table: pa.Table) -> str:
         """Write a table as an Arrow IPC file and return its path in the storage."""
         path = f"{self.prefix}.{name}.arrow"
-        with (
-            self.storage.open_output(path) as out,
-            pa.ipc.new_file(pa.PythonFile(cast(Any, _Plain(out)), "w"), table.schema) as writer,
-        ):
-            writer.write_table(table)
+        with self.storage.open_output(path) as out:
+            plain = _Plain(out)
+            with pa.ipc.new_file(pa.PythonFile(cast(Any, plain), "w"), table.schema) as writer:
+                writer.write_table(table)
+            out.write(plain.hash.digest())
         return path
 
     def read_table(self, path: str) -> pa.Table:
         """Read a table that a task wrote."""
-        with opened(self.storage.open_arrow, path) as source:
-            try:
-                return pa.ipc.open_file(source).read_all()
-            except pa.ArrowInvalid as error:
-                where = join_url(self.storage.url, path)
-                raise DatasetError(f"{where}: cut short: {error}", AGAIN) from error
+        data = verified(self.storage, path, opened(self.storage.read, path))
+        return pa.ipc.open_file(pa.BufferReader(data)).read_all()
 
 
 class _Plain:
-    """Keeps Arrow from closing a stream that its context manager must sync first."""
+    """Hashes what Arrow writes, and keeps it from closing a stream that its context manager must sync first."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
         self.closed = False
+        self.hash = xxhash.xxh3_64()
 
     def write(self, data: Any) -> int:
         self._out.write(data)
+        self.hash.update(data)
         return memoryview(data).nbytes
 
     def flush(self) -> None:
@@ -170,7 +169,8 @@ def run_phase_task(task: PhaseTask) -> Any:
     storage = open_storage(task.workspace)
     result = task.function.load()(task.item, Place(storage, task.prefix))
     data = orjson.dumps(result, option=orjson.OPT_SERIALIZE_NUMPY)
-    storage.create(f"{task.prefix}.json", data)
+    kept = {"result": result, "xxh3": xxhash.xxh3_64_hexdigest(data)}
+    storage.create(f"{task.prefix}.json", orjson.dumps(kept, option=orjson.OPT_SERIALIZE_NUMPY))
     return orjson.loads(data)
 
 
@@ -314,10 +314,11 @@ class Work:
 
 def _kept(storage: Storage, path: str) -> Any:
     """Return the result that a finished task kept."""
-    try:
-        return orjson.loads(storage.read(path))
-    except orjson.JSONDecodeError as error:
-        raise DatasetError(f"{join_url(storage.url, path)}: damaged: {error}", "remove it and run again: its task is repeated") from error
+    with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError):
+        kept = orjson.loads(storage.read(path))
+        if xxhash.xxh3_64_hexdigest(orjson.dumps(kept["result"])) == kept["xxh3"]:
+            return kept["result"]
+    raise DatasetError(f"{join_url(storage.url, path)}: damaged", "remove it and run again: its task is repeated")
 
 
 def _task_done(stage: str, phase: str, outcome: Outcome) -> dict[str, Any]:

@@ -26,7 +26,17 @@ DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
     "empty": lambda data: b"",
     "cut in the middle": lambda data: data[: len(data) // 2],
     "cut at the end": lambda data: data[:-1],
+    "altered at the start": lambda data: altered(data, len(data) // 10),
+    "altered in the middle": lambda data: altered(data, len(data) // 2),
+    "altered near the end": lambda data: altered(data, len(data) - 30),
 }
+
+
+def altered(data: bytes, place: int) -> bytes:
+    """Turn one bit over."""
+    changed = bytearray(data)
+    changed[place] ^= 4
+    return bytes(changed)
 
 
 class StopsAt(LocalExecutor):

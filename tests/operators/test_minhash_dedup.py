@@ -207,7 +207,7 @@ def test_a_bucket_with_many_documents(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(minhash_dedup, "mark_shard", dies)
         small.execute(small.plan(pipe(corpus(tmp_path, docs, 5), params), folder))
-    pairs = [orjson.loads(path.read_bytes())["count"] for path in folder.rglob("pair/part-*.json")]
+    pairs = [orjson.loads(path.read_bytes())["result"]["count"] for path in folder.rglob("pair/part-*.json")]
     assert len(pairs) == 5  # one per shard
     assert 50_000 < sum(pairs) < 8 * 16 * 1000
     plan, _ = small.run(pipe(tmp_path / "in", params), folder)

@@ -36,7 +36,7 @@ def chain() -> Docs:
 
 
 def results(folder: Path, phase: str) -> list[dict[str, Any]]:
-    return [orjson.loads(path.read_bytes()) for path in sorted(folder.rglob(f"{phase}/part-*.json"))]
+    return [orjson.loads(path.read_bytes())["result"] for path in sorted(folder.rglob(f"{phase}/part-*.json"))]
 
 
 def cut_finely(patch: pytest.MonkeyPatch) -> None:
