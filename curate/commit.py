@@ -11,6 +11,7 @@ the files that it names are whole. Tasks are deterministic, so a late attempt ca
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import uuid
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -162,6 +163,20 @@ def _is_json(data: bytes) -> bool:
 
 def _records(receipt: Receipt) -> list[FileRecord]:
     return [record for record in (receipt.data, receipt.drops, receipt.errors, receipt.trace) if record is not None]
+
+
+def from_sibling(receipt: Receipt, folder: str) -> Receipt:
+    """Return a receipt whose files are named from the folder beside the one that holds them."""
+    name = folder.rpartition("/")[2]
+
+    def moved(record: FileRecord | None) -> FileRecord | None:
+        if record is None or record.path.startswith("../"):
+            return record
+        return dataclasses.replace(record, path=f"../{name}/{record.path}")
+
+    data = moved(receipt.data)
+    assert data is not None
+    return dataclasses.replace(receipt, data=data, drops=moved(receipt.drops), errors=moved(receipt.errors), trace=moved(receipt.trace))
 
 
 def sweep(storage: Storage, folder: str, kept: list[Receipt]) -> None:

@@ -145,7 +145,8 @@ class Manifest:
     `chain` is the fingerprint of what was done, apart from the inputs: shards of an earlier dataset with the same
     chain and the same unit are reused as they are. `aligned_to` is the fingerprint of the documents dataset whose
     rows these attributes describe, shard by shard and row by row. `notes` are what a dataset operator found out about its
-    work: {"name", "passed", "message", "measures", "curve"} each (`curate.work.Verdict`).
+    work: {"name", "passed", "message", "measures", "curve"} each (`curate.work.Verdict`). `about` is what it says of its result
+    to the operators that read it.
     """
 
     kind: Kind
@@ -162,6 +163,7 @@ class Manifest:
     measured: Measured = field(default_factory=Measured)
     curate_version: str = ""
     pipeline: str = ""
+    about: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
     def to_json(self) -> bytes:

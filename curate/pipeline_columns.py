@@ -142,7 +142,7 @@ class Walk:
                 self.mistakes.add(place, f"`{stage.use}`: {error.message}", error.hint)
         kind = kinds[str(place[1])]
         if kind == "artifact":
-            return Columns({})
+            return Columns({ID: ID_TYPE, **operator.adds()} if operator.adds() else {})
         if kind == "attributes":
             return Columns({ID: ID_TYPE, **operator.adds()})
         first = self.results[documents[0]].copy()

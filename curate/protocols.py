@@ -15,7 +15,7 @@ Rules that `curate.testing.check_operator` verifies for every operator, ours and
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pyarrow as pa
@@ -123,9 +123,16 @@ class DatasetOperator(Operator):
         """Return the columns of the dataset that it emits, beyond `id`."""
         return {}
 
+    def verify_artifacts(self, artifacts: Sequence[Dataset]) -> None:
+        """Raise `PipelineError` when artifacts that are there already, as inputs of the pipeline, are not what it can work with."""
+        return
+
     @abstractmethod
     def run(self, inputs: list[Dataset], work: Work) -> None:
-        """Do the work in named phases; shards are written with `work.write_shards`."""
+        """Do the work in named phases; shards are written with `work.write_shards`.
+
+        `inputs` are documents, then attributes and artifacts in the stage's order. `work.about` goes into the manifest.
+        """
 
 
 class Judge(Operator):

@@ -127,9 +127,11 @@ class Run:
             if self._reused(planned, result):  # another run finished it just before the fence was free
                 fence.retire()
                 return
-            shards = self._dataset_operator(planned, fence, result) if planned.operator else self._chain(planned, fence, result)
+            shards, about = (
+                self._dataset_operator(planned, fence, result) if planned.operator else (self._chain(planned, fence, result), {})
+            )
             fence.verify()
-            result.manifest = self._finish(planned, shards, result.notes)
+            result.manifest = self._finish(planned, shards, result.notes, about)
             fence.retire()
         result.status = "done"
         counts = result.manifest.counts
@@ -187,7 +189,7 @@ class Run:
                 self._on_event(_shard_done(name, receipt))
                 yield receipt
 
-    def _dataset_operator(self, planned: PlannedStage, fence: Fence, result: StageResult) -> list[Receipt]:
+    def _dataset_operator(self, planned: PlannedStage, fence: Fence, result: StageResult) -> tuple[list[Receipt], dict[str, Any]]:
         operator = operator_of(planned, self.plan)
         assert isinstance(operator, DatasetOperator) and planned.operator is not None
         work = Work(self.plan.storage, planned.folder, self.executor, planned.schema, self._on_event)
@@ -201,9 +203,9 @@ class Run:
             result.retries += work.retries
         result.new_shards = len(work.receipts)
         _verify_conserved(planned, sources[0].rows, work.receipts)
-        return work.receipts
+        return work.receipts, work.about
 
-    def _finish(self, planned: PlannedStage, shards: list[Receipt], notes: list[dict[str, Any]]) -> Manifest:
+    def _finish(self, planned: PlannedStage, shards: list[Receipt], notes: list[dict[str, Any]], about: dict[str, Any]) -> Manifest:
         """Fold the receipts into a manifest, tidy up, and write it: from then on the dataset exists."""
         counts, measured = total(shards)
         counts.verify(f"stage {planned.name}")
@@ -226,6 +228,7 @@ class Run:
             notes=notes,
             measured=measured,
             curate_version=VERSION,
+            about=about,
         )
         storage = self.plan.storage
         storage.delete_tree(join(planned.folder, SCRATCH))
@@ -295,7 +298,7 @@ def _verify_conserved(planned: PlannedStage, rows: int, shards: list[Receipt]) -
     if not shards:
         raise OperatorError(f"stage {planned.name}: `{planned.stage.use}` wrote no shard", "an operator ends with `work.write_shards(…)`")
     counts, _ = total(shards)
-    if counts.rows_in != rows:
+    if planned.kind != "artifact" and counts.rows_in != rows:
         raise OperatorError(
             f"stage {planned.name}: `{planned.stage.use}` accounts for {counts.rows_in} of {rows} documents",
             "this is a bug in the operator: every row of its input must be in a shard that it writes, or in the drops",

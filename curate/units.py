@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from curate import inputs
-from curate.commit import receipt_path, receipts
+from curate.commit import from_sibling, receipt_path, receipts
 from curate.dataset import Dataset, open_dataset
 from curate.errors import DatasetError
 from curate.fingerprint import unit_identity
-from curate.manifest import MANIFEST, FileRecord, Receipt
+from curate.manifest import MANIFEST, Receipt
 from curate.plan import Plan, PlannedInput, PlannedStage
 from curate.readers import reader
 from curate.readers.base import Slice
@@ -143,19 +143,5 @@ def reusable(plan: Plan, planned: PlannedStage) -> dict[str, Receipt]:
         if folder == planned.folder or dataset.manifest.chain != planned.chain:
             continue
         for receipt in receipts(storage, folder).values():
-            found.setdefault(receipt.unit, _from_sibling(receipt, folder))
+            found.setdefault(receipt.unit, from_sibling(receipt, folder))
     return found
-
-
-def _from_sibling(receipt: Receipt, folder: str) -> Receipt:
-    """Return a receipt whose files are named from the folder beside the one that holds them."""
-    name = folder.rpartition("/")[2]
-
-    def moved(record: FileRecord | None) -> FileRecord | None:
-        if record is None or record.path.startswith("../"):
-            return record
-        return dataclasses.replace(record, path=f"../{name}/{record.path}")
-
-    data = moved(receipt.data)
-    assert data is not None
-    return dataclasses.replace(receipt, data=data, drops=moved(receipt.drops), errors=moved(receipt.errors), trace=moved(receipt.trace))

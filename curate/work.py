@@ -28,8 +28,8 @@ import pyarrow as pa
 import xxhash
 
 from curate.attempts import attempt_all
-from curate.commit import Attempt, Told, receipts, shard_name
-from curate.dataset import join_url
+from curate.commit import Attempt, Told, from_sibling, receipts, shard_name
+from curate.dataset import Dataset, join_url
 from curate.errors import CurateError, DatasetError, OperatorError
 from curate.executors.base import Executor, Outcome, Resources
 from curate.ledger import DROPS, Ledger
@@ -214,6 +214,7 @@ class Work:
         self.retries = 0
         self.receipts: list[Receipt] = []
         self.notes: list[dict[str, Any]] = []
+        self.about: dict[str, Any] = {}
         self._executor = executor
         self._on_event = on_event
 
@@ -257,9 +258,17 @@ class Work:
         return [results[i] for i in range(len(items))]
 
     def write_shards(
-        self, fn: Callable[[Any, Place], Iterator[pa.RecordBatch]], items: Sequence[Any], sizes: Sequence[int] | None = None
+        self,
+        fn: Callable[[Any, Place], Iterator[pa.RecordBatch]],
+        items: Sequence[Any],
+        sizes: Sequence[int] | None = None,
+        before: Dataset | None = None,
     ) -> None:
-        """Write one shard per item from the batches that `fn(item, place)` yields; together they are the dataset."""
+        """Write one shard per item from the batches that `fn(item, place)` yields; together they are the dataset.
+
+        The shards of a dataset `before`, which lies in the same workspace, stand first, and nothing of them is copied.
+        """
+        taken = [from_sibling(receipt, before.path) for receipt in before.manifest.shards] if before else []
         done = receipts(self.storage, self.folder)
         function = self._function(fn)
         tasks = [
@@ -273,14 +282,14 @@ class Work:
                 self.schema,
                 join(self.scratch, "emit", shard_name(shard)),
                 self.epoch,
-                sizes[shard] if sizes else 0,
+                sizes[shard - len(taken)] if sizes else 0,
             )
-            for shard, item in enumerate(items)
+            for shard, item in enumerate(items, len(taken))
             if shard not in done
         ]
         for task, receipt in self._run("write", run_emit_task, tasks, len(items)):
             done[task.shard] = receipt
-        self.receipts = [done[shard] for shard in range(len(items))]
+        self.receipts = [*taken, *(done[shard] for shard in range(len(taken), len(taken) + len(items)))]
 
     def _run(self, phase: str, fn: Callable[[Any], Any], tasks: Sequence[Any], total: int) -> Iterator[tuple[Any, Any]]:
         name = self._stage

@@ -20,6 +20,7 @@ OPERATORS = {
     "maths_quality": "curate_operators.maths:MathsQuality",
     "measure": "curate_operators.measure:Measure",
     "minhash_dedup": "curate_operators.minhash_dedup:MinhashDedup",
+    "minhash_index": "curate_operators.minhash_index:MinhashIndex",
     "normalize": "curate_operators.normalize:Normalize",
     "paragraph_dedup": "curate_operators.paragraph_dedup:ParagraphDedup",
     "pii": "curate_operators.redact:Pii",

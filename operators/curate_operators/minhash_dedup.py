@@ -21,7 +21,7 @@ One task (`group`) holds about 100 bytes for each document in a pair, `route` an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate, pairwise
 from typing import Any, ClassVar, Literal
@@ -37,6 +37,7 @@ from curate.errors import DatasetError, PipelineError
 from curate.protocols import DatasetOperator
 from curate.work import Place, Verdict, Work
 from curate_operators import minhash_canary as canary
+from curate_operators import minhash_known as known
 from curate_operators import minhash_pairs as pairs
 from curate_operators import minhash_recall as recall
 from curate_operators import minhash_sign as sign
@@ -44,9 +45,8 @@ from curate_operators import minhash_verify as verify
 from curate_operators import removal_guard
 from curate_operators.copy_order import parse
 from curate_operators.minhash_curve import Bands, choose
-from curate_operators.minhash_sign import Item, ranges
+from curate_operators.minhash_sign import BUCKET_BYTES, CLASS_BYTES, Item, ranges
 
-CLASS_BYTES, BUCKET_BYTES = 24, 20
 PIECE_BYTES, BLOCK_BYTES = shuffle.PARTITION_BYTES, 64 << 20
 
 
@@ -138,52 +138,85 @@ class MinhashDedup(DatasetOperator):
         return choose(self.similarity, self.recall, self.permutations)
 
     def run(self, inputs: list[Dataset], work: Work) -> None:
-        documents = inputs[0]
+        documents, index = self._read(inputs)
+        work.about = {"operator": "minhash_dedup", "settings": self.settings(), "index": index.manifest.fingerprint if index else None}
         count = len(documents.manifest.shards)
         sizes = [shard.data.bytes for shard in documents.manifest.shards]
-        shared = self._shared(documents.rows, count)
+        shared = self._shared(documents, index)
+        earlier = [shared | item for item in known.items_of(index)]
+        first = len(earlier)
         begin = accumulate((shard.counts.rows_out for shard in documents.manifest.shards), initial=0)
-        items = [shared | {"path": documents.shard_path(i), "shard": i, "begin": row} for i, row in zip(range(count), begin, strict=False)]
+        paths = [documents.shard_path(i) for i in range(count)]
+        items = [shared | {"path": path, "shard": first + i, "begin": row} for (i, path), row in zip(enumerate(paths), begin, strict=False)]
         signed = work.map("sign", sign.sign_shard, items, sizes)
+        remembered = work.map("remember", known.remember_shard, earlier) if earlier else []
         items = [item | {"local": result["local"], "drawn": result["drawn"]} for item, result in zip(items, signed, strict=True)]
-        kinds = [shared | {"parts": parts} for parts in ranges(work.storage, [result["shuffle"] for result in signed])]
+        kinds = [shared | {"parts": parts} for parts in ranges(work.storage, [*remembered, *(result["shuffle"] for result in signed)])]
         same = ranges(work.storage, work.map("classes", sign.join_classes, kinds))
-        verdicts, notes = self._verdicts(work, shared, _with(items, same[:count]), sizes)
-        named = work.map("name", verify.name_shard, _with(items, verdicts))
+        every = _with([*earlier, *items], same[: first + count])
+        verdicts, notes = self._verdicts(work, shared, every, [*known.sizes_of(index), *sizes])
+        named = work.map("name", verify.name_shard, _with(every, verdicts))
         told = ranges(work.storage, [result["shuffle"] for result in named])
-        heirs = [item | {"followers": parts} for item, parts in zip(_with(items, told), same[count:], strict=True)]
+        heirs = [item | {"followers": parts} for item, parts in zip(_with(every, told), same[first + count :], strict=True)]
         inherited = work.map("inherit", verify.inherit_shard, heirs)
         also = ranges(work.storage, [result["shuffle"] for result in inherited])
-        marks = [item | {"parts": told[i] + also[i], "kept": [named[i]["kept"], inherited[i]["kept"]]} for i, item in enumerate(items)]
+        marks = [
+            item | {"parts": told[i] + also[i], "kept": [named[i]["kept"], inherited[i]["kept"]]} for i, item in enumerate(items, first)
+        ]
         work.write_shards(mark_shard, marks, sizes)
         for name, verdict in notes.items():
             work.note(name, verdict)
         removal_guard.judge(self.max_removed_ratio_per_source, "minhash_dedup", documents, work)
 
-    def _shared(self, documents: int, shards: int) -> Item:
+    def settings(self) -> dict[str, Any]:
+        """Return what decides about documents: two dumps of one index must agree in it."""
+        names = ("similarity", "n", "unit", "fold", "keep", "max_heads", "mode", "seed")
+        return {"version": self.version} | asdict(self.curve()) | {name: getattr(self, name) for name in names}
+
+    def verify_artifacts(self, artifacts: Sequence[Dataset]) -> None:
+        if len(artifacts) > 1:
+            raise PipelineError(f"minhash_dedup reads one index, found {len(artifacts)}", "an index holds any number of dumps")
+        for index in artifacts:
+            _in_range(self.mode == "verified", f"`mode: {self.mode}` cannot be used with an index: earlier decisions would change")
+            known.check_settings(index, self.settings())
+
+    def _read(self, inputs: list[Dataset]) -> tuple[Dataset, Dataset | None]:
+        """Return the documents and the index."""
+        artifacts = [dataset for dataset in inputs if dataset.manifest.kind == "artifact"]
+        self.verify_artifacts(artifacts)
+        _in_range(len(inputs) == 1 + len(artifacts), f"it reads one set of documents and perhaps an index, found {len(inputs)} datasets")
+        return inputs[0], artifacts[0] if artifacts else None
+
+    def _shared(self, documents: Dataset, index: Dataset | None) -> Item:
         """Return what every task knows: the parameters, the bands that were chosen, the numbers of partitions."""
         bands, rules = self.curve(), len(parse(self.keep))
-        partitions = shuffle.partitions_for(documents, CLASS_BYTES + 8 * rules)
-        spread = shuffle.partitions_for(documents, bands.bands * (BUCKET_BYTES + 8 * rules))
-        known = {"shards": shards, "copies": shards, "rules": rules, "partitions": partitions, "spread": spread}
-        return asdict(self) | asdict(bands) | known | {"draw": canary.limit(self.planted, documents)}
+        dump = index.manifest.about["dumps"] if index and rules else None  # without rules shards are in order of their dumps
+        rules += dump is not None
+        rows, first = documents.rows + (index.rows if index else 0), len(index.manifest.shards) if index else 0
+        shards = first + len(documents.manifest.shards)
+        told = {"shards": shards, "copies": shards, "first": first, "rules": rules, "dump": dump}
+        told["partitions"] = shuffle.partitions_for(rows, CLASS_BYTES + 8 * rules)
+        told["spread"] = shuffle.partitions_for(rows, bands.bands * (BUCKET_BYTES + 8 * rules))
+        return asdict(self) | asdict(bands) | told | {"draw": canary.limit(self.planted, documents.rows)}
 
     def _verdicts(self, work: Work, shared: Item, items: list[Item], sizes: list[int]) -> tuple[list[list[Item]], dict[str, Verdict]]:
         """Return for each shard the verdicts that keep one of its documents, and what the run found out about itself."""
-        filled = work.map("spread", sign.spread_shard, items)
-        files, planted = [result["shuffle"] for result in filled], []
+        first = shared["first"]
+        laid = work.map("refill", known.refill_shard, items[:first]) if first else []
+        filled = work.map("spread", sign.spread_shard, items[first:])
+        files, planted = [*laid, *(result["shuffle"] for result in filled)], []
         if self.planted:
             task = shared | {"samples": [result["drawn"] for result in filled], "shard": len(items)}
             planted = work.map("plant", recall.plant_copies, [task])
         spread = ranges(work.storage, [*files, *(shard["shuffle"] for shard in planted)])
         cut = [pairs.pieces(parts, PIECE_BYTES) for parts in spread]
-        known = {name: shared[name] for name in ("max_heads", "rules", "copies")}
-        hot = [known | {"parts": spread[p]} for p, parts in enumerate(cut) if len(parts) > 1]
+        told = {name: shared[name] for name in ("max_heads", "rules", "copies", "first")}
+        hot = [told | {"parts": spread[p]} for p, parts in enumerate(cut) if len(parts) > 1]
         heads = iter(work.map("heads", pairs.find_heads, hot))
         tasks = []
         for parts in cut:
             path = next(heads) if len(parts) > 1 else None
-            tasks += [known | {"parts": piece, "heads": path} for piece in parts]
+            tasks += [told | {"parts": piece, "heads": path} for piece in parts]
         paired = work.map("pair", pairs.pair_piece, tasks)
         whole = {"members": [result["members"] for result in paired], "limit": BLOCK_BYTES}
         group = work.map("group", pairs.group_documents, [shared | whole])[0]
@@ -216,10 +249,10 @@ class MinhashDedup(DatasetOperator):
         """Return what comparing the pairs came to, block by block, and the decisions, unit by unit."""
         items, sizes = texts
         edges, units = group["starts"], group["units"]
-        known = {"nodes": group["nodes"], "edges": group["edges"], "blocks": len(edges) - 1}
+        nodes = {"nodes": group["nodes"], "edges": group["edges"], "blocks": len(edges) - 1}
         parts = [one[0] for one in (ranges(work.storage, [file]) for file in found)]
-        routed = ranges(work.storage, work.map("route", verify.route_pairs, [known | {"parts": one} for one in parts]))
-        sets = ranges(work.storage, work.map("gather", verify.gather_shard, [item | known for item in items], sizes))
+        routed = ranges(work.storage, work.map("route", verify.route_pairs, [nodes | {"parts": one} for one in parts]))
+        sets = ranges(work.storage, work.map("gather", verify.gather_shard, [item | nodes for item in items], sizes))
         tasks = []
         for first, stop in pairwise(units):
             for block in range(first, stop):

@@ -59,7 +59,11 @@ def pair_piece(item: Item, place: Place) -> Item:
     else:
         heads = _arrays(place.read_table(item["heads"]))
         rows = _within(rows, heads[0])
+    if item["first"]:
+        rows, heads = _with_new(rows, heads, np.uint64(item["first"]) << SHARD_BITS)
+        rows = rows if item["heads"] else _repeated(rows)
     begun, before, rows = _ranked(rows, heads)
+    before = np.where(rows[-2] >= np.uint64(item["first"]) << SHARD_BITS, before, 0)  # what an index has is decided
     head = heads[-2][begun] if len(begun) else rows[-2]
     members = pa.table([*rows[1:], head, before], [*schema.names[1:], "head", "pairs"])
     copies = joined([], PAIRS)
@@ -113,6 +117,14 @@ def _within(rows: Rows, buckets: UInt64s) -> Rows:
     place = np.minimum(np.searchsorted(buckets, rows[0]), max(len(buckets) - 1, 0))
     there = buckets[place] == rows[0] if len(buckets) else np.zeros(len(rows[0]), np.bool_)
     return [column[there] for column in rows]
+
+
+def _with_new(rows: Rows, heads: Rows, first: np.uint64) -> tuple[Rows, Rows]:
+    """Return new documents, the known ones that they may be compared with, and the heads without documents that went."""
+    new = [column[rows[-2] >= first] for column in rows]
+    heads = _within([column[heads[-1] > 0] for column in heads], np.unique(new[0]))
+    both = zip(new, (column[heads[-2] < first] for column in heads), strict=True)
+    return _within([np.concatenate(pair) for pair in both], heads[0]), heads
 
 
 def _ranked(rows: Rows, heads: Rows) -> tuple[Any, Any, Rows]:
@@ -200,4 +212,4 @@ def _first_stays(group: Any, document: UInt64s) -> Iterator[tuple[Any, pa.Record
     first = document[starts][np.cumsum(starts) - 1][~starts] if len(group) else document
     later = document[~starts]
     batch = pa.RecordBatch.from_arrays([pa.array(first), pa.array(later), pa.nulls(len(later), pa.float64())], schema=VERDICTS)
-    yield first >> np.uint64(32), batch
+    yield first >> SHARD_BITS, batch

@@ -42,7 +42,7 @@ def plant_copies(item: Item, place: Place) -> Item:
         shard.write(rows)
         shard.close()
     truth = pa.table([sample.column("document").to_numpy()[made.origin], made.level, made.similarity], ["origin", "level", "similarity"])
-    own = item | {"path": path, "keep": [{"highest": NOTHING}] * item["rules"] or "first", "draw": 0, "begin": 0, "parts": []}
+    own = item | {"path": path, "keep": [{"highest": NOTHING}] * item["rules"] or "first", "dump": None, "draw": 0, "begin": 0, "parts": []}
     signed = sign.sign_shard(own, place)
     spread = sign.spread_shard(own | {"local": signed["local"], "drawn": signed["drawn"]}, place)
     return {"path": path, "shuffle": spread["shuffle"], "truth": place.write_table("truth", truth)}

@@ -1,7 +1,8 @@
 """The first phases of `minhash_dedup`: signatures, documents that are equal, and what goes into the buckets.
 
 A document is a number: its shard in the upper 32 bits, its row in the lower. Documents stand in the order of their ranks by the
-rules of `keep`, then of their numbers; an earlier one is kept rather than a later one.
+rules of `keep`, then of their numbers; an earlier one is kept rather than a later one. The shards of an index are numbered
+first (0 to `first` - 1), and where there are rules its dumps are the highest rank.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from curate import kernels, shuffle
 from curate.dataset import read_shard
 from curate.document import ID, TEXT
 from curate.shuffle import Range, ShuffleFile
+from curate.storage import Storage, open_storage
 from curate.work import Place
 from curate_operators import minhash_canary as canary
 from curate_operators.copy_order import parse
@@ -27,6 +29,7 @@ Item = dict[str, Any]
 FOLLOWERS = pa.schema({"leader": pa.uint64(), "document": pa.uint64()})
 """A document whose shingles are those of an earlier one, the first of its kind."""
 
+CLASS_BYTES, BUCKET_BYTES = 24, 20  # what a document costs in the shuffle of kinds, and in each bucket
 SHARD_BITS = np.uint64(32)
 ROW = np.uint64(0xFFFFFFFF)
 
@@ -48,13 +51,13 @@ def buckets_schema(rules: int) -> pa.Schema:
 
 def sign_shard(item: Item, place: Place) -> Item:
     """Sign one shard's documents; keep the buckets locally, send the first of each kind into the shuffle."""
-    rules = parse(item["keep"])
+    rules, ranks = parse(item["keep"]), item["rules"]
     columns = list(dict.fromkeys([ID, TEXT, *(rule.column.partition(".")[0] for rule in rules)]))
     sample: list[pa.RecordBatch] = []
     batches = canary.drawn(read_shard(place.storage, item["path"], columns), item, sample)
-    parts = [sign(batch, item) for batch in batches] or [_nothing(item, len(rules))]
+    parts = [sign(batch, item) for batch in batches] or [_nothing(item, ranks)]
     table = pa.concat_tables(parts).combine_chunks()
-    schema = kinds_schema(len(rules))
+    schema = kinds_schema(ranks)
     document = pa.array(numbers(item["shard"], table.num_rows))
     keys = table.select(schema.names[:-1]).append_column("document", document)
     leader, firsts = _leaders(keys, table.column("size").to_numpy() > 0)
@@ -83,7 +86,8 @@ def sign(batch: pa.RecordBatch, item: Item) -> pa.Table:
     totals = np.concatenate([np.zeros(1, np.uint64), np.cumsum(found.hashes, dtype=np.uint64)])
     same = totals[found.first[1:]] - totals[found.first[:-1]]
     check = signed[:, 0].astype(np.uint64) << SHARD_BITS | signed[:, -1].astype(np.uint64)
-    ranks = [rule.rank(batch) for rule in parse(item["keep"])]
+    dump = [] if item["dump"] is None else [np.full(batch.num_rows, item["dump"], np.uint64)]
+    ranks = [*dump, *(rule.rank(batch) for rule in parse(item["keep"]))]
     bands = kernels.buckets(signed, item["bands"], item["rows"])
     names = ["same", "check", *rank_names(len(ranks)), "size", *(f"bucket_{band}" for band in range(len(bands)))]
     return pa.table([same, check, *ranks, found.counts.astype(np.uint32), *bands], names)
@@ -119,10 +123,7 @@ def spread_shard(item: Item, place: Place) -> Item:
     """Send every document that is the first of its kind into its buckets."""
     local = place.read_table(item["local"])
     document = numbers(item["shard"], local.num_rows)
-    size = local.column("size").to_numpy()
-    chosen = (local.column("leader").to_numpy() == np.arange(local.num_rows)) & (size > 0)
-    for batch in read(item, place, FOLLOWERS):
-        chosen[(batch.column("document").to_numpy() & ROW).astype(np.int64)] = False
+    size, chosen = local.column("size").to_numpy(), firsts(item, place, local)
     schema = buckets_schema(item["rules"])
     rest = [*(local.column(name).to_numpy()[chosen] for name in rank_names(item["rules"])), document[chosen], size[chosen]]
 
@@ -136,6 +137,19 @@ def spread_shard(item: Item, place: Place) -> Item:
     first = chosen[(drawn.column("document").to_numpy() & ROW).astype(np.int64)]
     file = place.write_shuffle(item["spread"], schema, bands())
     return {"shuffle": asdict(file), "drawn": place.write_table("drawn", drawn.filter(pa.array(first)))}
+
+
+def firsts(item: Item, place: Place, local: pa.Table) -> Any:
+    """Return for each document of a shard whether it is the first of its kind; `parts` tell of those that are as one elsewhere."""
+    chosen = (local.column("leader").to_numpy() == np.arange(local.num_rows)) & (local.column("size").to_numpy() > 0)
+    for batch in read(item, place, FOLLOWERS):
+        chosen[(batch.column("document").to_numpy() & ROW).astype(np.int64)] = False
+    return chosen
+
+
+def storage_of(item: Item, place: Place) -> Storage:
+    """Return where a shard lies: the workspace, unless an index is elsewhere."""
+    return open_storage(item["storage"]) if "storage" in item else place.storage
 
 
 def read(item: Item, place: Place, schema: pa.Schema, key: str = "parts") -> Iterator[pa.RecordBatch]:

@@ -18,8 +18,9 @@ from curate import kernels
 from curate.dataset import read_shard
 from curate.document import ID, TEXT
 from curate.work import Place
+from curate_operators.minhash_known import removed_of
 from curate_operators.minhash_pairs import PAIRS, VERDICTS, joined
-from curate_operators.minhash_sign import FOLLOWERS, ROW, SHARD_BITS, Item, read
+from curate_operators.minhash_sign import FOLLOWERS, ROW, SHARD_BITS, Item, read, storage_of
 
 SETS = pa.schema({"place": pa.uint64(), "set": pa.large_list(pa.uint64())})
 EDGES = ["earlier", "later", "similarity"]
@@ -52,7 +53,7 @@ def gather_shard(item: Item, place: Place) -> Item:
 
     def sets() -> Iterator[tuple[Any, pa.RecordBatch]]:
         begun = 0
-        for batch in read_shard(place.storage, item["path"], [TEXT]):
+        for batch in read_shard(storage_of(item, place), item["path"], [TEXT]):
             a, b = np.searchsorted(rows, [begun, begun + batch.num_rows])
             if a == b:
                 begun += batch.num_rows
@@ -170,7 +171,8 @@ def inherit_shard(item: Item, place: Place) -> Item:
     """Tell documents that are as one of this shard what became of it: they go where it goes, or it stays in their place."""
     followers = pa.Table.from_batches(read(item, place, FOLLOWERS, "followers"), FOLLOWERS)
     leader, document = (followers.column(k).to_numpy() for k in range(2))
-    verdicts = pa.Table.from_batches(read(item, place, NAMED), NAMED).sort_by("document").combine_chunks()
+    told = removed_of(item, place, NAMED) if "index" in item else read(item, place, NAMED)
+    verdicts = pa.Table.from_batches(told, NAMED).sort_by("document").combine_chunks()
     gone = verdicts.column("document").to_numpy()
     where = np.searchsorted(gone, leader)
     removed = (where < len(gone)) & (gone[np.minimum(where, len(gone) - 1)] == leader) if len(gone) else np.zeros(len(leader), np.bool_)
@@ -191,7 +193,7 @@ def _ids(item: Item, place: Place, rows: Any) -> pa.Array:
         return pa.array([], pa.string())
     order = np.argsort(rows, kind="stable")
     found, begun = [], 0
-    for batch in read_shard(place.storage, item["path"], [ID]):
+    for batch in read_shard(storage_of(item, place), item["path"], [ID]):
         a, b = np.searchsorted(rows[order], [begun, begun + batch.num_rows])
         found.append(batch.column(ID).take(pa.array(rows[order][a:b] - begun)))
         begun += batch.num_rows

@@ -1,0 +1,182 @@
+"""Dump after dump against an index gives the marks of all dumps at once, whatever the shards, partitions and blocks."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from curate import shuffle
+from curate.errors import CurateError, PipelineError
+from curate.pipeline import Input, Pipeline, Stage
+from curate.plan import Plan
+from curate.run import Run
+from curate_operators import minhash_dedup, minhash_index, minhash_known
+from tests.engine import small
+from tests.operators.test_minhash_dedup import THOROUGH, WORDS, Docs, dies, planted
+
+SCHEMA = pa.schema({"id": pa.string(), "text": pa.large_string(), "dump": pa.string(), "score": pa.float64()})
+MARKS = ("id", "keep", "kept_id", "similarity", "reason")
+
+
+def write(folder: Path, docs: Docs, shards: int) -> Path:
+    """Write documents as so many files, each a shard."""
+    edges = [round(i * len(docs) / shards) for i in range(shards + 1)]
+    for number, (start, stop) in enumerate(pairwise(edges)):
+        batch = pa.RecordBatch.from_pylist([{"score": None} | doc for doc in docs[start:stop]], SCHEMA)
+        small.write_shard(folder / f"{number:03d}.parquet", [batch], SCHEMA)
+    return folder
+
+
+def by_dump(dumps: list[Docs]) -> list[Docs]:
+    return [[doc | {"dump": f"dump{number}"} for doc in docs] for number, docs in enumerate(dumps)]
+
+
+def at_once(folder: Path, dumps: list[Docs], params: dict[str, Any], shards: list[int]) -> list[dict[str, Any]]:
+    """Return the marks of one deduplication of all dumps, older ones preferred."""
+    for number, (docs, count) in enumerate(zip(by_dump(dumps), shards, strict=True)):
+        write(folder / f"all/{number}", docs, count)
+    rules = params.get("keep", "first")
+    keep = [{"prefer": {"dump": [f"dump{n}" for n in range(len(dumps))]}}, *(rules if isinstance(rules, list) else [rules])]
+    stages = {"dedup": Stage("crawl", use="minhash_dedup", params=params | {"keep": keep})}
+    pipe = small.pipeline(folder, stages, inputs={"crawl": Input(str(folder / "all/**/*.parquet"))}, shard_bytes=1)
+    plan, _ = small.run(pipe, folder / "at_once")
+    return small.rows(plan.dataset("dedup"))
+
+
+def monthly(folder: Path, dumps: list[Docs], params: dict[str, Any], shards: list[int]) -> Pipeline:
+    """Return a pipeline in which every dump is deduplicated against the index of those before it."""
+    inputs, stages = {}, {}
+    for n, (docs, count) in enumerate(zip(by_dump(dumps), shards, strict=True)):
+        inputs[f"crawl{n}"] = Input(str(write(folder / f"monthly/{n}", docs, count)))
+        last = [f"index{n - 1}"] if n else []
+        stages[f"dedup{n}"] = Stage([f"crawl{n}", *last], use="minhash_dedup", params=params)
+        stages[f"index{n}"] = Stage([f"crawl{n}", f"dedup{n}", *last], use="minhash_index")
+    return small.pipeline(folder, stages, inputs=inputs, shard_bytes=1)
+
+
+def told(plan: Plan, dumps: int) -> list[dict[str, Any]]:
+    return [row for n in range(dumps) for row in small.rows(plan.dataset(f"dedup{n}"))]
+
+
+def marks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: row[name] for name in MARKS} for row in rows]
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    texts=st.lists(st.lists(WORDS, min_size=1, max_size=10), min_size=2, max_size=3),
+    shards=st.sampled_from([1, 2, 3]),
+    partitions=st.sampled_from([1, 3]),
+    piece=st.sampled_from([1, 1 << 20]),
+    block=st.sampled_from([1, 300, 1 << 20]),
+    heads=st.sampled_from([1, 2, 64]),
+    keep=st.sampled_from(["first", "longest", ["shortest", {"highest": "score"}]]),
+)
+def test_dump_after_dump_is_all_at_once(
+    texts: list[list[str]],
+    shards: int,
+    partitions: int,
+    piece: int,
+    block: int,
+    heads: int,
+    keep: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    dumps = [[{"id": f"d{n}-{i}", "text": text, "score": len(text) % 3} for i, text in enumerate(own)] for n, own in enumerate(texts)]
+    counts = [min(shards, len(docs)) for docs in dumps]
+    params = {"similarity": 0.5, "n": 2, "max_heads": heads, "keep": keep} | THOROUGH
+    folder = tmp_path_factory.mktemp("dumps")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shuffle, "partitions_for", lambda rows, row_bytes: partitions)
+        patch.setattr(minhash_dedup, "PIECE_BYTES", piece)
+        patch.setattr(minhash_dedup, "BLOCK_BYTES", block)
+        plan, _ = small.run(monthly(folder, dumps, params, counts), folder / "ws")
+        expected = at_once(folder, dumps, params, counts)
+    assert marks(told(plan, len(dumps))) == marks(expected)
+
+
+@pytest.mark.parametrize("keep", ["first", "longest"])
+def test_real_texts_in_three_dumps(keep: str, tmp_path: Path) -> None:
+    docs = planted(150)
+    docs += [{"id": f"copy{doc['id']}", "text": doc["text"]} for doc in docs[::7]]
+    random.Random(5).shuffle(docs)
+    dumps = [docs[:60], docs[60:110], docs[110:]]
+    plan, _ = small.run(monthly(tmp_path, dumps, {"keep": keep}, [2, 3, 1]), tmp_path / "ws")
+    rows = told(plan, 3)
+    assert marks(rows) == marks(at_once(tmp_path, dumps, {"keep": keep}, [3, 1, 2]))
+    old = {doc["id"] for doc in dumps[0]}
+    assert sum(row["kept_id"] in old for row in rows[60:]) > 20  # the index finds what is in it
+    assert {row["reason"] for row in rows} == {None, "duplicate", "near_duplicate"}
+
+
+def two_dumps() -> list[Docs]:
+    docs = planted(60)
+    return [docs[:35], docs[35:]]
+
+
+def test_an_index_grows_by_shards_and_goes_on_after_a_failure_in_every_phase(tmp_path: Path) -> None:
+    pipe = monthly(tmp_path, two_dumps(), {}, [2, 3])
+    clean, _ = small.run(pipe, tmp_path / "clean", workers=2)
+    old, new = (clean.dataset(f"index{n}").manifest for n in range(2))
+    assert [shard.data.sha256 for shard in new.shards[:2]] == [shard.data.sha256 for shard in old.shards]
+    assert [shard.data.path.startswith("../index0@") for shard in new.shards] == [True, True, False, False, False]
+    for module, name in [(minhash_index, "index_shard"), (minhash_known, "remember_shard"), (minhash_known, "refill_shard")]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, name, dies)
+            assert "killed" in str(small.execute(small.plan(pipe, tmp_path / "ws")).error), name
+    resumed, _ = small.run(pipe, tmp_path / "ws")
+    for stage in ("dedup0", "index0", "dedup1", "index1"):
+        hashes = [[shard.data.sha256 for shard in plan.dataset(stage).manifest.shards] for plan in (clean, resumed)]
+        assert hashes[0] == hashes[1]
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_damaged_index_fails_loudly(damage: str, tmp_path: Path) -> None:
+    pipe = monthly(tmp_path, two_dumps(), {}, [2, 1])
+    planned = small.plan(pipe, tmp_path / "ws")
+    with small.local() as executor:
+        Run(planned, executor, "first", lambda event: None).execute(["crawl0", "dedup0", "index0"])
+    [found] = (tmp_path / "ws").glob("datasets/index0@*/part-00001.parquet")
+    data = found.read_bytes()
+    found.unlink() if damage == "gone" else found.write_bytes(data[: len(data) // 2])
+    failed = small.execute(small.plan(pipe, tmp_path / "ws"))
+    assert isinstance(failed.error, CurateError)
+    assert found.name in failed.error.message
+    assert {name: failed.stages[name].status for name in ("dedup1", "index1")} == {"dedup1": "failed", "index1": "blocked"}
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"similarity": 0.7, "bands": 9, "rows": 13}, "was made with similarity 0.8, not 0.7"),
+        ({"n": 3, "bands": 9, "rows": 13, "fold": True}, "n 5, not 3; fold false, not true"),
+        ({"keep": "longest", "bands": 9, "rows": 13}, 'keep "first", not "longest"'),
+        ({"mode": "component", "bands": 9, "rows": 13}, "cannot be used with an index"),
+    ],
+)
+def test_other_parameters_than_those_of_the_index(params: dict[str, Any], message: str, tmp_path: Path) -> None:
+    pipe = monthly(tmp_path, two_dumps(), {"bands": 9, "rows": 13}, [1, 1])
+    stages = {**pipe.stages, "dedup1": replace(pipe.stages["dedup1"], params=params)}
+    failed = small.execute(small.plan(replace(pipe, stages=stages), tmp_path / "ws"))
+    assert isinstance(failed.error, PipelineError)
+    assert message in failed.error.message
+
+
+def test_an_index_needs_the_marks_that_were_made_against_it(tmp_path: Path) -> None:
+    pipe = monthly(tmp_path, two_dumps(), {}, [1, 1])
+    for sources, message in [
+        (["crawl1", "dedup1"], "the index here is none"),
+        (["crawl1", "index0"], "reads documents, what `minhash_dedup` said of them"),
+    ]:
+        stages = {**pipe.stages, "index1": replace(pipe.stages["index1"], from_=sources)}
+        error = small.execute(small.plan(replace(pipe, stages=stages), tmp_path / "ws")).error
+        assert error is not None
+        assert message in error.message
