@@ -45,8 +45,9 @@ def find_heads(item: Item, place: Place) -> str:
     schema = buckets_schema(item["rules"])
     heads = joined([], schema)
     for batch in read(item, place, schema):
-        heads = _heads(joined([heads, _arrays(batch)], schema), item["max_heads"])
-    return place.write_table("heads", pa.table(_repeated(heads), schema.names))
+        heads = _heads(joined([heads, _arrays(batch)], schema), max(item["max_heads"], 2))  # a bucket of two must be told from one
+    heads = _heads(_repeated(heads), item["max_heads"])
+    return place.write_table("heads", pa.table(heads, schema.names))
 
 
 def pair_piece(item: Item, place: Place) -> Item:

@@ -215,6 +215,14 @@ def test_a_bucket_with_many_documents(tmp_path: Path, monkeypatch: pytest.Monkey
     assert gone == {f"e{i:04d}": f"d{i:04d}" for i in range(0, 1000, 10)}
 
 
+def test_one_head_and_many_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    docs = planted(60)
+    whole = told(marks(tmp_path / "whole", docs, {"max_heads": 1}))
+    monkeypatch.setattr(minhash_dedup, "PIECE_BYTES", 1)
+    assert told(marks(tmp_path / "pieces", docs, {"max_heads": 1})) == whole
+    assert sum(not row[1] for row in whole) > 10
+
+
 def test_a_chain_of_resemblances(tmp_path: Path) -> None:
     """Each of these is like the next: what FineWeb's way makes one of, verification keeps half of."""
     words = [f"w{k}" for k in range(100)]
