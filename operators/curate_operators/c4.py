@@ -138,17 +138,21 @@ class C4Page(LanguageFilter):
           params: {min_sentences: 3, drop_curly_bracket: false}
 
     ## Parameters
-    The defaults are C4's; every one can be null or false = off.
+    The defaults are C4's; every one can be null or false = off. With `language_limits`, `min_sentences` left at its default is off
+    in languages without marks that end sentences (Thai, Tibetan).
 
     ## Source
     Raffel et al. (2020), §2.2; sentences as spaCy's sentencizer, which datatrove uses.
     """
+
+    version = 2
 
     drop_lorem_ipsum: bool = True
     drop_curly_bracket: bool = True
     min_sentences: int | None = 5
     language: str = "en"
     language_column: str | None = None
+    language_limits: bool = True
 
     def judge(self, texts: kernels.Texts, language: str, verdict: Verdict) -> None:
         found = kernels.phrases(texts, texts.offsets[:-1], texts.offsets[1:], (PLACEHOLDER, BRACKET))
@@ -156,9 +160,9 @@ class C4Page(LanguageFilter):
             verdict.where("lorem_ipsum", found & 1 > 0, np.ones(len(texts)))
         if self.drop_curly_bracket:
             verdict.where("curly_bracket", found & 2 > 0, np.ones(len(texts)))
-        if self.min_sentences is not None:
+        if (least := self.limit("min_sentences", language)) is not None:
             words = kernels.words(texts, language)
-            verdict.below("too_few_sentences", self.min_sentences, kernels.sentences(words, kernels.lines(texts, "feed")))
+            verdict.below("too_few_sentences", least, kernels.sentences(words, kernels.lines(texts, "feed")))
 
 
 def _bytes(texts: Texts, place: Int64s, start: Int64s) -> NDArray[np.uint8]:

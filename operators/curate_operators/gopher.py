@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from curate import kernels
 from curate.errors import PipelineError
-from curate_operators.languages import has_stop_words, limit, stop_words
+from curate_operators.languages import has_stop_words, stop_words
 from curate_operators.rules import LanguageFilter, Verdict, ratio
 
 TOP, REPEATED = (2, 3, 4), (5, 6, 7, 8, 9, 10)
@@ -42,7 +42,10 @@ class GopherQuality(LanguageFilter):
     Menus, tables, logs and machine lists look unlike prose. The stop words are those of `language`, English by default
     (the, be, to, of, and, that, have, with); `stop_words` gives your own, in the case in which they must stand. With
     `language_column` every document is judged by its own language, without stop words where its language has no list.
-    A limit left at its default is the language's own where it has one: no least mean length for Chinese, Japanese, Thai.
+
+    The limits were set on English. With `language_limits` those of words (how many, how long, how many with letters) that you leave
+    at their defaults give way to the language's own, measured on parallel texts: 50 words of English are 35 of Finnish, whose mean
+    length may be 4.5 to 15.5. Languages without limits of their own have the paper's.
 
     ## Example
         - use: gopher_quality
@@ -55,7 +58,7 @@ class GopherQuality(LanguageFilter):
     Rae et al., *Scaling Language Models: Methods, Analysis & Insights from Training Gopher* (2021), A.1.1; decisions as datatrove's.
     """
 
-    version = 2
+    version = 3
 
     min_words: int | None = 50
     max_words: int | None = 100_000
@@ -72,6 +75,7 @@ class GopherQuality(LanguageFilter):
     punctuation_counts: bool = True
     language: str = "en"
     language_column: str | None = None
+    language_limits: bool = True
 
     def verify(self, schema: pa.Schema) -> None:
         super().verify(schema)
@@ -87,10 +91,10 @@ class GopherQuality(LanguageFilter):
         every, plain_words, plain_chars, with_letter = kernels.word_counts(words)
         every = every if self.punctuation_counts else plain_words
         count, mean_chars = np.diff(lines.first), ratio(plain_chars, plain_words)
-        verdict.below("too_few_words", self.min_words, plain_words)
-        verdict.above("too_many_words", self.max_words, plain_words)
-        verdict.below("words_too_short", limit(self, "min_mean_word_chars", language), mean_chars)
-        verdict.above("words_too_long", limit(self, "max_mean_word_chars", language), mean_chars)
+        verdict.below("too_few_words", self.limit("min_words", language), plain_words)
+        verdict.above("too_many_words", self.limit("max_words", language), plain_words)
+        verdict.below("words_too_short", self.limit("min_mean_word_chars", language), mean_chars)
+        verdict.above("words_too_long", self.limit("max_mean_word_chars", language), mean_chars)
         verdict.above("too_many_hashes", self.max_hash_ratio, ratio(kernels.occurrences(texts, "#"), every))
         dots = kernels.occurrences(texts, "...") + kernels.occurrences(texts, "…")
         verdict.above("too_many_ellipses", self.max_ellipsis_ratio, ratio(dots, every))
@@ -98,7 +102,7 @@ class GopherQuality(LanguageFilter):
         verdict.above("too_many_bullet_lines", self.max_bullet_line_ratio, ratio(bullets, count))
         trailing = kernels.sums((lines.kind & line_spans.ELLIPSIS) > 0, lines.first)
         verdict.above("too_many_ellipsis_lines", self.max_ellipsis_line_ratio, ratio(trailing, count))
-        verdict.below("too_few_words_with_letter", self.min_words_with_letter_ratio, ratio(with_letter, every))
+        verdict.below("too_few_words_with_letter", self.limit("min_words_with_letter_ratio", language), ratio(with_letter, every))
         self._judge_stop_words(words, language, verdict)
 
     def _judge_stop_words(self, words: kernels.Words, language: str, verdict: Verdict) -> None:
@@ -125,7 +129,7 @@ class GopherRepetition(LanguageFilter):
 
     `counting: later` counts a repeat from its second copy on (datatrove, FineWeb); `all` counts the first copy too, as DCLM
     does: the same limits are stricter. With `language_column` every document is cut into words by its own language; where each
-    letter is a word (Chinese, Japanese, Thai, …) n-grams are not judged at their default limits.
+    letter is a word (Chinese, Japanese, Thai, …) n-grams are not judged at their default limits, unless `language_limits` is false.
 
     ## Why
     Text that repeats itself is nearly always generated: menus, spam, listings. Models learn to loop from it.
@@ -140,6 +144,8 @@ class GopherRepetition(LanguageFilter):
     ## Source
     Rae et al. (2021), table A1; decisions as datatrove's with `later`; Li et al., *DataComp-LM* (2024), with `all`.
     """
+
+    version = 2
 
     max_repeated_line_ratio: float | None = 0.3
     max_repeated_line_char_ratio: float | None = 0.2
@@ -157,6 +163,7 @@ class GopherRepetition(LanguageFilter):
     counting: Literal["later", "all"] = "later"
     language: str = "en"
     language_column: str | None = None
+    language_limits: bool = True
 
     def judge(self, texts: kernels.Texts, language: str, verdict: Verdict) -> None:
         chars = kernels.lengths(texts)
@@ -166,8 +173,8 @@ class GopherRepetition(LanguageFilter):
         total, repeats, repeated_chars = kernels.repeated_lines(kernels.lines(texts, "runs"), self.counting)
         verdict.above("repeated_lines", self.max_repeated_line_ratio, ratio(repeats, total))
         verdict.above("repeated_line_chars", self.max_repeated_line_char_ratio, ratio(repeated_chars, chars))
-        top = {n: most for n in TOP if (most := limit(self, f"max_top_{n}_gram_ratio", language)) is not None}
-        repeated = {n: most for n in REPEATED if (most := limit(self, f"max_repeated_{n}_gram_ratio", language)) is not None}
+        top = {n: most for n in TOP if (most := self.limit(f"max_top_{n}_gram_ratio", language)) is not None}
+        repeated = {n: most for n in REPEATED if (most := self.limit(f"max_repeated_{n}_gram_ratio", language)) is not None}
         if not top and not repeated:
             return
         top_chars, gram_chars = kernels.repeated_grams(kernels.words(texts, language), tuple(top), tuple(repeated), self.counting)

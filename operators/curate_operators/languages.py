@@ -1,29 +1,36 @@
 """What the rules need to know of a language: its most frequent function words, and limits that differ from English.
 
-`languages.json` holds both by ISO 639-1 code. As Gopher's eight English words, the lists are short: articles, conjunctions,
-prepositions. Scripts without spaces have one word per letter (`curate.kernels.word_spans`), so no least mean length.
+Both are by ISO 639-1 code where there is one, else ISO 639-3. `languages.json` holds the words; as Gopher's eight English ones,
+the lists are short: articles, conjunctions, prepositions. `language_limits.json` holds the limits, measured on parallel texts
+(`curate_operators.make_language_limits`). Scripts without spaces have one word per letter (`curate.kernels.word_spans`), so no least
+mean length.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import fields
-from importlib import resources
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
 import orjson
 import pyarrow as pa
 
 from curate.errors import PipelineError
-from curate.protocols import Operator
 
-Rules = TypeVar("Rules", bound=Operator)
+WORDS = Path(__file__).with_name("languages.json")
+LIMITS = Path(__file__).with_name("language_limits.json")
 
 
 @functools.cache
 def _languages() -> Mapping[str, Mapping[str, Any]]:
-    found: dict[str, dict[str, Any]] = orjson.loads(resources.files(__package__).joinpath("languages.json").read_bytes())
+    found: dict[str, dict[str, Any]] = orjson.loads(WORDS.read_bytes())
+    return found
+
+
+@functools.cache
+def _limits() -> Mapping[str, Mapping[str, Any]]:
+    found: dict[str, dict[str, Any]] = orjson.loads(LIMITS.read_bytes())
     return found
 
 
@@ -40,12 +47,9 @@ def has_stop_words(language: str) -> bool:
     return language in _languages()
 
 
-def limit(operator: Operator, name: str, language: str) -> Any:
-    """Return a limit of an operator for a language: its own value, or the language's where it is left at the default."""
-    value = getattr(operator, name)
-    other = _languages().get(language, {}).get("limits", {})
-    defaults = {field.name: field.default for field in fields(operator)}  # type: ignore[arg-type]
-    return other[name] if name in other and value == defaults[name] else value
+def limits(language: str) -> Mapping[str, Any]:
+    """Return the limits of a language that differ from those published for English, by the name of the parameter."""
+    return _limits().get(language, {})
 
 
 def verify_language(schema: pa.Schema, path: str | None) -> None:

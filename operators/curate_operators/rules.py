@@ -14,7 +14,7 @@ from curate import kernels
 from curate.document import TEXT, leaf
 from curate.kernels.text_view import Texts
 from curate.protocols import Filter, decisions
-from curate_operators.languages import verify_language
+from curate_operators.languages import limits, verify_language
 
 
 def ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
@@ -68,6 +68,7 @@ class LanguageFilter(Filter):
 
     language: str
     language_column: str | None
+    language_limits: bool
 
     def reads(self) -> tuple[str, ...]:
         return (TEXT,) if self.language_column is None else (TEXT, self.language_column)
@@ -86,6 +87,12 @@ class LanguageFilter(Filter):
             rows = np.flatnonzero(pc.equal(languages, language).to_numpy(zero_copy_only=False))
             self.judge(kernels.Texts.of(column.take(pa.array(rows))), language, verdict.at(rows))
         return verdict.decisions()
+
+    def limit(self, name: str, language: str) -> Any:
+        """Return a limit for a language: the language's own where it has one and ours is left at the default, else ours."""
+        value, own = getattr(self, name), limits(language) if self.language_limits else {}
+        # A dataclass leaves its defaults on the class.
+        return own[name] if name in own and value == getattr(type(self), name) else value
 
     @abstractmethod
     def judge(self, texts: Texts, language: str, verdict: Verdict) -> None:

@@ -21,9 +21,10 @@ import pyarrow.parquet as pq
 from curate import Step, kernels, registry
 from curate.kernels import text_view, word_spans
 from curate.protocols import Filter, Mapper
+from curate_operators.gopher import REPEATED, TOP
 from tests.benchmarks import fidelity_causes, fidelity_oracle, readme
 from tests.benchmarks.fidelity_causes import Reading
-from tests.benchmarks.fidelity_corpus import ENGLISH, code_of
+from tests.benchmarks.fidelity_corpus import ENGLISH, UNSPACED, code_of
 from tests.benchmarks.fidelity_rules import BY_OURS, BY_THEIRS, Rule
 from tests.benchmarks.peers.make_env import WORK
 
@@ -32,24 +33,29 @@ GROUPS = {"english": "English", "spaced": "other languages with spaces", "unspac
 TARGETS = {"english": 0.995, "spaced": 0.98}
 NEAR = 0.02  # a statistic that close to its limit, as a share of it, is called borderline
 MIN_SENTENCES = 5
+SCRIPTS_WITHOUT_SPACES = UNSPACED - {"vie_Latn"}
 EXAMPLE_CHARS = 60
 HELD_OUT = "Held out: other documents, which nobody looked at while the words' rules were written:"
 COLUMNS = (
     "Every disagreement in the first corpus, by the rule that one side dropped by and its cause: the convention that, changed on their side, gives our"
     " decision. The example is a run between white space that one of the documents has, as they → we split it."
 )
+LETTERS_ALONE = {"min_mean_word_chars": None}
+"""Where each letter is a word to us, the published limits on what words make are not comparable; nor are those on n-grams."""
+NO_GRAMS = {f"max_top_{n}_gram_ratio": None for n in TOP} | {f"max_repeated_{n}_gram_ratio": None for n in REPEATED}
 OWN_RULES = "the tokeniser's rules for the language, unlike its English ones"
 
 Row = dict[str, Any]
 
 
 def steps(lang: str) -> dict[str, list[Step]]:
-    """Return what we compare with each of datatrove's filters; they are asked about English stop words in English alone."""
-    language = {"language": code_of(lang)}
+    """Return what we compare with each of datatrove's filters, at the published limits; English stop words are asked of English alone."""
+    language = {"language": code_of(lang), "language_limits": False}
     stop_words = {} if lang == ENGLISH else {"min_stop_words": None}
+    lengths, grams = (LETTERS_ALONE, NO_GRAMS) if lang in SCRIPTS_WITHOUT_SPACES else ({}, {})
     return {
-        "gopher_quality": [Step("gopher_quality", language | stop_words)],
-        "gopher_repetition": [Step("gopher_repetition", language)],
+        "gopher_quality": [Step("gopher_quality", language | stop_words | lengths)],
+        "gopher_repetition": [Step("gopher_repetition", language | grams)],
         "fineweb_quality": [Step("fineweb_quality", language)],
         "c4": [Step("c4_lines"), Step("c4_page", language)],
         "c4_fineweb": [Step("c4_lines", {"terminal_punctuation": False}), Step("c4_page", language)],
