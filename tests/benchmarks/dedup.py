@@ -1,14 +1,13 @@
-"""`python -m tests.benchmarks.dedup [--docs N] [--workers N] [--write]`: near-duplicates: speed of signatures and of the whole job, and quality.
+"""`python -m tests.benchmarks.dedup [--docs N …] [--workers N]`: near-duplicates: our kernels, the error of estimates, the whole job.
 
-Speed: copies of the sample crawl's pages with words changed, so that a share of the documents is alike; seconds are CPU time on one
-core for the kernels and wall time for the job, from Parquet to a corpus without duplicates. Quality: the sets of
-`../shared/data/neardup_*`, whose pairs are known exactly; left out where they are absent. Error: estimates beside exact similarities.
+Documents are copies of the sample crawl's pages with words changed, so that a share of them is alike; seconds are CPU time on one core
+for the kernels and wall time for the job, from Parquet to a corpus without duplicates. Quality, and speed beside the peers:
+`dedup_peers.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import shutil
 import tempfile
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 
 from curate import kernels
@@ -29,13 +27,10 @@ from curate.pipeline import Input, Pipeline, Stage
 from curate.run import Run
 from curate.storage import LocalStorage
 from curate.writers import ParquetShard
-from tests.benchmarks import readme
 from tests.kernels.conftest import sample_texts
 
 MB = 1_000_000
 SCHEMA = pa.schema({"id": pa.string(), "text": pa.large_string()})
-DATA = Path(os.environ.get("CURATE_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
-SETS = ("neardup_doc_versions", "neardup_kernel_docs", "neardup_licenses", "neardup_minhash")
 DOC_WORDS = 500
 Cells = list[str]
 Rows = list[dict[str, Any]]
@@ -82,7 +77,7 @@ def write(folder: Path, count: int, shards: int) -> int:
 def dedup(folder: Path, params: dict[str, Any], workers: int) -> tuple[float, float, Any]:
     """Run the whole job on Parquet files and return its seconds, this process's CPU seconds and the marks."""
     stages = {"dedup": Stage("crawl", use="minhash_dedup", params=params), "corpus": Stage(["crawl", "dedup"], apply=["dedup"])}
-    pipe = Pipeline("dedup", {"crawl": Input(str(folder))}, stages, folder=folder)
+    pipe = Pipeline("dedup", {"crawl": Input(str(folder / "*.parquet"))}, stages, folder=folder)
     with tempfile.TemporaryDirectory(dir=folder.parent) as workspace, LocalExecutor(workers) as executor:
         plan = plan_for(pipe, None, LocalStorage(Path(workspace)))
         begun, cpu_begun = time.perf_counter(), time.process_time()
@@ -138,55 +133,6 @@ def error_rows(pairs: int = 900) -> list[Cells]:
     return rows
 
 
-def lines(path: Path) -> Rows:
-    with pa.input_stream(path, compression="zstd") as stream:
-        return [orjson.loads(line) for line in stream.read().splitlines()]
-
-
-def truth(name: str) -> tuple[Rows, dict[tuple[str, str], float]]:
-    """Return the documents of a set, and the exact similarity of every pair of them that has 0.3 or more, both ways."""
-    docs = [{"id": doc["id"], "text": doc["text"]} for doc in lines(DATA / name / "docs.jsonl.zst")]
-    pairs = {(pair["a"], pair["b"]): pair["jaccard"] for pair in lines(DATA / name / "pairs.jsonl.zst")}
-    return docs, pairs | {(b, a): value for (a, b), value in pairs.items()}
-
-
-def quality_rows(work: Path, params: dict[str, Any], label: str) -> Iterator[Cells]:
-    """Yield how well the marks of each set agree with what is true: who should go, in the dataset's order."""
-    for name in SETS:
-        if not (DATA / name).is_dir():
-            continue
-        docs, pairs = truth(name)
-        near: dict[str, list[tuple[str, float]]] = {}
-        for (one, other), value in pairs.items():
-            near.setdefault(one, []).append((other, value))
-        folder = work / name
-        folder.mkdir(exist_ok=True)
-        with open(folder / "0.parquet", "wb") as out:
-            writer = ParquetShard(out, SCHEMA)
-            writer.write(pa.RecordBatch.from_pylist(docs, SCHEMA))
-            writer.close()
-        for similarity in (0.7, 0.8, 0.9):
-            kept: set[str] = set()
-            for doc in docs:
-                if not any(value >= similarity and other in kept for other, value in near.get(doc["id"], ())):
-                    kept.add(doc["id"])
-            *_, marks = dedup(folder, params | {"similarity": similarity}, workers=1)
-            removed = {row["id"]: row["kept_id"] for row in marks.to_pylist() if not row["keep"]}
-            gone = {doc["id"] for doc in docs} - kept
-            below = sum(pairs.get(pair, 0.0) < similarity - 0.0001 for pair in removed.items())
-            both = len(gone & {*removed})
-            recall, precision = both / max(len(gone), 1), both / max(len(removed), 1)
-            yield [
-                name,
-                label,
-                f"{similarity}",
-                f"{len(gone):,}",
-                f"{recall:.4f}",
-                f"{precision:.4f}",
-                f"{below / max(len(removed), 1):.2%}",
-            ]
-
-
 def job_rows(work: Path, counts: list[int], workers: int) -> Iterator[Cells]:
     """Yield the speed of the whole job for growing corpora."""
     for count in counts:
@@ -210,12 +156,9 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--docs", type=int, nargs="*", default=[10_000, 100_000])
     options.add_argument("--workers", type=int, default=1)
-    options.add_argument("--write", action="store_true", help="put the tables into README.md")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="curate-dedup-") as folder:
         work = Path(folder)
-        quality = [*quality_rows(work, {}, "chosen"), *quality_rows(work, {"bands": 14, "rows": 8}, "14 × 8")]
-        quality += quality_rows(work, {"bands": 14, "rows": 8, "mode": "component"}, "14 × 8, component")
         text = "\n\n".join(
             [
                 table(["kernel, one core", "speed"], kernel_rows(5000)),
@@ -224,12 +167,9 @@ def main() -> None:
                     ["documents", "MB", "removed", "seconds", "MB/s", "MB/s of CPU time", "peak RSS, MB"],
                     [*job_rows(work, chosen.docs, chosen.workers)],
                 ),
-                table(["set", "bands × rows", "similarity", "duplicates", "recall", "precision", "removed though below"], quality),
             ]
         )
     print(text)
-    if chosen.write:
-        readme.write("dedup", text)
 
 
 if __name__ == "__main__":

