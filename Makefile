@@ -37,6 +37,7 @@ fidelity: .venv/.dev
 
 quality: .venv/.dev
 	$(BIN)/python -m tests.benchmarks.quality --write
+	$(BIN)/python -m tests.benchmarks.language_limits --write
 
 speed: .venv/.dev
 	$(BIN)/python -m tests.benchmarks.speed_filters --write
