@@ -119,10 +119,8 @@ def _stages(report: Report) -> list[str]:
 
 
 def _note(stage: str, note: Mapping[str, Any]) -> list[str]:
-    """Return what a stage noted in a line or, when it warns, in as many as that takes."""
+    """Return what a stage noted, in as many lines as that takes."""
     told = printable(f"{'' if note.get('passed') else 'warning: '}{stage}: {note.get('message')}")
-    if note.get("passed"):
-        return [clip(told, WIDTH)]
     return textwrap.wrap(told, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 

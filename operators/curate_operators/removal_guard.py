@@ -139,7 +139,7 @@ def _verdict(guard: Guard, found: list[dict[str, Any]]) -> Verdict:
     elif judged:
         message = f"no `{guard.column}` lost more than {guard.ratio:.0%}; most lost {named[0]}"
     else:
-        message = f"no `{guard.column}` has the {guard.min_documents:,} documents that are judged"
+        message = f"not judged what each source loses: no `{guard.column}` has {guard.min_documents:,} documents"
     table = {
         _name(row): {"documents": row["documents"], "removed": row["removed"], "ratio": round(row["ratio"], 4)} for row in worst[:SHOWN]
     }
