@@ -55,6 +55,7 @@ def _in_last_plans(storage: Storage) -> set[str]:
         if storage.info(path) is not None:
             plan = orjson.loads(storage.read(path))
             named = {stage["dataset"] for stage in plan["stages"].values()}
+            named |= {artifact["dataset"] for artifact in plan.get("artifacts", {}).values() if artifact["dataset"]}
             earlier = last.get(plan["pipeline"], set()) if plan.get("partial") else set()  # a limited run supersedes nothing
             last[plan["pipeline"]] = earlier | named
     return set().union(*last.values())

@@ -94,7 +94,11 @@ class Dataset:
 
 def load(url: str) -> Dataset:
     """Open a dataset: its folder in a workspace, or the folder of a published output."""
-    return open_dataset(open_storage(url), "")
+    storage = open_storage(url)
+    folder, _, name = storage.url.rstrip("/").rpartition("/")
+    if not folder or folder.endswith(":/") or name == "..":
+        return open_dataset(storage, "")
+    return open_dataset(open_storage(folder), name)  # shards may lie in a sibling's folder
 
 
 def open_dataset(storage: Storage, path: str) -> Dataset:

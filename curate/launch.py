@@ -101,7 +101,7 @@ def launch(pipeline: Pipeline, positions: Positions | None, request: Request, on
 def plan_for(pipeline: Pipeline, positions: Positions | None, storage: Storage, limit: int | None = None) -> Plan:
     """Validate a pipeline and plan it in a workspace; `limit` reads only so many documents of each input and publishes nothing."""
     if limit is not None:
-        inputs = {name: replace(spec, limit=limit) for name, spec in pipeline.inputs.items()}
+        inputs = {name: spec if spec.artifact is not None else replace(spec, limit=limit) for name, spec in pipeline.inputs.items()}
         pipeline = replace(pipeline, inputs=inputs, outputs={}, checks={})  # a part of the corpus is not the corpus
     return make_plan(pipeline, validate(pipeline, positions), storage, positions)
 

@@ -53,16 +53,18 @@ class Step:
 class Input:
     """Files to read: paths, globs (`*`, `**`) or captures (`{dump}` becomes a column), local or on an object store.
 
-    `format` None = told by the file names. `id` and `text` name the columns that hold them. `limit` reads only that many
-    documents, from the first work unit.
+    Or an `artifact` that an earlier run left, read where it lies: its folder in a workspace, or a published output; an empty text =
+    there is none yet, and stages do without. `format` None = told by the file names. `id` and `text` name the columns that hold
+    them. `limit` reads only that many documents, from the first work unit.
     """
 
-    path: str | Sequence[str]
+    path: str | Sequence[str] = ()
     format: Format | None = None
     id: str | None = None
     text: str = "text"
     max_record_bytes: int = 64 << 20
     limit: int | None = None
+    artifact: str | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:

@@ -118,11 +118,14 @@ def _explain(error: ErrorDetails, mistakes: Mistakes) -> None:
     elif kind == "extra_forbidden":
         mistakes.add(place, f"unknown key `{place[-1]}`{_inside(place[:-1])}", _unknown_hint(place))
     else:
-        mistakes.add(place, f"{_subject(place)} {_complaint(error)}", _value_hint(kind, error["input"], place))
+        hint = error["ctx"]["hint"] if kind == "input" else _value_hint(kind, error["input"], place)
+        mistakes.add(place, f"{_subject(place)} {_complaint(error)}", hint)
 
 
 def _complaint(error: ErrorDetails) -> str:
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
+    if kind == "input":
+        return error["msg"]
     if kind in ("names", "size"):
         return f"must be {_EXPECTED[kind]}, found {context['found']}"
     if kind in _EXPECTED:

@@ -27,7 +27,8 @@ def references(stage: Stage | Check) -> set[str]:
 def imported(pipeline: Pipeline, kinds: Mapping[str, Kind]) -> list[str]:
     """Return the inputs that are read into a dataset of their own name first.
 
-    Dataset operators and attributes need shards to work on; chains of documents read an input's files as they are.
+    Dataset operators and attributes need shards to work on; chains of documents read an input's files as they are, and artifacts
+    have shards.
     """
     needed = {
         source
@@ -35,7 +36,7 @@ def imported(pipeline: Pipeline, kinds: Mapping[str, Kind]) -> list[str]:
         for source in stage.sources
         if source in pipeline.inputs and (stage.use is not None or len(stage.sources) > 1 or kinds[name] == "attributes")
     }
-    return [name for name in pipeline.inputs if name in needed]
+    return [name for name in pipeline.inputs if name in needed and kinds.get(name) != "artifact"]
 
 
 def located_references(stage: Stage | Check) -> Iterator[tuple[Place, str]]:
@@ -130,7 +131,8 @@ def _align(name: str, pipeline: Pipeline, kinds: Mapping[str, Kind | None], mist
                 continue
             base = source
         elif kind == "artifact" and stage.use is None:
-            mistakes.add(spot, f"`{source}` is an artifact, not documents", f"write `{REFERENCE}{source}` in a parameter")
+            hint = "dataset operators read it" if source in pipeline.inputs else f"write `{REFERENCE}{source}` in a parameter"
+            mistakes.add(spot, f"`{source}` is an artifact, not documents", hint)
         elif kind == "attributes":
             _check_fit(source, base, stage, (spot, aligned_to(source, pipeline, kinds)), mistakes)
 
@@ -158,7 +160,7 @@ def _check_measures(stage: Stage, operators: Sequence[Operator], spot: Place, mi
 
 
 def _kind(name: str, pipeline: Pipeline, kinds: Mapping[str, Kind | None]) -> Kind | None:
-    return "documents" if name in pipeline.inputs else kinds.get(name)
+    return kinds.get(name) or ("documents" if name in pipeline.inputs else None)
 
 
 def dependencies(stage: Stage, pipeline: Pipeline) -> list[str]:

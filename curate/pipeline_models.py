@@ -10,7 +10,7 @@ import re
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from curate.executors.base import Resources
@@ -70,14 +70,28 @@ class ResourcesModel(_Model):
 
 
 class InputModel(_Model):
-    """Files to read."""
+    """Files to read, or an artifact that an earlier run left."""
 
-    path: Names = Field(description="paths, globs (`*`, `**`) or captures (`{dump}` becomes a column), local or on an object store")
+    path: Names = Field((), description="paths, globs (`*`, `**`) or captures (`{dump}` becomes a column), local or on an object store")
     format: Format | None = Field(None, description="nothing = told by the file names")
     id: str | None = Field(None, description="the column that holds ids; nothing = `id` where there is one, else derived")
     text: str = Field(_default(Input, "text"), description="the column that holds the text")
     max_record_bytes: Size = Field(_default(Input, "max_record_bytes"), description="longer records are dropped, with a reason")
     limit: int | None = Field(None, ge=0, description="read only so many documents")
+    artifact: str | None = Field(
+        None, description="instead of all these: the folder of an artifact, in a workspace or published; an empty text = none yet"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> InputModel:
+        """Files and artifacts have nothing in common but their place among the inputs."""
+        others = [name for name in self.model_fields_set - {"artifact"} if getattr(self, name) is not None]
+        if self.artifact is None and "path" not in self.model_fields_set:
+            raise PydanticCustomError("input", "has neither `path` nor `artifact`", {"hint": "`path` names files, `artifact` a folder"})
+        if self.artifact is not None and others:
+            told = {"other": sorted(others)[0], "hint": "an artifact is read as it is: make two inputs, or remove one of them"}
+            raise PydanticCustomError("input", "has `artifact` and `{other}`", told)
+        return self
 
 
 class StepModel(_Model):

@@ -38,7 +38,8 @@ class Built:
     """A valid pipeline made concrete.
 
     `operators` holds the steps of each stage (one for a dataset operator); `codes` the source of operators from the
-    user's files by (stage, step), checks standing as `checks.NAME`; `aligned` the documents that attributes describe.
+    user's files by (stage, step), checks standing as `checks.NAME`; `kinds` what stages make, and the inputs that are artifacts;
+    `aligned` the documents that attributes describe.
     """
 
     order: list[str]
@@ -211,7 +212,7 @@ def _check_steps(stage: Stage, place: Place, mistakes: Mistakes) -> None:
 
 
 def _kinds(pipeline: Pipeline, operators: dict[str, list[Operator]], mistakes: Mistakes) -> dict[str, Kind | None]:
-    kinds: dict[str, Kind | None] = {}
+    kinds: dict[str, Kind | None] = {name: "artifact" for name, spec in pipeline.inputs.items() if spec.artifact is not None}
     for name, stage in pipeline.stages.items():
         made = operators.get(name)
         kinds[name] = emits(stage, made) if made is not None else None

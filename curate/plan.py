@@ -16,6 +16,7 @@ from typing import Any, Literal
 import orjson
 import pyarrow as pa
 
+from curate import artifacts
 from curate.apply import Apply
 from curate.check import check_columns
 from curate.dataset import Dataset, open_dataset
@@ -84,6 +85,7 @@ class Plan:
     built: Built
     storage: Storage
     inputs: dict[str, PlannedInput] = field(default_factory=dict)
+    artifacts: dict[str, Dataset] = field(default_factory=dict)
     stages: dict[str, PlannedStage] = field(default_factory=dict)
 
     def reads_files(self, stage: str, source: str) -> bool:
@@ -98,7 +100,9 @@ class Plan:
         return "partial" if self.storage.list(join(folder, "receipts")) else "pending"
 
     def dataset(self, name: str) -> Dataset:
-        """Open a finished stage's dataset."""
+        """Open a finished stage's dataset, or an artifact among the inputs."""
+        if name in self.artifacts:
+            return self.artifacts[name]
         return open_dataset(self.storage, self.stages[name].folder)
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,6 +122,7 @@ class Plan:
                 }
                 for name, planned in self.inputs.items()
             },
+            "artifacts": {name: artifacts.described(artifact, self.storage) for name, artifact in self.artifacts.items()},
             "stages": {
                 name: {
                     "kind": planned.kind,
@@ -135,25 +140,35 @@ class Plan:
 
 def input_schemas(pipeline: Pipeline) -> dict[str, pa.Schema]:
     """Return the columns that each input's documents have, by listing it and looking at its files."""
-    return {name: _schemas(list_input(name, spec, pipeline.folder), _options(name, spec))[1] for name, spec in pipeline.inputs.items()}
+    return {
+        name: pa.schema([]) if spec.artifact is not None else _schemas(list_input(name, spec, pipeline.folder), _options(name, spec))[1]
+        for name, spec in pipeline.inputs.items()
+    }
 
 
 def make_plan(pipeline: Pipeline, built: Built, storage: Storage, positions: Positions | None = None) -> Plan:
     """List inputs, check columns and give every stage its fingerprint."""
     plan = Plan(pipeline, built, storage)
+    plan.artifacts = artifacts.open_artifacts(pipeline, positions, storage)
+    artifacts.verify_artifacts(pipeline, built, plan.artifacts, positions)
     cache = _read_cache(storage)
     known = dict(cache)
-    for name, spec in pipeline.inputs.items():
+    for name, spec in _files(pipeline):
         plan.inputs[name] = _plan_input(name, spec, pipeline.folder, cache)
     if cache != known:
         with contextlib.suppress(CurateError):  # a read-only workspace can still be planned
             storage.write(FILE_CACHE, orjson.dumps(cache))
-    schemas = check_columns(pipeline, built, {name: planned.schema for name, planned in plan.inputs.items()}, positions)
+    known_schemas = {name: pa.schema([]) for name in pipeline.inputs} | {name: planned.schema for name, planned in plan.inputs.items()}
+    schemas = check_columns(pipeline, built, known_schemas, positions)
     for name in imported(pipeline, built.kinds):
         plan.stages[name] = _plan_import(plan.inputs[name], plan)
     for name in built.order:
         plan.stages[name] = _plan_stage(name, plan, schemas)
     return plan
+
+
+def _files(pipeline: Pipeline) -> Iterator[tuple[str, Input]]:
+    return ((name, spec) for name, spec in pipeline.inputs.items() if spec.artifact is None)
 
 
 def _read_cache(storage: Storage) -> dict[str, Any]:
@@ -219,13 +234,14 @@ def _plan_import(planned: PlannedInput, plan: Plan) -> PlannedStage:
 
 def _plan_stage(name: str, plan: Plan, schemas: Mapping[str, pa.Schema]) -> PlannedStage:
     stage, built = plan.pipeline.stages[name], plan.built
-    documents = tuple(s for s in stage.sources if built.kinds.get(s, "documents") == "documents")
-    attributes = tuple(s for s in stage.sources if s not in documents)
+    named = [s for s in stage.sources if s in plan.artifacts or s in plan.stages or s in plan.inputs]  # not artifacts still to come
+    documents = tuple(s for s in named if built.kinds.get(s, "documents") == "documents")
+    attributes = tuple(s for s in named if s not in documents)
     specs, identities = _specs(name, plan)
     chain = chain_identity(identities, built.kinds[name], stage.trace is not None)
-    sources = {source: _fingerprint(plan, source) for source in stage.sources}
-    identity = {"chain": chain, "sources": sources, "order": stage.sources, "shard_bytes": plan.pipeline.shard_bytes}
-    known = {**{n: p.schema for n, p in plan.inputs.items()}, **schemas}
+    sources = {source: _fingerprint(plan, source) for source in named}
+    identity = {"chain": chain, "sources": sources, "order": named, "shard_bytes": plan.pipeline.shard_bytes}
+    known = {**{n: p.schema for n, p in plan.inputs.items()}, **dict.fromkeys(plan.artifacts, pa.schema([])), **schemas}
     kind = built.kinds[name]
     return PlannedStage(
         name=name,
@@ -244,6 +260,8 @@ def _plan_stage(name: str, plan: Plan, schemas: Mapping[str, pa.Schema]) -> Plan
 
 
 def _fingerprint(plan: Plan, source: str) -> str:
+    if source in plan.artifacts:
+        return artifacts.identity(plan.artifacts[source])
     return plan.stages[source].fingerprint if source in plan.stages else plan.inputs[source].fingerprint
 
 

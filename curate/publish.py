@@ -20,6 +20,7 @@ from typing import Any, cast
 import orjson
 import pyarrow as pa
 
+from curate.artifacts import place_of
 from curate.attempts import attempt_all
 from curate.dataset import Dataset, join_url, read_shard
 from curate.errors import PipelineError
@@ -74,8 +75,12 @@ def publish(pipeline: Pipeline, output: Output, dataset: Dataset, executor: Exec
 
 def check_destinations(pipeline: Pipeline) -> None:
     """Raise `PipelineError` when an output's place is taken, before any work is done for it."""
+    read = {place_of(spec.artifact, pipeline.folder) for spec in pipeline.inputs.values() if spec.artifact}
     for output in pipeline.outputs.values():
         url = destination(pipeline, output)
+        if url.rstrip("/") in read:
+            hint = "give every version a folder of its own, such as one for each dump"
+            raise PipelineError(f"output {url} is also read: a second run would read what the first one wrote", hint)
         if not is_remote(url) and Path(url).is_file():
             raise PipelineError(f"output {url} is a file", "an output is a folder of files: choose another path")
         _standing(open_storage(url), pipeline, url)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 import orjson
 
+from curate.artifacts import open_artifacts, verify_artifacts
 from curate.check import check_columns, warnings
 from curate.cli import options
 from curate.errors import PipelineError
@@ -31,6 +32,7 @@ def check(pipeline: str, sets: tuple[str, ...]) -> None:
     """Check a pipeline: syntax, graph, parameters and columns; nothing runs."""
     loaded = load_pipeline(pipeline, sets)
     built = validate(loaded.pipeline, loaded.positions)
+    verify_artifacts(loaded.pipeline, built, open_artifacts(loaded.pipeline, loaded.positions), loaded.positions)
     check_columns(loaded.pipeline, built, input_schemas(loaded.pipeline), loaded.positions)
     for warning in warnings(loaded.pipeline, built, loaded.positions):
         click.secho("warning: ", fg="yellow", nl=False, err=True)
@@ -61,6 +63,8 @@ def _print_plan(made: Plan) -> None:
     told = made.to_dict()
     for name, entry in told["inputs"].items():
         click.echo(f"input  {name:<14} {entry['files']:,} {entry['format']} files, {entry['bytes']:,} bytes in {entry['url']}")
+    for name, entry in told["artifacts"].items():
+        click.echo(f"input  {name:<14} {entry['shards']:,} shards with {entry['rows']:,} rows of an artifact in {entry['url']}")
     for name, entry in told["stages"].items():
         colour = {"done": "green", "partial": "yellow", "pending": None}[entry["status"]]
         click.echo(f"stage  {name:<14} ", nl=False)

@@ -17,7 +17,7 @@ import click
 
 from curate.executors.ray import submit_job
 from curate.launch import new_run_id
-from curate.pipeline import Pipeline, Stage
+from curate.pipeline import Input, Pipeline, Stage
 from curate.pipeline_validate import Built, validate
 from curate.pipeline_yaml import load_pipeline, to_yaml
 from curate.storage import Storage, is_remote, join, open_storage
@@ -46,7 +46,12 @@ def _absolute(pipeline: Pipeline) -> Pipeline:
     def whole(path: str) -> str:
         return path if is_remote(path) else os.path.abspath(pipeline.folder / path)
 
-    inputs = {name: replace(spec, path=tuple(whole(path) for path in spec.paths)) for name, spec in pipeline.inputs.items()}
+    def whole_input(spec: Input) -> Input:
+        if spec.artifact is not None:
+            return replace(spec, artifact=spec.artifact and whole(spec.artifact))
+        return replace(spec, path=tuple(whole(path) for path in spec.paths))
+
+    inputs = {name: whole_input(spec) for name, spec in pipeline.inputs.items()}
     outputs = {name: replace(output, path=whole(output.path)) for name, output in pipeline.outputs.items()}
     return replace(pipeline, inputs=inputs, outputs=outputs)
 

@@ -174,8 +174,7 @@ class MinhashDedup(DatasetOperator):
         return {"version": self.version} | asdict(self.curve()) | {name: getattr(self, name) for name in names}
 
     def verify_artifacts(self, artifacts: Sequence[Dataset]) -> None:
-        if len(artifacts) > 1:
-            raise PipelineError(f"minhash_dedup reads one index, found {len(artifacts)}", "an index holds any number of dumps")
+        known.check_indexes("minhash_dedup", artifacts)
         for index in artifacts:
             _in_range(self.mode == "verified", f"`mode: {self.mode}` cannot be used with an index: earlier decisions would change")
             known.check_settings(index, self.settings())
@@ -185,7 +184,9 @@ class MinhashDedup(DatasetOperator):
         artifacts = [dataset for dataset in inputs if dataset.manifest.kind == "artifact"]
         self.verify_artifacts(artifacts)
         _in_range(len(inputs) == 1 + len(artifacts), f"it reads one set of documents and perhaps an index, found {len(inputs)} datasets")
-        return inputs[0], artifacts[0] if artifacts else None
+        index = artifacts[0] if artifacts else None
+        known.check_new(index, inputs[0])
+        return inputs[0], index
 
     def _shared(self, documents: Dataset, index: Dataset | None) -> Item:
         """Return what every task knows: the parameters, the bands that were chosen, the numbers of partitions."""

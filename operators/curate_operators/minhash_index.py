@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -57,13 +57,18 @@ class MinhashIndex(DatasetOperator):
     def adds(self) -> Mapping[str, pa.DataType]:
         return {field.name: field.type for field in known.INDEX if field.name != ID}
 
+    def verify_artifacts(self, artifacts: Sequence[Dataset]) -> None:
+        known.check_indexes("minhash_index", artifacts)
+
     def run(self, inputs: list[Dataset], work: Work) -> None:
         documents, marks, old = _sorted(inputs)
         about = marks.manifest.about
         settings = known.settings_of(about, f"{marks.name}", MARKED_BY)
         _check(marks, old, settings)
+        known.check_new(old, documents)
         dumps = old.manifest.about["dumps"] if old else 0
-        work.about = {"operator": known.MADE_BY, "settings": settings, "dumps": dumps + 1}
+        held = [*(old.manifest.about["documents"] if old else []), documents.manifest.fingerprint]
+        work.about = {"operator": known.MADE_BY, "settings": settings, "dumps": dumps + 1, "documents": held}
         shared = _shared(settings, documents, old)
         earlier = [shared | item for item in known.items_of(old)]
         first, count = len(earlier), len(documents.manifest.shards)

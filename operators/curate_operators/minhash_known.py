@@ -19,7 +19,7 @@ Removed documents are there because equal ones must follow them, and because the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -69,6 +69,21 @@ def check_settings(index: Dataset, mine: Mapping[str, Any]) -> None:
     if told:
         hint = "give `minhash_dedup` the parameters of the index, or make a new index from all dumps"
         raise PipelineError(f"the index {index.url} was made with {'; '.join(told)}", hint)
+
+
+def check_indexes(use: str, artifacts: Sequence[Dataset]) -> None:
+    """Raise `PipelineError` for artifacts that are no index, and for more than one."""
+    if len(artifacts) > 1:
+        raise PipelineError(f"{use} reads one index, found {len(artifacts)}", "an index holds any number of dumps")
+    for index in artifacts:
+        settings_of(index.manifest.about, f"the artifact {index.url}", MADE_BY)
+
+
+def check_new(index: Dataset | None, documents: Dataset) -> None:
+    """Raise `PipelineError` for documents that the index holds: all of them would go, as copies of themselves."""
+    if index is not None and documents.manifest.fingerprint in index.manifest.about["documents"]:
+        hint = "name the index of the dump before; that of this dump is for the next one"
+        raise PipelineError(f"the index {index.url} holds the documents of `{documents.name}` already", hint)
 
 
 def _shown(value: Any) -> str:

@@ -43,6 +43,7 @@ def test_a_full_file_says_what_python_says() -> None:
         inputs={
             "crawl": Input("raw/2026-40/*.warc.gz", format="warc", max_record_bytes=16 << 20),
             "pages": Input(["a/*.jsonl", "b/{dump}/*.jsonl"], id="key", text="body", limit=1000),
+            "earlier": Input(artifact="indexes/2026-35"),
         },
         stages={
             "text": Stage(
@@ -78,6 +79,7 @@ def test_a_full_file_is_valid() -> None:
     for before, after in [("text", "scores"), ("model", "scores"), ("text", "dedup"), ("dedup", "corpus"), ("scores", "corpus")]:
         assert place[before] < place[after]
     assert built.kinds == {
+        "earlier": "artifact",
         "text": "documents",
         "scores": "attributes",
         "again": "documents",
