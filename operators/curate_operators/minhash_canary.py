@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from curate import kernels
 from curate.document import TEXT
+from curate.kernels import unicode
 from curate.work import Place
 
 LEVELS = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -126,7 +127,7 @@ class _Letters:
     def __init__(self, text: str, seed: int) -> None:
         self.text = text
         self.codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-        self.places = np.flatnonzero([char.isalnum() for char in text])
+        self.places = np.flatnonzero(unicode.classes()[self.codes] & (unicode.LETTER | unicode.NUMBER))
         self.new = np.random.RandomState(seed).randint(ord("a"), ord("z") + 1, len(self.places)).astype(np.uint32)
 
     def edited(self, count: int, start: float) -> str:
