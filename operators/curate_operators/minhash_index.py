@@ -41,8 +41,11 @@ class MinhashIndex(DatasetOperator):
     new dump, not as much as all of them.
 
     ## Example
-        dedup: {from: [clean, last], use: minhash_dedup}
-        index: {from: [clean, dedup, last], use: minhash_index}
+        inputs:
+          last: {artifact: indexes/2026-35}
+        stages:
+          dedup: {from: [clean, last], use: minhash_dedup}
+          index: {from: [clean, dedup, last], use: minhash_index}
 
     ## Parameters
     None: they are those of `minhash_dedup`.
