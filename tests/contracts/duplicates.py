@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 from curate import shuffle
-from curate.pipeline import Input, Pipeline, Stage
+from curate.pipeline import Input, Output, Pipeline, Stage
 from curate_operators import OPERATORS, minhash_dedup
 from tests.engine import small
 
@@ -41,6 +41,13 @@ if "substring_dedup" in OPERATORS:
     EVERY["substrings"] = {"use": "substring_dedup", "params": {}}
 ONE_EACH = ("exact", "best", "lines", "paragraphs", "menus", *(["substrings"] if "substrings" in EVERY else []))
 """One stage for each operator."""
+INDEXED: dict[str, dict[str, Any]] = {
+    "later": {"use": "minhash_dedup", "params": EVERY["best"]["params"], "from": ["crawl", "last"]},
+    "grown": {"use": "minhash_index", "params": {}, "from": ["crawl", "later", "last"]},
+}
+"""What deduplicates against an index of earlier documents (`last`), and adds to it."""
+NEW_PHASES: dict[str, tuple[str, ...]] = {"later": ("remember", "refill")}
+"""The phases that only this stage has; in all others it does what `best` does."""
 
 
 MEMORY = Path("/dev/shm")
@@ -91,9 +98,30 @@ def write(folder: Path, docs: list[dict[str, Any]], shards: int) -> Path:
 
 
 def pipeline(path: Path, names: tuple[str, ...] = tuple(EVERY)) -> Pipeline:
-    """Return a pipeline with these stages over a folder that `write` filled."""
-    stages = {name: Stage("crawl", use=EVERY[name]["use"], params=EVERY[name]["params"]) for name in names}
-    return small.pipeline(path, stages, inputs={"crawl": Input(str(path))}, shard_bytes=1)
+    """Return a pipeline with these stages, and those that they read, over a folder that `write` filled."""
+    known = EVERY | INDEXED
+    read = [source for name in names for source in known[name].get("from", ())]
+    chosen = [name for name in known if name in (*names, *read)]
+    stages = {name: Stage(known[name].get("from", "crawl"), use=known[name]["use"], params=known[name]["params"]) for name in chosen}
+    last = {"last": Input(artifact=str(index_beside(path)))} if "last" in read else {}
+    return small.pipeline(path, stages, inputs={"crawl": Input(str(path)), **last}, shard_bytes=1)
+
+
+def index_beside(path: Path) -> Path:
+    """Return an index of earlier documents, of which every second one of `documents` is a copy with two words changed."""
+    place = path.parent / f"{path.name}-index"
+    if not place.exists():
+        dice = random.Random(3)
+        earlier = [doc | {"id": f"e{doc['id']}", "text": _changed(dice, doc["text"], 2)} for doc in documents()[::2]]
+        crawl = Input(str(write(path.parent / f"{path.name}-earlier", earlier, 2)))
+        dedup, index = (INDEXED[name] for name in ("later", "grown"))
+        stages = {
+            "dedup": Stage("crawl", use=dedup["use"], params=dedup["params"]),
+            "index": Stage(["crawl", "dedup"], use=index["use"]),
+        }
+        outputs = {"index": Output(str(place), shard_bytes=1)}
+        small.run(small.pipeline(path, stages, inputs={"crawl": crawl}, outputs=outputs, shard_bytes=1), path.parent / f"{path.name}-made")
+    return place
 
 
 def shrink(patch: pytest.MonkeyPatch, partitions: int = PARTITIONS, piece: int = PIECE_BYTES, block: int = BLOCK_BYTES) -> None:

@@ -93,16 +93,16 @@ class Job:
         return sum(1 for _ in self.workspace.glob("datasets/*/.scratch/*/*.json"))
 
 
-@pytest.mark.parametrize("stage", duplicates.ONE_EACH)
+@pytest.mark.parametrize("stage", (*duplicates.ONE_EACH, *duplicates.INDEXED))
 def test_kills_in_every_phase_leave_the_same_bytes(stage: str, place: Path) -> None:
     dice = random.Random(stage)
     calm, stormy = Job(place, stage, "calm"), Job(place, stage, "stormy")
     wanted = calm.finish()
-    phases = calm.phases()
+    phases = [phase for phase in calm.phases() if phase in duplicates.NEW_PHASES.get(stage, (phase,))]
     for phase in phases:
         stormy.kill_driver(phase, dice.uniform(0, LINGER_S))
         stormy.kill_worker(dice.uniform(0, LINGER_S))
     assert stormy.finish() == wanted
     print(stage, *stormy.kills, sep="\n")
     killed = [kill.split()[0].strip(",") for kill in stormy.kills]
-    assert killed.count("driver") > len(phases) / 2 and killed.count("worker") > len(phases) / 3
+    assert killed.count("driver") >= len(phases) // 2 and killed.count("worker") >= len(phases) // 3
