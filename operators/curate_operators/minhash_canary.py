@@ -36,7 +36,7 @@ def drawn(batches: Iterator[pa.RecordBatch], item: Item, found: list[pa.RecordBa
     row, number = 0, np.uint64(item["shard"]) << np.uint64(32)
     for batch in batches:
         place = np.arange(row, row + batch.num_rows, dtype=np.uint64)
-        hashes = _mixed(place + np.uint64(item["begin"]))
+        hashes = mixed(place + np.uint64(item["begin"]))
         sizes = pc.fill_null(pc.binary_length(batch.column(TEXT)), 0).to_numpy(zero_copy_only=False)
         chosen = np.flatnonzero((hashes <= np.uint64(item["draw"])) & (sizes > 0) & (sizes <= MAX_BYTES)) if item["draw"] else place[:0]
         if len(chosen):
@@ -52,7 +52,7 @@ def limit(planted: int | None, documents: int) -> int:
     return min((1 << 64) * wanted // max(documents, 1), (1 << 64) - 1)
 
 
-def _mixed(values: Any) -> Any:
+def mixed(values: Any) -> Any:
     """Return well-mixed hashes (the finaliser of SplitMix64)."""
     values = values * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0xD1B54A32D192ED03)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

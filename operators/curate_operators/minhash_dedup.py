@@ -12,18 +12,21 @@ Emits attributes, one row per document, in its order:
 | reason     | string | `duplicate`, `near_duplicate`, `unverified_duplicate`; null if `keep`           |
 
 Phases: `sign` reads the texts, `classes` finds documents with equal shingles, of which only the first goes on; `spread` fills the
-buckets, `heads` and `pair` make pairs, `group` connects them; `gather` reads the texts of paired documents again, `route` and
+buckets, `heads` and `pair` make pairs, `group` connects them (or, when they are many, `link`, `star-1` and on, `label`, `pack` and
+`place`: see `minhash_groups.py`); `gather` reads the texts of paired documents again, `route` and
 `compare` verify all pairs, `decide` chooses; `name`, `inherit` and `write` tell every document. Through the shuffles go 24 bytes
 for each document, 20 for each band of each different one, 8 more for each rule of `keep`, 16 for each pair and band, and 8 for each
 shingle of a document in a pair.
-One task (`group`) holds about 100 bytes for each document in a pair, `route` and `gather` 16; all others a partition or two blocks.
+`group` holds about 100 bytes for each document in a pair, and there is no such task for more than 16 Mi documents.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate, pairwise
+from operator import itemgetter
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -37,6 +40,7 @@ from curate.errors import DatasetError, PipelineError
 from curate.protocols import DatasetOperator
 from curate.work import Place, Verdict, Work
 from curate_operators import minhash_canary as canary
+from curate_operators import minhash_groups as groups
 from curate_operators import minhash_known as known
 from curate_operators import minhash_pairs as pairs
 from curate_operators import minhash_recall as recall
@@ -195,7 +199,7 @@ class MinhashDedup(DatasetOperator):
         rules += dump is not None
         rows, first = documents.rows + (index.rows if index else 0), len(index.manifest.shards) if index else 0
         shards = first + len(documents.manifest.shards)
-        told = {"shards": shards, "copies": shards, "first": first, "rules": rules, "dump": dump}
+        told = {"documents": rows, "shards": shards, "copies": shards, "first": first, "rules": rules, "dump": dump}
         told["partitions"] = shuffle.partitions_for(rows, CLASS_BYTES + 8 * rules)
         told["spread"] = shuffle.partitions_for(rows, bands.bands * (BUCKET_BYTES + 8 * rules))
         return asdict(self) | asdict(bands) | told | {"draw": canary.limit(self.planted, documents.rows)}
@@ -219,8 +223,7 @@ class MinhashDedup(DatasetOperator):
             path = next(heads) if len(parts) > 1 else None
             tasks += [told | {"parts": piece, "heads": path} for piece in parts]
         paired = work.map("pair", pairs.pair_piece, tasks)
-        whole = {"members": [result["members"] for result in paired], "limit": BLOCK_BYTES}
-        group = work.map("group", pairs.group_documents, [shared | whole])[0]
+        group = groups.find(work, shared, paired, BLOCK_BYTES)
         decided: list[Item] = []
         counts = {"pairs compared": 0, "pairs similar": 0, "largest group": group["largest"]}
         if self.mode == "verified" and group["documents"]:
@@ -231,7 +234,7 @@ class MinhashDedup(DatasetOperator):
             counts |= {f"pairs {name}": sum(result[name] for result in compared) for name in ("compared", "similar")}
         notes = self._notes(work, shared, (planted, paired, decided), counts)
         if self.mode == "component":
-            return ranges(work.storage, [group["verdicts"]]), notes
+            return ranges(work.storage, group["verdicts"]), notes
         return ranges(work.storage, [result["shuffle"] for result in decided]) or [[] for _ in items], notes
 
     def _notes(self, work: Work, shared: Item, results: tuple[list[Item], ...], counts: dict[str, int]) -> dict[str, Verdict]:
@@ -250,10 +253,12 @@ class MinhashDedup(DatasetOperator):
         """Return what comparing the pairs came to, block by block, and the decisions, unit by unit."""
         items, sizes = texts
         edges, units = group["starts"], group["units"]
-        nodes = {"nodes": group["nodes"], "edges": group["edges"], "blocks": len(edges) - 1}
-        parts = [one[0] for one in (ranges(work.storage, [file]) for file in found)]
-        routed = ranges(work.storage, work.map("route", verify.route_pairs, [nodes | {"parts": one} for one in parts]))
-        sets = ranges(work.storage, work.map("gather", verify.gather_shard, [item | nodes for item in items], sizes))
+        told = {"edges": edges, "blocks": len(edges) - 1}
+        parts = [ranges(work.storage, [file])[0] for file in found]
+        routes = [told | {"nodes": nodes, "parts": one} for nodes, one in zip(group["asked"], parts, strict=True)]
+        routed = ranges(work.storage, work.map("route", verify.route_pairs, routes))
+        gathers = [item | told | {"nodes": group["told"][item["shard"]]} for item in items]
+        sets = ranges(work.storage, work.map("gather", verify.gather_shard, gathers, sizes))
         tasks = []
         for first, stop in pairwise(units):
             for block in range(first, stop):
@@ -264,7 +269,7 @@ class MinhashDedup(DatasetOperator):
         decisions = [
             {
                 "edges": [compared[block]["edges"] for block in range(first, stop)],
-                "order": group["order"],
+                "order": group["orders"][bisect_right(group["orders"], edges[first], key=itemgetter(0)) - 1],
                 "begin": edges[first],
                 "end": edges[stop],
                 "shards": items[0]["shards"],

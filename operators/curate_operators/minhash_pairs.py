@@ -21,6 +21,9 @@ PAIRS = pa.schema({"earlier": pa.uint64(), "later": pa.uint64()})
 VERDICTS = pa.schema({"kept": pa.uint64(), "document": pa.uint64(), "similarity": pa.float64()})
 """A document that goes, and the one that stays in its place; without a similarity nobody compared them."""
 
+PLACES = pa.schema({"document": pa.uint64(), "place": pa.uint64()})
+"""Where a document stands among all in pairs, in the order in which they are decided."""
+
 CHUNK_PAIRS = 1 << 20
 NODE_BYTES, PAIR_BYTES = 64, 32  # what a document costs in a block besides its shingles, and each of its pairs
 Rows = list[Any]  # the columns of `buckets_schema`: bucket, ranks, document, size
@@ -66,7 +69,9 @@ def pair_piece(item: Item, place: Place) -> Item:
     begun, before, rows = _ranked(rows, heads)
     before = np.where(rows[-2] >= np.uint64(item["first"]) << SHARD_BITS, before, 0)  # what an index has is decided
     head = heads[-2][begun] if len(begun) else rows[-2]
-    members = pa.table([*rows[1:], head, before], [*schema.names[1:], "head", "pairs"])
+    members = [*rows[1:], head, before]
+    if item["heads"]:
+        members = [np.concatenate(both) for both in zip(members, _elsewhere(heads, rows), strict=True)]
     copies = joined([], PAIRS)
 
     def pairs() -> Iterator[tuple[Any, pa.RecordBatch]]:
@@ -79,8 +84,9 @@ def pair_piece(item: Item, place: Place) -> Item:
     behind = np.unique(rows[-2][(before >= item["max_heads"]) & (rows[-2] < np.uint64(item["copies"]) << SHARD_BITS)])
     return {
         "pairs": asdict(found),
-        "members": place.write_table("members", members),
+        "members": place.write_table("members", pa.table(members, [*schema.names[1:], "head", "pairs"])),
         "count": int(before.sum()),
+        "documents": len(np.unique(members[-4])),
         "copies": place.write_table("copies", pa.table(copies, PAIRS.names)) if len(copies[0]) else None,
         "cut": place.write_table("cut", pa.table({"document": behind})) if len(behind) else None,
     }
@@ -118,6 +124,14 @@ def _within(rows: Rows, buckets: UInt64s) -> Rows:
     place = np.minimum(np.searchsorted(buckets, rows[0]), max(len(buckets) - 1, 0))
     there = buckets[place] == rows[0] if len(buckets) else np.zeros(len(rows[0]), np.bool_)
     return [column[there] for column in rows]
+
+
+def _elsewhere(heads: Rows, rows: Rows) -> Rows:
+    """Return as members, without pairs, those heads that are rows of another piece."""
+    found = _within(heads, np.unique(rows[0]))
+    other = ~np.isin(found[-2], rows[-2])
+    found = [column[other] for column in found]
+    return [*found[1:], found[-2], np.zeros(len(found[0]), np.int64)]
 
 
 def _with_new(rows: Rows, heads: Rows, first: np.uint64) -> tuple[Rows, Rows]:
@@ -175,20 +189,29 @@ def group_documents(item: Item, place: Place) -> Item:
     largest = int(np.bincount(group[:real]).max()) if real else 0
     result: Item = {"documents": len(document), "groups": int((group == np.arange(len(group))).sum()), "largest": largest}
     if item["mode"] == "component":
-        verdicts = place.write_shuffle(item["shards"], VERDICTS, _first_stays(group[order], document[order]))
+        verdicts = place.write_shuffle(item["shards"], VERDICTS, first_stays(group[order], document[order]))
         return result | {"verdicts": asdict(verdicts)}
-    held = NODE_BYTES + PAIR_BYTES * paired + 8 * size.astype(np.int64)
-    block, unit = kernels.packed(group[order], held[order], item["limit"])
+    starts, units = blocks(group[order], held_bytes(paired, size)[order], item["limit"])
     position = np.empty(len(order), np.uint64)
     position[order] = np.arange(len(order), dtype=np.uint64)
-    starts = np.searchsorted(block, np.arange(len(unit) + 1)).astype(np.uint64)
     return result | {
         "nodes": place.write_table("nodes", pa.table({"document": document, "place": position})),
         "order": place.write_table("order", pa.table({"document": document[order]})),
-        "edges": place.write_table("edges", pa.table({"place": starts})),
-        "starts": starts.tolist(),
-        "units": np.searchsorted(unit, np.arange(unit[-1] + 2 if len(unit) else 1)).tolist(),
+        "starts": starts,
+        "units": units,
     }
+
+
+def held_bytes(paired: Any, size: Any) -> Any:
+    """Return how much documents take in a block, by the number of their pairs and of their shingles."""
+    return NODE_BYTES + PAIR_BYTES * paired + 8 * size.astype(np.int64)
+
+
+def blocks(group: Any, held: Any, limit: int) -> tuple[list[int], list[int]]:
+    """Return where blocks begin among documents in order, and units among blocks; both end with the number of all."""
+    block, unit = kernels.packed(group, held, limit)
+    starts = np.searchsorted(block, np.arange(len(unit) + 1))
+    return starts.tolist(), np.searchsorted(unit, np.arange(unit[-1] + 2 if len(unit) else 1)).tolist()
 
 
 def _members(paths: list[str], rules: int, place: Place) -> tuple[UInt64s, Rows, Any]:
@@ -206,7 +229,7 @@ def _members(paths: list[str], rules: int, place: Place) -> tuple[UInt64s, Rows,
     return known[0], known[1:-1], known[-1]
 
 
-def _first_stays(group: Any, document: UInt64s) -> Iterator[tuple[Any, pa.RecordBatch]]:
+def first_stays(group: Any, document: UInt64s) -> Iterator[tuple[Any, pa.RecordBatch]]:
     """Yield a verdict for every document but the first of its group; nobody compared them."""
     starts = np.ones(len(group), np.bool_)
     starts[1:] = group[1:] != group[:-1]

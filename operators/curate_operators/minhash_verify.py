@@ -19,7 +19,7 @@ from curate.dataset import read_shard
 from curate.document import ID, TEXT
 from curate.work import Place
 from curate_operators.minhash_known import removed_of
-from curate_operators.minhash_pairs import PAIRS, VERDICTS, joined
+from curate_operators.minhash_pairs import PAIRS, PLACES, VERDICTS, joined
 from curate_operators.minhash_sign import FOLLOWERS, ROW, SHARD_BITS, Item, read, storage_of
 
 SETS = pa.schema({"place": pa.uint64(), "set": pa.large_list(pa.uint64())})
@@ -30,9 +30,8 @@ NAMED = pa.schema({"document": pa.uint64(), "kept_id": pa.string(), "similarity"
 
 def route_pairs(item: Item, place: Place) -> Item:
     """Send every pair, as places, to the block of its later document."""
-    nodes = place.read_table(item["nodes"])
-    document, position = (column.to_numpy() for column in nodes.columns)
-    edges = place.read_table(item["edges"]).column("place").to_numpy()
+    document, position = _places(item, place)
+    edges = np.array(item["edges"], np.uint64)
 
     def pairs() -> Iterator[tuple[Any, pa.RecordBatch]]:
         for batch in read(item, place, PAIRS):
@@ -43,11 +42,20 @@ def route_pairs(item: Item, place: Place) -> Item:
     return asdict(place.write_shuffle(item["blocks"], PAIRS, pairs()))
 
 
+def _places(item: Item, place: Place) -> tuple[Any, Any]:
+    """Return documents in order and their places: of all in pairs, or of those that this task has to do with."""
+    if isinstance(item["nodes"], str):
+        document, position = (column.to_numpy() for column in place.read_table(item["nodes"]).columns)
+        return document, position
+    columns = joined([[column.to_numpy() for column in batch.columns] for batch in read(item, place, PLACES, "nodes")], PLACES)
+    order = np.argsort(columns[0])
+    return columns[0][order], columns[1][order]
+
+
 def gather_shard(item: Item, place: Place) -> Item:
     """Read the texts of one shard again and send the shingles of those in pairs to their blocks."""
-    nodes = place.read_table(item["nodes"])
-    document, position = (column.to_numpy() for column in nodes.columns)
-    edges = place.read_table(item["edges"]).column("place").to_numpy()
+    document, position = _places(item, place)
+    edges = np.array(item["edges"], np.uint64)
     low, high = np.searchsorted(document, np.array([item["shard"], item["shard"] + 1], np.uint64) << SHARD_BITS)
     rows, position = (document[low:high] & ROW).astype(np.int64), position[low:high]
 
@@ -125,7 +133,8 @@ def _lookup(places: Any, order: Any, wanted: Any) -> Any:
 
 def decide_unit(item: Item, place: Place) -> Item:
     """Decide about the documents of one unit, in their order, block by block, and tell the shards of those that stay."""
-    document = place.read_table(item["order"]).column("document").slice(item["begin"], item["end"] - item["begin"]).to_numpy()
+    first, path = item["order"]
+    document = place.read_table(path).column("document").slice(item["begin"] - first, item["end"] - item["begin"]).to_numpy()
     copies = np.uint64(item["copies"]) << SHARD_BITS
     gone, of_copies = np.zeros(len(document), np.bool_), []
 
