@@ -17,6 +17,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from curate.kernels.bag_of_rows import Vocabulary as Vocabulary
+    from curate.kernels.bag_of_rows import averages as averages
     from curate.kernels.character_counts import Characters as Characters
     from curate.kernels.character_counts import characters as characters
     from curate.kernels.character_counts import lengths as lengths
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from curate.kernels.graphs import packed as packed
     from curate.kernels.graphs import roots as roots
     from curate.kernels.key_firsts import firsts as firsts
+    from curate.kernels.label_losses import huffman_tree as huffman_tree
+    from curate.kernels.label_losses import label_scores as label_scores
     from curate.kernels.line_joins import joined_spans as joined_spans
     from curate.kernels.line_spans import Lines as Lines
     from curate.kernels.line_spans import lines as lines
@@ -66,6 +70,8 @@ if TYPE_CHECKING:
     from curate.kernels.word_spans import words as words
 
 _HOME = {
+    "Vocabulary": "bag_of_rows",
+    "averages": "bag_of_rows",
     "Characters": "character_counts",
     "characters": "character_counts",
     "lengths": "character_counts",
@@ -81,6 +87,8 @@ _HOME = {
     "packed": "graphs",
     "roots": "graphs",
     "firsts": "key_firsts",
+    "huffman_tree": "label_losses",
+    "label_scores": "label_losses",
     "joined_spans": "line_joins",
     "Lines": "line_spans",
     "lines": "line_spans",

@@ -45,6 +45,11 @@ def main() -> None:
     kernels.roots(none)
     kernels.greedy(0, none, none, np.zeros(0, np.float64))
     kernels.packed(none, none, 1)
+    vocabulary = kernels.Vocabulary([b"</s>", b"word", b"__label__a", b"__label__b"], 2, 4, 1, 2, 2)
+    averages, _ = kernels.averages(texts, vocabulary.tables(), np.zeros((6, 2), np.float32))
+    for loss in ("softmax", "ova"):
+        kernels.label_scores(averages, np.zeros((2, 2), np.float32), loss)
+    kernels.label_scores(averages, np.zeros((2, 2), np.float32), "hs", kernels.huffman_tree([2, 1]))
 
 
 if __name__ == "__main__":

@@ -112,10 +112,10 @@ def _shingles(data: Any, offsets: Any, table: Any, n: int, power: Any, blanks: b
         while True:
             value, size, lone, digit = HASH_START, 0, False, False
             while place < stop:
-                code, width = np.int64(data[place]), 1
+                code, width = np.int64(data[np.uint64(place)]), 1  # unsigned: a signed index may count from the end
                 if code >= 0x80:
                     code, width = decode(data, place, stop)
-                what = np.int64(table[code])
+                what = np.int64(table[np.uint64(code)])
                 if 0 < what < ALONE:  # nearly always
                     if lone:
                         break

@@ -1,3 +1,5 @@
 """Scorers with models: fastText, language models, embeddings."""
 
-OPERATORS: dict[str, str] = {}
+OPERATORS = {
+    "fasttext": "curate_scorers.fasttext_score:FastText",
+}

@@ -48,6 +48,16 @@ def run(column: Column) -> int:
     kernels.characters(texts)
     kernels.occurrences(texts, "...")
     kernels.entropy(texts)
+    names = [b"</s>", b"a", "é".encode(), b"the", b"__label__x", b"__label__y"]
+    for least, most, grams, pruned in (
+        (0, 0, 3, None),
+        (1, 4, 1, None),
+        (2, 3, 2, (np.array([1, 5], np.int32), np.array([0, 1], np.int32))),
+    ):
+        tables = kernels.Vocabulary(names, 4, 7, least, most, grams, pruned=pruned).tables()
+        averages, _ = kernels.averages(texts, tables, np.ones((11, 3), np.float32))
+        kernels.label_scores(averages, np.ones((2, 3), np.float32), "ns")
+        kernels.label_scores(averages, np.ones((2, 3), np.float32), "hs", kernels.huffman_tree([3, 2]))
     for unit, fold in [(unit, fold) for unit in get_args(Unit) for fold in (False, True)]:
         found = kernels.shingles(texts, 5, unit, fold)
         kernels.shingle_sets(kernels.shingles(texts, 1, unit, fold))

@@ -17,7 +17,9 @@ from curate.document import set_column
 from curate.protocols import Filter, FlatMapper, Mapper, Operator, Scorer
 from curate.registry import OperatorSpec, build, packs
 from curate.testing import check_operator, documents
+from curate_operators.language import SHIPPED_MODEL
 
+LANGUAGES = str(SHIPPED_MODEL)
 PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "apply": [{"by": "dedup"}],
     "c4_lines": [{}, {"terminal_punctuation": False, "remove_citations": False}, {"min_words": None, "max_word_chars": 5}],
@@ -26,6 +28,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "dclm_lines": [{}, {"max_upper_ratio": None, "counters": [], "boiler_phrases": ["word"], "boiler_endings": []}],
     "detect_code_language": [{}, {"by": "url"}],
     "extract_html": [{}, {"method": "trafilatura"}, {"keep_html": True}],
+    "fasttext": [{"model": LANGUAGES}, {"model": LANGUAGES, "label": "en"}],
     "fineweb_quality": [{}, {"min_punctuated_line_ratio": None, "short_line_chars": 5, "max_repeated_line_char_ratio": 0.0}],
     "gopher_quality": [
         {},
