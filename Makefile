@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --quiet
 
-.PHONY: quickstart test check bench peers fidelity quality speed format clean
+.PHONY: quickstart test check bench peers fidelity quality speed dedup format clean
 
 quickstart: .venv/.core
 	$(BIN)/curate run pipelines/quickstart.yaml
@@ -38,6 +38,9 @@ fidelity: .venv/.dev
 quality: .venv/.dev
 	$(BIN)/python -m tests.benchmarks.quality --write
 	$(BIN)/python -m tests.benchmarks.language_limits --write
+
+dedup: .venv/.dev
+	$(BIN)/python -m tests.benchmarks.dedup_peers --write
 
 speed: .venv/.dev
 	$(BIN)/python -m tests.benchmarks.speed_filters --write
