@@ -22,9 +22,10 @@ from curate.launch import Request
 from curate.pipeline import Input, Output, Pipeline, Stage
 from curate.pipeline_yaml import to_yaml
 from curate.plan import Plan
-from curate.storage import LocalStorage
+from curate.storage import LocalStorage, open_storage
 from tests.contracts import duplicates
 from tests.engine import small
+from tests.s3_server import S3Server
 
 SHARDS = 4
 
@@ -124,6 +125,30 @@ def test_a_published_index_is_a_stable_place(docs: list[dict[str, Any]], tmp_pat
         assert small.rows(grown) == small.rows(at_once.dataset("index"))
         about = grown.manifest.about
         assert about["dumps"] == len(about["documents"]) == 2 and about["settings"] == at_once.dataset("index").manifest.about["settings"]
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("named", ["its folder", "published"])
+def test_an_index_on_an_object_store(named: str, docs: list[dict[str, Any]], tmp_path: Path, s3: S3Server) -> None:
+    bucket = f"s3://{s3.new_bucket()}"
+
+    def run(pipe: Pipeline, workspace: str) -> Plan:
+        planned = launch.plan_for(pipe, None, open_storage(workspace))
+        result = small.execute(planned, workers=2)
+        assert result.status == "done", result.error
+        return planned
+
+    first = run(dump(tmp_path, docs[:50], out=f"{bucket}/indexes/one"), f"{bucket}/ws")
+    url = {"its folder": first.dataset("index").url, "published": f"{bucket}/indexes/one"}[named]
+    second = run(dump(tmp_path, docs[50:], url), f"{bucket}/ws")
+    local = run(dump(tmp_path, docs[50:], url), str(tmp_path / "ws"))
+    at_once = in_one_run(tmp_path, docs)
+    for planned in (second, local):
+        assert told(planned) == told(at_once)
+        assert small.rows(planned.dataset("index")) == small.rows(at_once.dataset("index"))
+    borrowed = [shard.data.path.startswith("../index@") for shard in second.dataset("index").manifest.shards]
+    assert sum(borrowed) == (SHARDS if named == "its folder" else 0)
+    assert first.dataset("index").rows == curate.load(url).rows == curate.load(f"{bucket}/indexes/one").rows
 
 
 def test_an_index_that_is_still_to_come_is_none(docs: list[dict[str, Any]], tmp_path: Path) -> None:

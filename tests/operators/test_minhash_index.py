@@ -117,6 +117,53 @@ def test_real_texts_in_three_dumps(keep: str, tmp_path: Path) -> None:
     assert {row["reason"] for row in rows} == {None, "duplicate", "near_duplicate"}
 
 
+def window(name: str, first: int, words: int = 60) -> dict[str, Any]:
+    """Return a window over one long text: of two that are four words apart, 52 of 60 shingles are shared; eight words, 48 of 64."""
+    return {"id": name, "text": " ".join(f"w{k}" for k in range(first, first + words))}
+
+
+@pytest.mark.parametrize(
+    ("order", "gone"),
+    [
+        ("a/b/c", {"b": "a"}),  # b went, so that c has nobody to go for
+        ("b/a/c", {"a": "b", "c": "b"}),
+        ("c/b/a", {"b": "c"}),
+        ("a/c/b", {"b": "a"}),  # the first of two that stay
+        ("ac/b", {"b": "a"}),
+        ("b/ac", {"a": "b", "c": "b"}),
+        ("ab/c", {"b": "a"}),
+        ("a/bc", {"b": "a"}),
+    ],
+)
+def test_a_chain_over_dumps(order: str, gone: dict[str, str], tmp_path: Path) -> None:
+    windows = {"a": window("a", 0), "b": window("b", 4), "c": window("c", 8)}
+    dumps = [[windows[name] for name in names] for names in order.split("/")]
+    plan, _ = small.run(monthly(tmp_path, dumps, {"planted": None}, [1] * len(dumps)), tmp_path / "ws")
+    rows = told(plan, len(dumps))
+    assert {row["id"]: row["kept_id"] for row in rows if not row["keep"]} == gone
+    assert {row["similarity"] for row in rows if not row["keep"]} == {52 / 60}
+
+
+@pytest.mark.parametrize("keep", ["first", "longest"])
+def test_a_hot_bucket_of_the_index_is_cut_and_its_heads_stay(keep: str, tmp_path: Path) -> None:
+    words = [f"w{k}" for k in range(80)]
+    alike = [{"id": f"s{i:04d}", "text": " ".join([*words[: i % 80], f"new{i}", *words[i % 80 + 1 :]])} for i in range(240)]
+    dumps = [alike[:140], alike[140:]]
+    params = {"similarity": 0.85, "bands": 14, "rows": 8, "max_heads": 3, "keep": keep, "planted": None}
+    events: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(minhash_dedup, "PIECE_BYTES", 2000)
+        planned = small.plan(monthly(tmp_path, dumps, params, [2, 2]), tmp_path / "ws")
+        assert small.execute(planned, events=events).status == "done"
+        expected = at_once(tmp_path, dumps, params, [3, 1])
+    cut = [event["shards"] for event in events if event["event"] == "stage_started" and event["phase"] == "heads"]
+    assert len(cut) == 2 and all(cut)
+    rows = told(planned, 2)
+    assert marks(rows) == marks(expected)
+    old = {doc["id"] for doc in dumps[0]}
+    assert {row["kept_id"] in old for row in rows[140:] if not row["keep"]} >= {True}
+
+
 def two_dumps() -> list[Docs]:
     docs = planted(60)
     return [docs[:35], docs[35:]]
