@@ -40,7 +40,8 @@ SIGNERS = {
     "ours": "curate",
     "ours folded": "curate, `fold`",
     "datatrove": "datatrove 0.10.1",
-    "datasketch": "datasketch 2.0.0, `bulk`, xxh32",
+    "datasketch": "datasketch 2.0.0, `bulk`",
+    "datasketch xxh32": "datasketch 2.0.0, `bulk`, with xxh32 for its SHA-1",
     "rensa": "rensa 0.5.0, R-MinHash matrix",
 }
 JOBS = {
@@ -134,8 +135,8 @@ def commands(work: Path, folder: Path, part: str) -> Iterator[tuple[str, list[st
     present = make_env.present(work)
     if part == "sign":
         yield from (("ours", [*ours, "sign exact"]), ("ours folded", [*ours, "sign folded"]))
-        for name in (name for name in SIGNERS if name in present):
-            script = [str(make_env.python(work, name)), str(HERE / "peers" / "near_sign.py"), name]
+        for name in (name for name in SIGNERS if name.split()[0] in present):
+            script = [str(make_env.python(work, name.split()[0])), str(HERE / "peers" / "near_sign.py"), name]
             yield name, [*script, str(folder / "docs.jsonl"), str(PERMUTATIONS), str(folder / f"{name}.npy")]
     else:
         for name, how in zip(("ours", "ours bare", "ours component"), HOW, strict=True):

@@ -18,7 +18,7 @@ import pytest
 
 from curate import shuffle
 from curate.pipeline import Input, Output, Pipeline, Stage
-from curate_operators import OPERATORS, minhash_dedup
+from curate_operators import minhash_dedup
 from tests.engine import small
 
 SCHEMA = pa.schema(
@@ -36,10 +36,9 @@ EVERY: dict[str, dict[str, Any]] = {
     "paragraphs": {"use": "paragraph_dedup", "params": {}},
     "filtered": {"use": "paragraph_dedup", "params": {"index": "bloom", "bloom_bytes": 1 << 14, "false_positive_rate": 0.001}},
     "menus": {"use": "boilerplate_lines", "params": {"min_documents": 3}},
+    "substrings": {"use": "substring_dedup", "params": {}},
 }
-if "substring_dedup" in OPERATORS:
-    EVERY["substrings"] = {"use": "substring_dedup", "params": {}}
-ONE_EACH = ("exact", "best", "lines", "paragraphs", "menus", *(["substrings"] if "substrings" in EVERY else []))
+ONE_EACH = ("exact", "best", "lines", "paragraphs", "menus", "substrings")
 """One stage for each operator."""
 INDEXED: dict[str, dict[str, Any]] = {
     "later": {"use": "minhash_dedup", "params": EVERY["best"]["params"], "from": ["crawl", "last"]},

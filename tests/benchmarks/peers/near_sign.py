@@ -45,14 +45,26 @@ def datatrove(texts: list[str], count: int) -> Both:
 
 
 def datasketch(texts: list[str], count: int) -> Both:
-    """Its bulk interface with xxh32, which is faster than its default, SHA-1; numbers pass through `int` as their own hashes."""
+    """Its bulk interface with its own hash, SHA-1; numbers pass through `int` as their own hashes."""
+    from datasketch import hashfunc
+
+    return _datasketch(texts, count, hashfunc.sha1_hash32)
+
+
+def datasketch_xxh32(texts: list[str], count: int) -> Both:
+    """The same with a faster hash."""
     import xxhash
+
+    return _datasketch(texts, count, xxhash.xxh32_intdigest)
+
+
+def _datasketch(texts: list[str], count: int, hashed_by: Callable[[bytes], int]) -> Both:
     from datasketch import MinHash
 
-    hashed = [[xxhash.xxh32_intdigest(shingle.encode()) for shingle in shingles(text)] for text in texts]
+    hashed = [[hashed_by(shingle.encode()) for shingle in shingles(text)] for text in texts]
 
     def sign() -> Any:
-        made = MinHash.bulk(([s.encode() for s in shingles(text)] for text in texts), num_perm=count, hashfunc=xxhash.xxh32_intdigest)
+        made = MinHash.bulk(([s.encode() for s in shingles(text)] for text in texts), num_perm=count, hashfunc=hashed_by)
         return np.array([one.hashvalues for one in made])
 
     return sign, lambda: MinHash.bulk(hashed, num_perm=count, hashfunc=int)
@@ -72,7 +84,7 @@ def rensa(texts: list[str], count: int) -> Both:
     return sign, lambda: RMinHash.digest_matrix_from_flat_token_hashes(flat, offsets, count, 42)
 
 
-PEERS = {"datatrove": datatrove, "datasketch": datasketch, "rensa": rensa}
+PEERS = {"datatrove": datatrove, "datasketch": datasketch, "datasketch xxh32": datasketch_xxh32, "rensa": rensa}
 
 
 def timed(work: Sign) -> tuple[float, Any]:
