@@ -35,5 +35,5 @@ def test_refuses_a_mark_without_end(tmp_path: Path) -> None:
 
 def test_every_benchmark_has_its_place() -> None:
     text = readme.README.read_text()
-    for name in (*quality.SECTIONS, "measured", "fidelity", "speed of filters", "limits by language", "near-duplicates"):
+    for name in (*quality.SECTIONS, "measured", "fidelity", "speed of filters", "limits by language", "near-duplicates", "dump after dump"):
         assert [text.count(mark) for mark in readme.marks(name)] == [1, 1], name
