@@ -72,7 +72,9 @@ class ResourcesModel(_Model):
 class InputModel(_Model):
     """Files to read, or an artifact that an earlier run left."""
 
-    path: Names = Field((), description="paths, globs (`*`, `**`) or captures (`{dump}` becomes a column), local or on an object store")
+    path: Names = Field(
+        default_factory=list, description="paths, globs (`*`, `**`) or captures (`{dump}` becomes a column), local or on an object store"
+    )
     format: Format | None = Field(None, description="nothing = told by the file names")
     id: str | None = Field(None, description="the column that holds ids; nothing = `id` where there is one, else derived")
     text: str = Field(_default(Input, "text"), description="the column that holds the text")
