@@ -35,7 +35,8 @@ def json_schema() -> dict[str, Any]:
     for model, verbs in _VERB_OF_USE.items():
         _add_operators(definitions[model], {use: cls for use, cls in operators.items() if verb_of(cls) in verbs}, model)
     definitions["StageModel"]["oneOf"] = [{"required": ["use"]}, {"anyOf": [{"required": ["operators"]}, {"required": ["apply"]}]}]
-    definitions["InputModel"]["oneOf"] = [{"required": ["path"]}, {"required": ["artifact"], "maxProperties": 1}]
+    files = {"required": ["path"], "properties": {"artifact": {"type": "null"}}}
+    definitions["InputModel"]["oneOf"] = [files, {"required": ["artifact"], "maxProperties": 1}]
     names = {"pattern": "^[A-Za-z][A-Za-z0-9_]*$"}
     for section in ("inputs", "stages", "outputs", "checks"):
         schema["properties"][section]["propertyNames"] = names

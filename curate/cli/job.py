@@ -30,7 +30,7 @@ def submit(path: str, sets: Sequence[str], chosen: Mapping[str, Any]) -> int:
     storage = open_storage(chosen["workspace"])
     run_id = chosen["run_id"] or new_run_id(datetime.now(UTC))
     folder = join("runs", run_id)
-    pipeline = _absolute(_with_files(loaded.pipeline, built, storage, folder))
+    pipeline = absolute(_with_files(loaded.pipeline, built, storage, folder))
     storage.write(join(folder, "pipeline.yaml"), to_yaml(pipeline).encode())
     if not is_remote(storage.url):
         click.echo(f"workspace {storage.url}: the cluster must see this folder under the same path", err=True)
@@ -40,7 +40,7 @@ def submit(path: str, sets: Sequence[str], chosen: Mapping[str, Any]) -> int:
     return submit_job(chosen["on"], [*command, "--on=ray", f"--run-id={run_id}", *options], {})
 
 
-def _absolute(pipeline: Pipeline) -> Pipeline:
+def absolute(pipeline: Pipeline) -> Pipeline:
     """Return the pipeline with paths that mean the same from any folder."""
 
     def whole(path: str) -> str:

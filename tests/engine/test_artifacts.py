@@ -17,6 +17,7 @@ from curate import launch
 from curate.artifacts import open_artifacts
 from curate.cleaning import remove, unused
 from curate.cli import cli
+from curate.cli.job import absolute
 from curate.errors import PipelineError
 from curate.launch import Request
 from curate.pipeline import Input, Output, Pipeline, Stage
@@ -238,6 +239,13 @@ def test_the_command_line_checks_an_artifact_with_its_line(docs: list[dict[str, 
     assert moved.exception.message.startswith("--set inputs.last.artifact=gone: input `last`: no finished dataset at")
     printed = runner.invoke(cli, ["plan", str(file), "-w", str(tmp_path / "ws")]).output
     assert f"rows of an artifact in {tmp_path / 'index'}" in printed
+
+
+@pytest.mark.parametrize(("named", "sent"), [("indexes/one", "/indexes/one"), ("s3://b/one", "s3://b/one"), ("", "")])
+def test_a_cluster_gets_a_path_that_means_the_same(named: str, sent: str, docs: list[dict[str, Any]], tmp_path: Path) -> None:
+    pipe = dump(tmp_path, docs, named)
+    expected = f"{pipe.folder.absolute()}{sent}" if sent.startswith("/") else sent
+    assert absolute(pipe).inputs["last"] == Input(artifact=expected)
 
 
 def test_a_limited_run_reads_the_whole_artifact(docs: list[dict[str, Any]], tmp_path: Path) -> None:

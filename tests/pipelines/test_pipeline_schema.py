@@ -41,6 +41,7 @@ def pipeline(**stage: Any) -> dict[str, Any]:
         pipeline(operators=[{"use": "mine.py:Own", "params": {"anything": [1, {"x": 2}]}}]),
         pipeline(use="mine.py:Own", params={"x": 1}, resources={"memory": "2GB"}),
         pipeline(apply=["x"]),
+        pipeline(use="mine.py:Own") | {"inputs": {"raw": {"path": "x"}, "last": {"artifact": "y"}, "none": {"artifact": ""}}},
     ],
 )
 def test_it_takes_good_pipelines(good: dict[str, Any]) -> None:
@@ -60,6 +61,9 @@ def test_it_takes_good_pipelines(good: dict[str, Any]) -> None:
         pipeline(resources={"memory": "2GB"}),
         pipeline(use="mine.py:Own", resources={"memory": "2G"}),
         pipeline(use="mine.py:Own") | {"stage": {}},
+        pipeline(use="mine.py:Own") | {"inputs": {"raw": {"format": "jsonl"}}},
+        pipeline(use="mine.py:Own") | {"inputs": {"raw": {"path": "x", "artifact": "y"}}},
+        pipeline(use="mine.py:Own") | {"inputs": {"raw": {"artifact": "y", "text": "body"}}},
         pipeline(use="mine.py:Own") | {"outputs": {"a-b": {"path": "x"}}},
     ],
 )
