@@ -12,12 +12,19 @@ Emits attributes, one row per document, in its order:
 | reason     | string | `duplicate`, `near_duplicate`, `unverified_duplicate`; null if `keep`           |
 
 Phases: `sign` reads the texts, `classes` finds documents with equal shingles, of which only the first goes on; `spread` fills the
-buckets, `heads` and `pair` make pairs, `group` connects them (or, when they are many, `link`, `star-1` and on, `label`, `pack` and
-`place`: see `minhash_groups.py`); `gather` reads the texts of paired documents again, `route` and
-`compare` verify all pairs, `decide` chooses; `name`, `inherit` and `write` tell every document. Through the shuffles go 24 bytes
-for each document, 20 for each band of each different one, 8 more for each rule of `keep`, 16 for each pair and band, and 8 for each
-shingle of a document in a pair.
-`group` holds about 100 bytes for each document in a pair, and there is no such task for more than 16 Mi documents.
+buckets, `heads` and `pair` make pairs, `group` connects them, or, when more than 16 Mi documents are in pairs, `link`, `star-1` and
+on, `label`, `pack` and `place` do (`minhash_groups.py`). `gather` reads the texts of paired documents again, `route` and `compare`
+verify all pairs, `decide` chooses; `name`, `inherit` and `write` tell every document. Through the shuffles go 24 bytes for each
+document, 20 for each band of each different one, 8 more for each rule of `keep`, 16 for each pair and band, and 8 for each shingle
+of a document in a pair; beyond 16 Mi documents also 32 for each document and round of stars.
+
+What a task holds at most, besides a batch of texts:
+- `sign` and `write`: about 150 bytes for each document of a shard; `spread`, `name`, `inherit`: less.
+- `classes`, `heads`, `pair`, `link`, `star-…`, `label`, `pack`, `place`: a partition (64 MiB), and copies of it where they sort it.
+- `compare`: two blocks (64 MiB each, or a document that is larger), and the pairs of one.
+- `group`: about 100 bytes for each document in a pair, 1.6 GiB at most; `route` and `gather` then 16, else 16 for each of their own.
+- What grows with the corpus: for each document of the largest group, about 150 bytes in `pack` and 9 in `decide`; in `count`, 16 for
+  each document that is in a bucket behind its heads.
 """
 
 from __future__ import annotations
@@ -295,7 +302,7 @@ def _with(items: list[Item], parts: list[list[Item]]) -> list[Item]:
 
 def mark_shard(item: Item, place: Place) -> Iterator[pa.RecordBatch]:
     """Yield one row of attributes per document of a shard, in its order."""
-    leader = place.read_table(item["local"]).column("leader").to_numpy()
+    leader = place.read_table(item["local"]["leaders"]).column("leader").to_numpy()
     ids = pa.concat_arrays([b.column(ID) for b in read_shard(place.storage, item["path"], [ID])] or [pa.array([], pa.string())])
     if len(ids) != len(leader):
         raise DatasetError(f"{item['path']} changed: {len(ids)} rows, {len(leader)} were signed", "run again")

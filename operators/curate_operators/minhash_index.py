@@ -129,27 +129,27 @@ def index_shard(item: Item, place: Place) -> Iterator[pa.RecordBatch]:
     if "copied" in item:
         yield from read_shard(sign.storage_of(item, place), item["copied"])
         return
-    table = place.read_table(item["local"])
-    chosen = sign.firsts(item, place, table)
+    chosen, signed = sign.firsts(item, place), RowStream(sign.signed_batches(item, place), item["path"])
     marks, begun = RowStream(read_shard(place.storage, item["marks"], [ID, "kept_id", "similarity"]), item["marks"]), 0
     for docs in read_shard(place.storage, item["path"], [ID, TEXT]):
         told = marks.take(docs.num_rows)
         if not told.column(ID).equals(docs.column(ID)):
             raise DatasetError(f"{item['marks']} does not describe {item['path']}: other ids", "remove both datasets and run again")
         rows = np.flatnonzero(chosen[begun : begun + docs.num_rows])
-        yield _rows(item, docs.take(pa.array(rows)), told.take(pa.array(rows)), table.take(pa.array(rows + begun)))
+        yield _rows(item, docs.take(pa.array(rows)), told.take(pa.array(rows)), signed.take(docs.num_rows).take(pa.array(rows)))
         begun += docs.num_rows
     marks.finish()
+    signed.finish()
 
 
-def _rows(item: Item, docs: pa.RecordBatch, told: pa.RecordBatch, signed: pa.Table) -> pa.RecordBatch:
+def _rows(item: Item, docs: pa.RecordBatch, told: pa.RecordBatch, signed: pa.RecordBatch) -> pa.RecordBatch:
     """Return rows of the index for documents that were all signed."""
     gone = told.column("kept_id").is_valid()
     ranks = sign.rank_names(item["rules"])[item["dump"] is not None :]
     columns = [
         docs.column(ID),
         pa.array(np.full(docs.num_rows, item["number"], np.uint32)),
-        *(signed.column(name).combine_chunks() for name in ("same", "check", "size")),
+        *(signed.column(name) for name in ("same", "check", "size")),
         _lists([signed.column(name).to_numpy() for name in ranks], docs.num_rows),
         _lists([signed.column(f"bucket_{band}").to_numpy() for band in range(item["bands"])], docs.num_rows),
         told.column("kept_id"),

@@ -30,6 +30,7 @@ FOLLOWERS = pa.schema({"leader": pa.uint64(), "document": pa.uint64()})
 """A document whose shingles are those of an earlier one, the first of its kind."""
 
 CLASS_BYTES, BUCKET_BYTES = 24, 20  # what a document costs in the shuffle of kinds, and in each bucket
+SENT_ROWS = 1 << 18
 SHARD_BITS = np.uint64(32)
 ROW = np.uint64(0xFFFFFFFF)
 
@@ -49,29 +50,43 @@ def buckets_schema(rules: int) -> pa.Schema:
     return pa.schema([(name, pa.uint64()) for name in ("bucket", *rank_names(rules), "document")] + [("size", pa.uint32())])
 
 
+def signed_schema(rules: int, bands: int) -> pa.Schema:
+    """Return what a shard keeps of its documents, in their order: their kind, ranks and size, and their buckets."""
+    names = ["same", "check", *rank_names(rules)]
+    buckets = [(f"bucket_{band}", pa.uint64()) for band in range(bands)]
+    return pa.schema([*((name, pa.uint64()) for name in names), ("size", pa.uint32()), *buckets])
+
+
 def sign_shard(item: Item, place: Place) -> Item:
-    """Sign one shard's documents; keep the buckets locally, send the first of each kind into the shuffle."""
-    rules, ranks = parse(item["keep"]), item["rules"]
-    columns = list(dict.fromkeys([ID, TEXT, *(rule.column.partition(".")[0] for rule in rules)]))
-    sample: list[pa.RecordBatch] = []
-    batches = canary.drawn(read_shard(place.storage, item["path"], columns), item, sample)
-    parts = [sign(batch, item) for batch in batches] or [_nothing(item, ranks)]
-    table = pa.concat_tables(parts).combine_chunks()
-    schema = kinds_schema(ranks)
-    document = pa.array(numbers(item["shard"], table.num_rows))
-    keys = table.select(schema.names[:-1]).append_column("document", document)
-    leader, firsts = _leaders(keys, table.column("size").to_numpy() > 0)
-    sent = keys.take(pa.array(firsts)).cast(schema).combine_chunks()
-    sent_to = ((batch.column("same").to_numpy() % np.uint64(item["partitions"]), batch) for batch in sent.to_batches())
-    file = place.write_shuffle(item["partitions"], schema, sent_to)
-    local = place.write_table("signed", table.append_column("leader", pa.array(leader)))
+    """Sign one shard's documents, batch by batch; keep that locally, and send the first of each kind into the shuffle."""
+    ranks = item["rules"]
+    columns = list(dict.fromkeys([ID, TEXT, *(rule.column.partition(".")[0] for rule in parse(item["keep"]))]))
+    schema, sample, kept = kinds_schema(ranks), list[pa.RecordBatch](), list[list[Any]]()
+
+    def batches() -> Iterator[tuple[Any, pa.RecordBatch]]:
+        for batch in canary.drawn(read_shard(place.storage, item["path"], columns), item, sample):
+            signed = sign(batch, item)
+            kept.append([column.to_numpy() for column in signed.columns[: 3 + ranks]])
+            yield np.zeros(signed.num_rows, np.int64), signed
+
+    signed = Place(place.storage, f"{place.prefix}.signed").write_shuffle(1, signed_schema(ranks, item["bands"]), batches())
+    keys = [np.concatenate([np.zeros(0, np.uint64), *parts]) for parts in zip(*kept, strict=True)] or [np.zeros(0, np.uint64)] * (3 + ranks)
+    kept.clear()
+    full = keys.pop() > 0
+    keys.append(numbers(item["shard"], len(full)))
+    leader, firsts = _leaders(keys, full)
+    file = place.write_shuffle(item["partitions"], schema, _kinds(keys, firsts, item["partitions"], schema))
+    local = {"signed": asdict(signed), "leaders": place.write_table("leaders", pa.table({"leader": leader, "full": pa.array(full)}))}
     drawn = place.write_table("drawn", pa.Table.from_batches(sample, canary.SAMPLE))
     return {"local": local, "drawn": drawn, "shuffle": asdict(file)}
 
 
-def _nothing(item: Item, rules: int) -> pa.Table:
-    names = [*kinds_schema(rules).names[:-1], "size", *(f"bucket_{band}" for band in range(item["bands"]))]
-    return pa.table({name: pa.array([], pa.uint32() if name == "size" else pa.uint64()) for name in names})
+def _kinds(keys: list[UInt64s], rows: Any, partitions: int, schema: pa.Schema) -> Iterator[tuple[Any, pa.RecordBatch]]:
+    """Yield some rows, so many at once that a copy of them is small."""
+    for start in range(0, len(rows), SENT_ROWS):
+        chosen = rows[start : start + SENT_ROWS]
+        batch = pa.RecordBatch.from_arrays([pa.array(column[chosen]) for column in keys], schema=schema)
+        yield batch.column(0).to_numpy() % np.uint64(partitions), batch
 
 
 def numbers(shard: int, rows: int) -> UInt64s:
@@ -79,7 +94,7 @@ def numbers(shard: int, rows: int) -> UInt64s:
     return (np.uint64(shard) << SHARD_BITS) + np.arange(rows, dtype=np.uint64)
 
 
-def sign(batch: pa.RecordBatch, item: Item) -> pa.Table:
+def sign(batch: pa.RecordBatch, item: Item) -> pa.RecordBatch:
     """Return for each document of a batch its kind, its ranks, its size and its buckets."""
     found = kernels.shingles(kernels.Texts.of(batch.column(TEXT)), item["n"], item["unit"], item["fold"])
     signed = kernels.signatures(found, item["bands"] * item["rows"], item["seed"])
@@ -89,19 +104,18 @@ def sign(batch: pa.RecordBatch, item: Item) -> pa.Table:
     dump = [] if item["dump"] is None else [np.full(batch.num_rows, item["dump"], np.uint64)]
     ranks = [*dump, *(rule.rank(batch) for rule in parse(item["keep"]))]
     bands = kernels.buckets(signed, item["bands"], item["rows"])
-    names = ["same", "check", *rank_names(len(ranks)), "size", *(f"bucket_{band}" for band in range(len(bands)))]
-    return pa.table([same, check, *ranks, found.counts.astype(np.uint32), *bands], names)
+    arrays = [same, check, *ranks, found.counts.astype(np.uint32), *bands]
+    return pa.RecordBatch.from_arrays([pa.array(column) for column in arrays], schema=signed_schema(len(ranks), item["bands"]))
 
 
-def _leaders(keys: pa.Table, valid: Any) -> tuple[Any, Any]:
+def _leaders(columns: list[UInt64s], valid: Any) -> tuple[Any, Any]:
     """Return for each row the row of the first of its kind, and the rows that are; rows without shingles are no kind."""
-    columns = [column.to_numpy() for column in keys.columns]
     rows = np.flatnonzero(valid)
     order = rows[np.lexsort(tuple(column[rows] for column in reversed(columns)))]
     same, check = columns[0][order], columns[1][order]
     starts = np.ones(len(order), np.bool_)
     starts[1:] = (same[1:] != same[:-1]) | (check[1:] != check[:-1])
-    leader = np.arange(keys.num_rows, dtype=np.int64)
+    leader = np.arange(len(valid), dtype=np.int64)
     leader[order] = order[starts][np.cumsum(starts) - 1] if len(order) else order
     return leader, np.sort(order[starts])
 
@@ -110,8 +124,9 @@ def join_classes(item: Item, place: Place) -> Item:
     """Tell the shards which documents are as an earlier one elsewhere: its shard, and behind all of those the leader's."""
     schema = kinds_schema(item["rules"])
     table = pa.Table.from_batches(read(item, place, schema), schema)
-    document = table.column("document").to_numpy()
-    leader, _ = _leaders(table, np.ones(len(document), np.bool_))
+    columns = [column.to_numpy() for column in table.columns]
+    document = columns[-1]
+    leader, _ = _leaders(columns, np.ones(len(document), np.bool_))
     later = leader != np.arange(len(leader))
     rows = pa.RecordBatch.from_arrays([pa.array(document[leader[later]]), pa.array(document[later])], schema=FOLLOWERS)
     own, other = (rows.column(k).to_numpy() >> SHARD_BITS for k in (1, 0))
@@ -121,17 +136,20 @@ def join_classes(item: Item, place: Place) -> Item:
 
 def spread_shard(item: Item, place: Place) -> Item:
     """Send every document that is the first of its kind into its buckets."""
-    local = place.read_table(item["local"])
-    document = numbers(item["shard"], local.num_rows)
-    size, chosen = local.column("size").to_numpy(), firsts(item, place, local)
-    schema = buckets_schema(item["rules"])
-    rest = [*(local.column(name).to_numpy()[chosen] for name in rank_names(item["rules"])), document[chosen], size[chosen]]
+    chosen, schema = firsts(item, place), buckets_schema(item["rules"])
+    document = numbers(item["shard"], len(chosen))
 
     def bands() -> Iterator[tuple[Any, pa.RecordBatch]]:
-        for band in range(item["bands"]):
-            bucket = local.column(f"bucket_{band}").to_numpy()[chosen]
-            arrays = [pa.array(column) for column in (bucket, *rest)]
-            yield bucket % np.uint64(item["spread"]), pa.RecordBatch.from_arrays(arrays, schema=schema)
+        begun = 0
+        for batch in signed_batches(item, place):
+            rows = np.flatnonzero(chosen[begun : begun + batch.num_rows])
+            columns = {name: batch.column(name).to_numpy()[rows] for name in batch.schema.names[2:]}
+            rest = [*(columns[name] for name in rank_names(item["rules"])), document[rows + begun], columns["size"]]
+            for band in range(item["bands"]):
+                bucket = columns[f"bucket_{band}"]
+                arrays = [pa.array(column) for column in (bucket, *rest)]
+                yield bucket % np.uint64(item["spread"]), pa.RecordBatch.from_arrays(arrays, schema=schema)
+            begun += batch.num_rows
 
     drawn = place.read_table(item["drawn"])
     first = chosen[(drawn.column("document").to_numpy() & ROW).astype(np.int64)]
@@ -139,9 +157,15 @@ def spread_shard(item: Item, place: Place) -> Item:
     return {"shuffle": asdict(file), "drawn": place.write_table("drawn", drawn.filter(pa.array(first)))}
 
 
-def firsts(item: Item, place: Place, local: pa.Table) -> Any:
+def signed_batches(item: Item, place: Place) -> Iterator[pa.RecordBatch]:
+    """Yield what `sign_shard` kept of a shard's documents, in their order."""
+    yield from read({"parts": ranges(place.storage, [item["local"]["signed"]])[0]}, place, signed_schema(item["rules"], item["bands"]))
+
+
+def firsts(item: Item, place: Place) -> Any:
     """Return for each document of a shard whether it is the first of its kind; `parts` tell of those that are as one elsewhere."""
-    chosen = (local.column("leader").to_numpy() == np.arange(local.num_rows)) & (local.column("size").to_numpy() > 0)
+    leader, full = (column.to_numpy() for column in place.read_table(item["local"]["leaders"]).columns)
+    chosen = (leader == np.arange(len(leader))) & full
     for batch in read(item, place, FOLLOWERS):
         chosen[(batch.column("document").to_numpy() & ROW).astype(np.int64)] = False
     return chosen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,18 +131,18 @@ def test_pairs_that_are_counted(tmp_path: Path) -> None:
 
 def test_lost_buckets_are_noticed(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shuffle that loses the rows of half of the bands: the job ends as if nothing had been, and the report warns."""
-    whole = minhash_sign.sign_shard
+    whole = minhash_sign.signed_batches
 
-    def forgets(item: Any, place: Any) -> Any:
-        result = whole(item, place)
-        table = place.read_table(result["local"])
-        for band in range(1, item["bands"]):
-            lost = pa.array(minhash_sign.numbers(item["shard"], table.num_rows))
-            table = table.set_column(table.schema.get_field_index(f"bucket_{band}"), f"bucket_{band}", lost)
-        return result | {"local": place.write_table("signed", table)}
+    def forgets(item: Any, place: Any) -> Iterator[pa.RecordBatch]:
+        begun = 0
+        for batch in whole(item, place):
+            begun += batch.num_rows
+            lost = pa.array(minhash_sign.numbers(item["shard"], begun)[-batch.num_rows :])
+            kept = [not name.startswith("bucket_") or name == "bucket_0" for name in batch.schema.names]
+            columns = [column if keeps else lost for column, keeps in zip(batch.columns, kept, strict=True)]
+            yield pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
-    forgets.__module__, forgets.__qualname__ = minhash_sign.__name__, "sign_shard"
-    monkeypatch.setattr(minhash_sign, "sign_shard", forgets)
+    monkeypatch.setattr(minhash_sign, "signed_batches", forgets)
     note = notes(marked(tmp_path, pages(data)[:400]))["canary"]
     assert not note["passed"] and "so few are compared by chance with probability" in note["message"]
 
