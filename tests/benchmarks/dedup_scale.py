@@ -1,8 +1,9 @@
-"""`python -m tests.benchmarks.dedup_scale [--docs N …] [--shape S] [--workers N] [--memory SIZE] [--tasks]`: near-duplicates at scale.
+"""`python -m tests.benchmarks.dedup_scale [--docs N …] [--shape S] [OPTIONS]`: near-duplicates at scale.
 
 Makes corpora (see `dedup_shapes.py`), runs the whole job on each – read, mark, filter – and prints time and memory, of the job and of
 its largest tasks, with the exponents with which they grow. `--memory` is the most that a task may hold: a task that held more ends
-the run with an error. `--tasks` prints every phase's tasks. Disk: about 2.5 kB for each document, given back afterwards.
+the run with an error. `--at-once` is how many documents are grouped in one task at most, to see what happens beyond. `--tasks` prints
+every phase's tasks; the first task of a worker that uses kernels also loads them, about 1.5 s. Disk: about 2.5 kB for each document, given back afterwards.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from curate.launch import plan_for
 from curate.pipeline import Input, Pipeline, Stage
 from curate.run import Run
 from curate.storage import LocalStorage
+from curate_operators import minhash_groups
 from tests.benchmarks import dedup_shapes
 from tests.benchmarks.task_costs import MeasuringExecutor, Took
 
@@ -140,9 +142,11 @@ def main() -> None:
     options.add_argument("--share", type=float, default=0.25, help="of the documents, in the group of a star or a chain")
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--memory", type=size_of, default=size_of("2GiB"), help="the most that a task may hold")
+    options.add_argument("--at-once", type=int, default=minhash_groups.GROUPED_AT_ONCE, help="documents that are grouped in one task")
     options.add_argument("--tasks", action="store_true", help="print the tasks of every phase")
     options.add_argument("--work", type=Path, help="a folder on a disk with room")
     chosen = options.parse_args()
+    minhash_groups.GROUPED_AT_ONCE = chosen.at_once
     head = ["documents", "MB", "removed", "seconds", "MB/s", "MB/s of CPU time", "largest task, MiB", "`group` alone, MiB", "making, s"]
     jobs: list[Job] = []
     with tempfile.TemporaryDirectory(prefix="curate-scale-", dir=chosen.work) as folder:
