@@ -149,6 +149,8 @@ def main() -> None:
     minhash_groups.GROUPED_AT_ONCE = chosen.at_once
     head = ["documents", "MB", "removed", "seconds", "MB/s", "MB/s of CPU time", "largest task, MiB", "`group` alone, MiB", "making, s"]
     jobs: list[Job] = []
+    if chosen.work is not None:
+        chosen.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="curate-scale-", dir=chosen.work) as folder:
         for docs in chosen.docs:
             jobs.append(job(Path(folder), chosen.shape, chosen.share, docs, chosen))
