@@ -74,7 +74,9 @@ class Tally:
         for number, codes in enumerate(side.groups if of_groups else ()):
             counts = np.bincount(codes[rows], minlength=len(self.groups[number].names))
             before = self.by.get((number, kind))
-            self.by[number, kind] = counts if before is None else before + counts
+            if before is not None:
+                counts[: len(before)] += before  # shorter where values came up since
+            self.by[number, kind] = counts
 
     def add_causes(self, side: Side, rows: Numbers, codes: Numbers) -> None:
         """Count removed rows by what removed them."""

@@ -93,7 +93,7 @@ def lines(report: Report) -> list[Line]:
     """Return every line, those that end in an output first, then the longest."""
     every = {str(stage["name"]): stage for stage in report.get("stages") or ()}
     stages = {name: stage for name, stage in every.items() if stage.get("kind") == "documents"}
-    upstream = {name: next((i for i in stage.get("inputs") or () if i in stages), None) for name, stage in stages.items()}
+    upstream = {name: next((i for i in stage.get("inputs") or () if i in stages and i != name), None) for name, stage in stages.items()}
     ends = [name for name in stages if name not in set(upstream.values())]
     published = {str(output.get("stage") or output["name"]) for output in report.get("outputs") or ()}
     chains = [_chain(end, stages, upstream) for end in ends]

@@ -249,6 +249,14 @@ def test_shards_of_both_corpora_are_not_read(tmp_path: Path) -> None:
     assert (again["old"]["bytes"], again["new"]["bytes"]) == (size(docs), size(other))
 
 
+def test_shared_shards_with_more_and_more_groups(tmp_path: Path) -> None:
+    docs = [{"id": f"d{i}", "text": "t", "source": f"s{i // 2}", "lang": None} for i in range(12)]
+    old, new = dataset(tmp_path / "a", docs, 4, told=True), dataset(tmp_path / "b", docs, 4, told=True)
+    found = diff(old, new, Options(by=("source",)), LocalStorage(tmp_path / "scratch"))
+    assert {name: (counts["old"], counts["new"]) for name, counts in found["by"]["source"].items()} == {f"s{i}": (2, 2) for i in range(6)}
+    assert found["unchanged"]["documents"] == 12
+
+
 def test_a_shard_that_is_there_twice_has_one_partner(tmp_path: Path) -> None:
     docs = [{"id": f"d{i}", "text": "t", "source": None, "lang": None} for i in range(3)]
     old, new = dataset(tmp_path / "a", docs + docs, 2, told=True), dataset(tmp_path / "b", docs, 1, told=True)

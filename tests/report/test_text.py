@@ -125,3 +125,22 @@ def test_an_attribute_of_another_stage_than_the_output_is_no_funnel() -> None:
     run = _run()
     run["stages"] = run["stages"][1:2]
     assert funnel(run) == []
+
+
+def test_an_input_that_is_read_as_it_is_stands_once_in_every_line() -> None:
+    run = _run()
+    crawl = {
+        "name": "crawl",
+        "kind": "documents",
+        "status": "done",
+        "inputs": ["crawl"],
+        "steps": [],
+        "counts": _counts(9, 9, {}, 0, (0, 90)),
+    }
+    ends = [
+        {"name": name, "kind": "documents", "status": "done", "inputs": ["crawl"], "steps": [], "counts": _counts(9, 9, {}, 0, (90, 90))}
+        for name in ("long", "short")
+    ]
+    run["stages"], run["outputs"] = [crawl, *ends], []
+    labels = [line.split("  ")[0] for line in funnel(run)]
+    assert labels[1:] == ["in: crawl", "crawl", "long", "out: long", "in: crawl", "crawl", "short", "out: short"]
