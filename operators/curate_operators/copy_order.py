@@ -88,8 +88,8 @@ def _rule(item: Any) -> Rule:
             return Rule(name, value)
         if name == "prefer" and isinstance(value, Mapping) and len(value) == 1:
             (column, values) = next(iter(value.items()))
-            if isinstance(values, list | tuple) and values and all(isinstance(v, str) for v in values):
-                return Rule(name, str(column), tuple(values))
+            if isinstance(values, list | tuple) and values and all(isinstance(v, str) or type(v) is int for v in values):
+                return Rule(name, str(column), tuple(map(str, values)))
     raise PipelineError(f"`keep` does not know the rule {item!r}", HINT)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.document import ID, TEXT
+from curate.report.units import plural
 from curate.work import Curve, Place, Verdict
 from curate.writers import ParquetShard
 from curate_operators import minhash_canary as canary
@@ -136,13 +137,13 @@ def canary_note(found: Item, item: Item) -> Verdict:
 
 def pairs_note(counts: Mapping[str, int], max_heads: int, mode: str) -> Verdict:
     """Return what was compared, and what was not."""
-    cut = counts["documents not compared with all of a bucket"]
+    cut, largest = counts["documents not compared with all of a bucket"], plural(counts["largest group"], "document")
     if mode == "component":
-        message = f"no pair was compared; the largest group has {counts['largest group']:,} documents"
+        message = f"no pair was compared; the largest group has {largest}"
     else:
         compared, similar = counts["pairs compared"], counts["pairs similar"]
         refuted = f" ({1 - similar / compared:.1%} refuted)" if compared else ""
-        message = f"{compared:,} pairs compared, {similar:,} similar{refuted}; the largest group has {counts['largest group']:,} documents"
+        message = f"{compared:,} pairs compared, {similar:,} similar{refuted}; the largest group has {largest}"
     if cut:
         message += f"; {cut:,} documents are in a bucket behind its first {max_heads}, and were compared there with those only"
     return Verdict(True, message, counts)

@@ -22,6 +22,7 @@ from curate.dataset import Dataset, read_shard, resolve
 from curate.document import SOURCE, leaf
 from curate.errors import OperatorError, PipelineError
 from curate.hashing import hash64
+from curate.report.units import plural, share
 from curate.shuffle import Range, ShuffleFile
 from curate.work import Place, Verdict, Work
 from curate_operators.site_lines import sites_of
@@ -87,7 +88,7 @@ def judge(given: float | Mapping[str, Any] | None, name: str, documents: Dataset
     if not verdict.passed and guard.otherwise == "fail":
         raise OperatorError(
             f"{name}: {verdict.message}",
-            "look at what was removed: `curate report`; allow it with a higher `max_removed_ratio_per_source`, or `otherwise: warn`",
+            "to see what would go, run with `otherwise: warn` and `curate show` the marks; to allow it, give a higher ratio",
         )
 
 
@@ -132,12 +133,15 @@ def sum_partition(item: dict[str, Any], place: Place) -> dict[str, Any]:
 def _verdict(guard: Guard, found: list[dict[str, Any]]) -> Verdict:
     judged, above = (sum(one[key] for one in found) for key in ("judged", "above"))
     worst = sorted((row for one in found for row in one["worst"]), key=lambda row: (-row["ratio"], -row["documents"], row["source"]))
-    named = [f"{_name(row)} {row['ratio']:.1%} of {row['documents']:,}" for row in worst[: min(3, above) or 1]]
+    named = [f"{_name(row)} {share(row['removed'], row['documents'])} of {row['documents']:,}" for row in worst[: min(3, above) or 1]]
+    limit = f"more than {round(100 * guard.ratio, 6):g}%"
     if above:
         more = f", and {above - len(named):,} more" if above > len(named) else ""
-        message = f"{above:,} of {judged:,} sources (`{guard.column}`) lost more than {guard.ratio:.0%}: {', '.join(named)}{more}"
+        message = f"{above:,} of {plural(judged, 'source')} (`{guard.column}`) lost {limit}: {', '.join(named)}{more}"
+    elif judged and worst[0]["removed"]:
+        message = f"no `{guard.column}` lost {limit}; most lost {named[0]}"
     elif judged:
-        message = f"no `{guard.column}` lost more than {guard.ratio:.0%}; most lost {named[0]}"
+        message = f"no `{guard.column}` lost any document"
     else:
         message = f"not judged what each source loses: no `{guard.column}` has {guard.min_documents:,} documents"
     table = {

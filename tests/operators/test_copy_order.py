@@ -20,7 +20,7 @@ def ordered(keep: Any, column: pa.Array, name: str = "x") -> list[int]:
     """Return row numbers, the one that stays first."""
     docs = pa.RecordBatch.from_arrays([column], [name])
     ranks = [rule.rank(docs) for rule in parse(keep)]
-    return np.lexsort((np.arange(len(column)), *reversed(ranks))).tolist()
+    return [int(row) for row in np.lexsort((np.arange(len(column)), *reversed(ranks)))]
 
 
 def expected(values: list[Any], descending: bool) -> list[int]:
@@ -96,6 +96,12 @@ def test_preferred_values_then_what_breaks_the_tie() -> None:
     keep = [{"prefer": {"source": ["wiki", "web"]}}, "longest"]
     ranks = [rule.rank(docs) for rule in parse(keep)]
     assert np.lexsort(tuple(reversed(ranks))).tolist() == [4, 2, 0, 1, 3]
+
+
+def test_whole_numbers_are_preferred_too() -> None:
+    docs = pa.RecordBatch.from_pydict({"dump": pa.array([3, None, 1, 2], pa.int64()), "text": ["a", "b", "c", "d"]})
+    [rule] = parse({"prefer": {"dump": [1, 2]}})
+    assert rule.rank(docs).tolist() == [2, 2, 0, 1]
 
 
 def test_a_nested_column() -> None:

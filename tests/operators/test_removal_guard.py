@@ -78,10 +78,20 @@ def test_a_stage_that_may_not_go_on_fails_before_its_dataset_exists(operator: st
     small.run(pipe(tmp_path / "in", operator, max_removed_ratio_per_source={"ratio": 0.8, "otherwise": "fail"}), tmp_path / "ws")
 
 
+def test_sources_that_lose_nothing_and_nearly_all(tmp_path: Path) -> None:
+    rows = [{"id": f"{n}", "text": f"only {n}", "source": "own", "url": None} for n in range(100)]
+    small.write_shard(tmp_path / "in/0.parquet", [pa.RecordBatch.from_pylist(rows, SCHEMA)], SCHEMA)
+    assert sources(tmp_path, "exact_dedup")["message"] == "no `source` lost any document"
+    rows = [{"id": f"{n}", "text": "the same", "source": "copies", "url": None} for n in range(2001)]
+    small.write_shard(tmp_path / "b/in/0.parquet", [pa.RecordBatch.from_pylist(rows, SCHEMA)], SCHEMA)
+    note = sources(tmp_path / "b", "exact_dedup", max_removed_ratio_per_source=0.995)
+    assert note["message"] == "1 of 1 source (`source`) lost more than 99.5%: `copies` >99.9% of 2,001"
+
+
 def test_small_sources_and_hosts(tmp_path: Path) -> None:
     corpus(tmp_path, 3)
     note = sources(tmp_path, "exact_dedup", max_removed_ratio_per_source={"column": "url", "min_documents": 50, "ratio": 0.9})
-    assert note["message"].endswith("lost more than 90%: `tiny.example.org` 100.0% of 50")
+    assert note["message"].endswith("lost more than 90%: `tiny.example.org` 100% of 50")
     assert note["measures"]["``"] == {"documents": 100, "removed": 0, "ratio": 0.0}
     note = sources(tmp_path, "exact_dedup", max_removed_ratio_per_source=0.8)
     assert note["passed"]
@@ -106,7 +116,7 @@ def test_many_sources_above_are_counted_and_the_worst_named(tmp_path: Path, monk
     small.write_shard(tmp_path / "in/0.parquet", [pa.RecordBatch.from_pylist(rows, SCHEMA)], SCHEMA)
     note = sources(tmp_path, "exact_dedup", max_removed_ratio_per_source={"min_documents": 10})
     assert note["message"].startswith("29 of 29 sources")
-    assert note["message"].endswith("`s02` 100.0% of 10, `s03` 100.0% of 10, `s04` 100.0% of 10, and 26 more")
+    assert note["message"].endswith("`s02` 100% of 10, `s03` 100% of 10, `s04` 100% of 10, and 26 more")
     assert list(note["measures"]) == ["`s02`", "`s03`", "`s04`", "`s05`"]
 
 
