@@ -1,4 +1,4 @@
-"""Checks the columns of a pipeline before anything runs, and warns of what is right but unwise.
+"""Checks the columns of a pipeline, and the files that operators need, before anything runs, and warns of what is right but unwise.
 
 Input schemas come from the readers; an input without one is open: its unknown columns are not checked.
 """
@@ -6,6 +6,7 @@ Input schemas come from the readers; an input without one is open: its unknown c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pyarrow as pa
 
@@ -17,6 +18,7 @@ from curate.pipeline_mistakes import InWords, Mistakes, Place, Positions
 from curate.pipeline_validate import Built
 from curate.protocols import Filter, Operator
 from curate.registry import suggest
+from curate.storage import is_remote
 
 
 def check_columns(
@@ -24,7 +26,8 @@ def check_columns(
 ) -> dict[str, pa.Schema]:
     """Return the columns of every stage's dataset, as far as they are known.
 
-    Raises one `PipelineError` for all columns that are missing, clash, or have types that an operator refuses.
+    Raises one `PipelineError` for all columns that are missing, clash, or have types that an operator refuses, and for files that
+    an operator's parameters name and that are not there.
     """
     mistakes = Mistakes(positions or InWords(pipeline))
     walk = Walk(pipeline, built, mistakes)
@@ -32,6 +35,7 @@ def check_columns(
     for name in built.order:
         walk.results[name] = walk.stage(name)
     _check_report_by(pipeline, walk.results, mistakes)
+    _check_files(pipeline, built, mistakes)
     mistakes.raise_any()
     return {name: walk.results[name].schema() for name in built.order}
 
@@ -57,6 +61,17 @@ def _check_report_by(pipeline: Pipeline, results: Mapping[str, Columns], mistake
         if column not in paths:
             hint = suggest(column, paths) or f"columns are: {', '.join(paths[:20])}"
             mistakes.add(("report_by", index), f"no stage has the column `{column}`", hint)
+
+
+def _check_files(pipeline: Pipeline, built: Built, mistakes: Mistakes) -> None:
+    for name, stage in pipeline.stages.items():
+        steps: list[tuple[Place, Mapping[str, Any]]] = [(("stages", name), stage.params)] if stage.use else []
+        steps += [(("stages", name, "operators", index), step.params) for index, step in enumerate(stage.operators)]
+        for (place, params), operator in zip(steps, built.operators[name], strict=False):
+            for key in operator.files:
+                path = params.get(key)
+                if isinstance(path, str) and not is_remote(path) and not (pipeline.folder / path).is_file():
+                    mistakes.add((*place, "params", key), f"`{key}`: there is no file {path}", "paths are relative to the pipeline file")
 
 
 def _unused(pipeline: Pipeline) -> Iterator[tuple[Place, str]]:

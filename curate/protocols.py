@@ -35,6 +35,7 @@ class Operator(ABC):
     version: ClassVar[int] = 1
     reproducible: ClassVar[Reproducible] = "bytes"
     cost: ClassVar[Cost] = "cheap"
+    files: ClassVar[tuple[str, ...]] = ()  # parameters that name a file: it must be there, and is part of the identity whatever its name
     folders: ClassVar[tuple[str, ...]] = ()  # parameters that may name a folder: its files are then part of the identity
 
     def reads(self) -> tuple[str, ...]:

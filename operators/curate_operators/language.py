@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -68,6 +68,7 @@ class Language(Scorer):
     """
 
     version = 2
+    files: ClassVar[tuple[str, ...]] = ("model",)
 
     model: str | None = None
     prefix_chars: int | None = 2000

@@ -56,8 +56,8 @@ def read_model(path: Path, label_prefix: str = "__label__") -> FastTextModel:
     reader.take("f8")
     if settings["kind"] != SUPERVISED or settings["loss"] not in LOSSES:
         raise OperatorError(f"{path} has word vectors, it is no classifier", "train one with `train_fasttext` or `fasttext supervised`")
-    if version == 11:
-        settings["max_chars"] = 0  # classifiers of that version have parts of words switched off
+    if version == 11 or settings["max_chars"] < settings["min_chars"]:
+        settings["max_chars"] = 0  # classifiers of version 11 have parts of words switched off; no part is longer than the longest
     entries, words, labels = (int(reader.take("i4")) for _ in range(3))
     reader.take("i8")
     pruned = int(reader.take("i8"))
@@ -69,7 +69,10 @@ def read_model(path: Path, label_prefix: str = "__label__") -> FastTextModel:
     matrix = reader.quantised() if quantised else reader.dense()
     output = reader.quantised() if reader.flag() and quantised else reader.dense()
     reader.finish()
-    if words + labels != entries or output.shape != (labels, settings["dim"]) or matrix.shape[1] != settings["dim"]:
+    rows = words + (settings["buckets"] if pruned < 0 else pruned)
+    within = (pairs >= 0).all() and (pairs < (settings["buckets"], max(pruned, 1))).all()  # a kernel reads the rows that they name
+    shapes = output.shape == (labels, settings["dim"]) and matrix.shape == (rows, settings["dim"])
+    if min(words, labels - 1) < 0 or words + labels != entries or not shapes or not within:
         raise OperatorError(f"fastText model {path} contradicts itself", "download it again")
     if not np.isfinite(output).all() or not np.isfinite(matrix).all():
         raise OperatorError(f"fastText model {path} has numbers that are none (NaN): its training failed", "train it with a lower `lr`")

@@ -6,7 +6,7 @@ import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +41,7 @@ class FastText(Scorer):
           params: {model: quality.bin, label: good}
 
     ## Parameters
-    - `model`: path of a fastText classifier.
+    - `model`: path of a fastText classifier, relative to the pipeline file; its content is part of the identity.
     - `label`: whose probability, without the prefix; null = the likeliest label.
     - `label_prefix`: what labels begin with in the model's file.
     - `sha256`: what the file's hash must be; null = any.
@@ -49,6 +49,8 @@ class FastText(Scorer):
     ## Source
     Joulin et al., *Bag of Tricks for Efficient Text Classification* (2016). A kernel of ours reads the official format.
     """
+
+    files: ClassVar[tuple[str, ...]] = ("model",)
 
     model: str
     label: str | None = None
