@@ -16,6 +16,6 @@ def test_example_operator() -> None:
     assert operator.drop(batch(["a1", "abcdefghi1"])).to_pylist() == [{"reason": "too_many_digits", "value": 0.5}, None]  # type: ignore[attr-defined]
 
 
-def test_table_names_every_operator() -> None:
-    readme = (ROOT / "operators" / "README.md").read_text(encoding="utf-8")
-    assert sorted(re.findall(r"^\| `(\w+)` \|", readme, re.MULTILINE)) == sorted(packs())
+def test_tables_name_every_operator() -> None:
+    pages = [(ROOT / folder / "README.md").read_text(encoding="utf-8") for folder in ("operators", "scorers")]
+    assert sorted(name for page in pages for name in re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == sorted(packs())
