@@ -310,18 +310,22 @@ def _resolve_params(params: Mapping[str, Any], operator: Operator, plan: Plan) -
             storage, file = open_file(value)
             info = storage.info(file)
             references[key] = f"file {info.etag if info else 'missing'}"
-        elif (path := _named(value, plan.pipeline.folder, key in operator.files)) and (key in operator.folders or not path.is_dir()):
+        elif path := named_file(key, value, operator, plan.pipeline.folder):
             references[key] = f"file {content_hash(path)}"
             resolved[key] = str(path.absolute())
     return resolved, references
 
 
-def _named(value: str, folder: Path, is_file: bool) -> Path | None:
-    """Return the file or folder that a parameter names; unless it `is_file` for certain, a plain word is taken for no path."""
-    if not (is_file or "/" in value or "." in value) or Path(value).name in ("", ".."):
+def named_file(key: str, value: Any, operator: Operator, folder: Path) -> Path | None:
+    """Return the local file or folder that a parameter names; a plain word is taken for one only where the operator says so."""
+    if not isinstance(value, str) or is_remote(value) or value.startswith("stage:"):
+        return None
+    if not (key in operator.files or "/" in value or "." in value) or Path(value).name in ("", ".."):
         return None
     path = folder / value
-    return path if os.path.exists(path) else None  # noqa: PTH110 - Path.exists raises on conditions longer than a name
+    if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises on conditions longer than a name
+        return None
+    return path if key in operator.folders or not path.is_dir() else None
 
 
 def operator_of(planned: PlannedStage, plan: Plan) -> Operator:

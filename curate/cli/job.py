@@ -20,6 +20,8 @@ from curate.launch import new_run_id
 from curate.pipeline import Input, Pipeline, Stage
 from curate.pipeline_validate import Built, validate
 from curate.pipeline_yaml import load_pipeline, to_yaml
+from curate.plan import named_file
+from curate.protocols import Operator
 from curate.storage import Storage, is_remote, join, open_storage
 
 
@@ -30,7 +32,7 @@ def submit(path: str, sets: Sequence[str], chosen: Mapping[str, Any]) -> int:
     storage = open_storage(chosen["workspace"])
     run_id = chosen["run_id"] or new_run_id(datetime.now(UTC))
     folder = join("runs", run_id)
-    pipeline = absolute(_with_files(loaded.pipeline, built, storage, folder))
+    pipeline = absolute(with_files(loaded.pipeline, built, storage, folder))
     storage.write(join(folder, "pipeline.yaml"), to_yaml(pipeline).encode())
     if not is_remote(storage.url):
         click.echo(f"workspace {storage.url}: the cluster must see this folder under the same path", err=True)
@@ -56,8 +58,8 @@ def absolute(pipeline: Pipeline) -> Pipeline:
     return replace(pipeline, inputs=inputs, outputs=outputs)
 
 
-def _with_files(pipeline: Pipeline, built: Built, storage: Storage, folder: str) -> Pipeline:
-    """Put the user's operator files beside the pipeline and name them from there."""
+def with_files(pipeline: Pipeline, built: Built, storage: Storage, folder: str) -> Pipeline:
+    """Put the user's operator files beside the pipeline and name them from there; name parameters' files by their whole paths."""
 
     def moved(use: str, code: str | None) -> str:
         if code is None:
@@ -67,10 +69,19 @@ def _with_files(pipeline: Pipeline, built: Built, storage: Storage, folder: str)
         storage.write(join(folder, local), code.encode())
         return f"{local}:{name}"
 
+    def located(params: Mapping[str, Any], operator: Operator) -> dict[str, Any]:
+        files = {key: named_file(key, value, operator, pipeline.folder) for key, value in params.items()}
+        return {**params, **{key: os.path.abspath(path) for key, path in files.items() if path}}
+
     def stage(name: str, spec: Stage) -> Stage:
-        steps = [replace(step, use=moved(step.use, built.codes.get((name, i)))) for i, step in enumerate(spec.operators)]
-        use = moved(spec.use, built.codes.get((name, 0))) if spec.use else None
-        return replace(spec, operators=steps, use=use)
+        made = built.operators[name]
+        if spec.use:
+            return replace(spec, use=moved(spec.use, built.codes.get((name, 0))), params=located(spec.params, made[0]))
+        steps = [
+            replace(step, use=moved(step.use, built.codes.get((name, i))), params=located(step.params, made[i]))
+            for i, step in enumerate(spec.operators)
+        ]
+        return replace(spec, operators=steps)
 
     stages = {name: stage(name, spec) for name, spec in pipeline.stages.items()}
     checks = {name: replace(check, use=moved(check.use, built.codes.get((f"checks.{name}", 0)))) for name, check in pipeline.checks.items()}

@@ -45,7 +45,8 @@ class GopherQuality(LanguageFilter):
 
     The limits were set on English. With `language_limits` those of words (how many, how long, how many with letters) that you leave
     at their defaults give way to the language's own, measured on parallel texts: 50 words of English are 35 of Finnish, whose mean
-    length may be 4.5 to 15.5. Languages without limits of their own have the paper's.
+    length may be 4.5 to 15.5. Languages without limits of their own have the paper's. A default written out is still the default:
+    `language_limits: false` holds every language to the paper's limits.
 
     ## Example
         - use: gopher_quality

@@ -17,10 +17,11 @@ from curate import launch
 from curate.artifacts import open_artifacts
 from curate.cleaning import remove, unused
 from curate.cli import cli
-from curate.cli.job import absolute
+from curate.cli.job import absolute, with_files
 from curate.errors import PipelineError
 from curate.launch import Request
-from curate.pipeline import Input, Output, Pipeline, Stage
+from curate.pipeline import Input, Output, Pipeline, Stage, Step
+from curate.pipeline_validate import validate
 from curate.pipeline_yaml import to_yaml
 from curate.plan import Plan
 from curate.storage import LocalStorage, open_storage
@@ -269,3 +270,13 @@ def test_an_artifact_that_is_read_is_not_cleaned(docs: list[dict[str, Any]], tmp
     assert [entry.folder for entry in unused(storage)] == sorted([first["crawl"], first["dedup"]])
     remove(storage, unused(storage))
     assert open_artifacts(only_dedup, None, storage)["last"].path == first["index"]
+
+
+def test_a_cluster_gets_whole_paths_of_the_files_in_parameters(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(b"a")
+    (tmp_path / "part1").write_bytes(b"no parameter means this file")
+    steps = [Step("fasttext", {"model": "model", "label": "part1"}, into="q"), Step("word_blocklist", {"words": ["a.b"]})]
+    pipe = small.pipeline(tmp_path / "in.jsonl", {"one": Stage("crawl", steps[:1]), "two": Stage("crawl", steps[1:])}, folder=tmp_path)
+    sent = with_files(pipe, validate(pipe), LocalStorage(tmp_path / "ws"), "runs/one")
+    assert sent.stages["one"].operators[0].params == {"model": str(tmp_path / "model"), "label": "part1"}
+    assert sent.stages["two"] == pipe.stages["two"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from curate.errors import PipelineError
 from curate.executors.base import Resources
 from curate.pipeline import Input, Pipeline, Stage, Step
 from curate.plan import FILE_CACHE
@@ -131,6 +132,18 @@ def test_a_file_in_a_parameter_counts_by_its_content(source: Path, tmp_path: Pat
     assert identities(pipe, tmp_path / "ws") == before
     words.write_text("b")
     assert identities(pipe, tmp_path / "ws") != before
+
+
+def test_a_file_counts_whatever_its_name_where_the_operator_says_that_it_is_one(source: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.write_bytes(b"a")
+    pipe = small.pipeline(source, {"first": Stage("crawl", [Step("language", {"model": "model"}, into="lang")])}, folder=tmp_path)
+    before = identities(pipe, tmp_path / "ws")
+    model.write_bytes(b"b")
+    assert identities(pipe, tmp_path / "ws") != before
+    model.unlink()
+    with pytest.raises(PipelineError, match=r"stage first, step 1 \(language\): `model`: there is no file model"):
+        identities(pipe, tmp_path / "ws")
 
 
 def test_units_have_identities_of_their_own(tmp_path: Path) -> None:
