@@ -9,6 +9,7 @@ A block stands between `<!-- generated: NAME -->` and `<!-- end -->`; `BLOCKS` s
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import inspect
 import os
@@ -31,6 +32,7 @@ from curate.schema import describe
 ROOT = Path(__file__).parents[2]
 SKIPPED = {"workspace", "corpora", "dist", "build"}
 WIDTH = 100
+EXPLAINED = "crawl/handbook_fr-FR.warc.gz:31955"  # a page of the sample that another one equals
 BLOCK = re.compile(r"(?P<head><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<foot><!-- end -->)", re.DOTALL)
 
 
@@ -126,14 +128,31 @@ def _sentence(value: Any) -> str:
 
 def funnel() -> str:
     """What the quickstart prints, without what differs from run to run."""
+    return f"```text\n$ curate run pipelines/quickstart.yaml\n{quickstart()[0]}\n```\n"
+
+
+def explained() -> str:
+    """What became of one page of the quickstart, in the last line."""
+    return f"```text\n$ curate explain last {EXPLAINED} | tail -1\n{quickstart()[1].splitlines()[-1]}\n```\n"
+
+
+@functools.cache
+def quickstart() -> tuple[str, str]:
+    """Run the quickstart; return what it prints, and what `curate explain` then says of a page."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "curate", "run", "pipelines/quickstart.yaml", "--on", "local", "--workers", "1", "--quiet"]
-        command += ["--workspace", f"{folder}/workspace", "--set", f"outputs.corpus.path={folder}/corpora/quickstart"]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("CURATE_")} | {"NO_COLOR": "1"}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"the quickstart failed:\n{done.stdout}\n{done.stderr}")
-        return f"```text\n$ curate run pipelines/quickstart.yaml\n{stable(done.stdout, folder)}\n```\n"
+        workspace = ["--workspace", f"{folder}/workspace"]
+        command = ["run", "pipelines/quickstart.yaml", "--on", "local", "--workers", "1", "--quiet"]
+        printed = _curate([*command, *workspace, "--set", f"outputs.corpus.path={folder}/corpora/quickstart"])
+        return stable(printed, folder), _curate(["explain", "last", EXPLAINED, *workspace]).strip()
+
+
+def _curate(arguments: list[str]) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CURATE_")} | {"NO_COLOR": "1"}
+    command = [sys.executable, "-m", "curate", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"the quickstart failed:\n{done.stdout}\n{done.stderr}")
+    return done.stdout
 
 
 def stable(output: str, folder: str) -> str:
@@ -153,6 +172,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "operators": operator_catalogue,
     "public-api": public_api,
     "funnel": funnel,
+    "explained": explained,
 }
 
 
