@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from curate.kernels.counted_spans import SpanCounts as SpanCounts
     from curate.kernels.counted_spans import span_counts as span_counts
     from curate.kernels.entropies import entropy as entropy
+    from curate.kernels.fasttext_models import FastTextModel as FastTextModel
+    from curate.kernels.fasttext_models import read_model as read_model
     from curate.kernels.gram_sets import gram_hashes as gram_hashes
     from curate.kernels.gram_sets import seen_in_bloom as seen_in_bloom
     from curate.kernels.gram_sets import seen_in_table as seen_in_table
@@ -79,6 +81,8 @@ _HOME = {
     "SpanCounts": "counted_spans",
     "span_counts": "counted_spans",
     "entropy": "entropies",
+    "FastTextModel": "fasttext_models",
+    "read_model": "fasttext_models",
     "gram_hashes": "gram_sets",
     "seen_in_bloom": "gram_sets",
     "seen_in_table": "gram_sets",

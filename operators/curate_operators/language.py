@@ -8,30 +8,25 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate import kernels
 from curate.document import TEXT
 from curate.errors import PipelineError
 from curate.protocols import Scorer
-from curate_operators.fasttext_file import load_model
-
-if TYPE_CHECKING:
-    from fasttext.FastText import _FastText
 
 SHIPPED_MODEL = Path(__file__).parent / "data" / "lid.176.ftz"
 UNDETERMINED = "und"
-LABEL_PREFIX = "__label__"
 OUTPUT = pa.struct([pa.field("code", pa.string()), pa.field("confidence", pa.float32())])
 # fastText ends a text at its own end-of-sentence word, so a page that contains it would be judged by its beginning.
 BREAKS = r"[\n\r\x00]|</s>"
 ADDRESSES = r"(?:https?://|www\.)\S+|\S+@\S+\.\S+"
 # Letters taken apart into base and mark (Latin, Hangul, kana): the model has only seen them composed.
 DECOMPOSED = "[\u0300-\u036f\u1100-\u11ff\u3099\u309a]"
-
-NO_THRESHOLD = -1e-5  # fastText leaves out answers less likely than the threshold and 1e-5
 
 
 @dataclass(frozen=True)
@@ -67,7 +62,7 @@ class Language(Scorer):
     Joulin et al., *Bag of Tricks for Efficient Text Classification* (2016); model lid.176.ftz, CC BY-SA 3.0. The cleaning is ours.
     """
 
-    version = 2
+    version = 3
     files: ClassVar[tuple[str, ...]] = ("model",)
 
     model: str | None = None
@@ -87,39 +82,28 @@ class Language(Scorer):
             texts = pc.utf8_slice_codeunits(texts, 0, self.prefix_chars)
         texts = pc.replace_substring_regex(texts if self.raw else _cleaned(texts), BREAKS, " ")
         texts = pc.utf8_trim_whitespace(texts)
-        codes, confidences = self._answers(texts)
+        probabilities, words = self._model.probabilities(texts)
+        labels, best = np.array(self._model.labels, dtype=object), probabilities.argmax(axis=1)
+        codes = np.where(words > 0, labels[best], UNDETERMINED)
+        confidences = np.where(words > 0, probabilities[np.arange(len(best)), best], 0)
         if not self.raw:
-            self._correct(texts, codes, confidences)
+            self._correct(texts, probabilities, codes, confidences)
         return pa.StructArray.from_arrays([pa.array(codes, pa.string()), pa.array(confidences, pa.float32())], fields=list(OUTPUT))
 
-    def _answers(self, texts: pa.Array) -> tuple[list[str], list[float]]:
-        codes, confidences = [], []
-        for line in texts.to_pylist():
-            found = self._ask(line, 1) if line else []
-            confidence, code = found[0] if found else (0.0, UNDETERMINED)
-            codes.append(code)
-            confidences.append(confidence)
-        return codes, confidences
-
-    def _correct(self, texts: pa.Array, codes: list[str], confidences: list[float]) -> None:
+    def _correct(self, texts: pa.Array, probabilities: Any, codes: Any, confidences: Any) -> None:
         """Put the likeliest language that its letters allow wherever they contradict the first."""
         from curate_operators.language_scripts import allowed, contradicted
 
         rows = contradicted(texts, codes)
-        doubted = texts.take(pa.array(rows, pa.int64()))
-        for row, line, languages in zip(rows, doubted.to_pylist(), allowed(doubted), strict=True):
-            fitting = (answer for answer in self._ask(line, -1) if answer[1] in languages) if languages else iter(())
-            confidences[row], codes[row] = next(fitting, (0.0, UNDETERMINED))
-
-    def _ask(self, line: str, answers: int) -> list[tuple[float, str]]:
-        # The binding's own predict() scans the line again and wraps the answer in numpy: 4 µs for nothing.
-        found = self._model.f.predict(line + "\n", answers, NO_THRESHOLD, "strict")
-        # fastText adds 1e-5 to every probability.
-        return [(min(confidence, 1.0), label.removeprefix(LABEL_PREFIX)) for confidence, label in found]
+        for row, languages in zip(rows, allowed(texts.take(pa.array(rows, pa.int64()))), strict=True):
+            fitting = [place for place, label in enumerate(self._model.labels) if label in languages]
+            best = max(fitting, key=probabilities[row].__getitem__, default=None)
+            codes[row] = UNDETERMINED if best is None else self._model.labels[best]
+            confidences[row] = 0 if best is None else probabilities[row, best]
 
     @functools.cached_property
-    def _model(self) -> _FastText:
-        return load_model(Path(self.model) if self.model is not None else SHIPPED_MODEL)
+    def _model(self) -> kernels.FastTextModel:
+        return kernels.read_model(Path(self.model) if self.model is not None else SHIPPED_MODEL)
 
 
 def _cleaned(texts: pa.Array) -> pa.Array:

@@ -6,17 +6,15 @@ import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 
+from curate import kernels
 from curate.document import TEXT
 from curate.errors import OperatorError, PipelineError
 from curate.protocols import Scorer
-
-if TYPE_CHECKING:
-    from curate_scorers.fasttext_model import FastTextModel
 
 TOP = pa.struct([pa.field("label", pa.string()), pa.field("probability", pa.float32())])
 
@@ -41,7 +39,7 @@ class FastText(Scorer):
           params: {model: quality.bin, label: good}
 
     ## Parameters
-    - `model`: path of a fastText classifier, relative to the pipeline file; its content is part of the identity.
+    - `model`: local path of a fastText classifier, relative to the pipeline file; its content is part of the identity.
     - `label`: whose probability, without the prefix; null = the likeliest label.
     - `label_prefix`: what labels begin with in the model's file.
     - `sha256`: what the file's hash must be; null = any.
@@ -75,11 +73,9 @@ class FastText(Scorer):
         return pa.StructArray.from_arrays([labels, chosen], fields=list(TOP), mask=pa.array(none))
 
     @functools.cached_property
-    def _model(self) -> FastTextModel:
-        from curate_scorers.fasttext_model import read_model
-
+    def _model(self) -> kernels.FastTextModel:
         path = Path(self.model)
-        found = read_model(path, self.label_prefix)
+        found = kernels.read_model(path, self.label_prefix)
         if self.sha256 is not None and (actual := hashlib.sha256(path.read_bytes()).hexdigest()) != self.sha256.lower():
             raise OperatorError(f"fastText model {path} is another one: its SHA-256 is {actual}, not {self.sha256}", "download it again")
         return found

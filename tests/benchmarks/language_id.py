@@ -23,8 +23,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate_operators.fasttext_file import load_model
-from curate_operators.language import LABEL_PREFIX, SHIPPED_MODEL, UNDETERMINED, Language
+from curate_operators.language import SHIPPED_MODEL, UNDETERMINED, Language
 from curate_operators.language_scripts import LANGUAGES, scripts
 from tests.benchmarks.peers import make_env
 
@@ -81,10 +80,12 @@ def _udhr_code(tag: str) -> str:
 
 def plain(texts: list[str]) -> tuple[list[str], float]:
     """Ask fastText as its documentation does, one line at a time."""
-    model = load_model(SHIPPED_MODEL)
+    from fasttext.FastText import _FastText  # not fasttext.load_model, which some builds let print to stderr
+
+    model = _FastText(model_path=str(SHIPPED_MODEL))
     begun = time.process_time()
     answers = [model.predict(text[:PREFIX_CHARS].replace("\n", " "))[0] for text in texts]
-    return [answer[0].removeprefix(LABEL_PREFIX) if answer else UNDETERMINED for answer in answers], time.process_time() - begun
+    return [answer[0].removeprefix("__label__") if answer else UNDETERMINED for answer in answers], time.process_time() - begun
 
 
 def ours(operator: Language) -> Detector:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from curate import kernels
 from curate.errors import OperatorError, PipelineError
-from curate_operators.fasttext_file import load_model, verify_whole
 from curate_operators.language import SHIPPED_MODEL, Language
 from curate_operators.language_scripts import scripts
 from tests.operators.conftest import batch, read_texts
@@ -64,8 +64,7 @@ def test_foreign_words_do_not_overrule_the_model() -> None:
 
 
 def test_every_label_has_a_script() -> None:
-    labels = {label.removeprefix("__label__") for label in load_model(SHIPPED_MODEL).get_labels()}
-    assert set(scripts()) == labels
+    assert set(scripts()) == set(kernels.read_model(SHIPPED_MODEL).labels)
 
 
 @pytest.mark.parametrize("text", ["", None, " \n\t ", "\x00", "</s>", "12:30 – 45 €", "http://a.org/x"])
@@ -93,7 +92,7 @@ def test_model_is_the_published_one() -> None:
 
 
 def test_own_model_and_labels(tmp_path: Path) -> None:
-    """The shipped model with one label renamed; fastText's own trainer stops at random with NaN in the wheels for numpy 2."""
+    """The shipped model with one label renamed."""
     path = tmp_path / "model.ftz"
     path.write_bytes(SHIPPED_MODEL.read_bytes().replace(b"__label__en\0", b"__label__english\0"))
     found = Language(model=str(path)).score(batch([SENTENCES["en"], SENTENCES["de"]]))
@@ -112,7 +111,7 @@ def test_what_is_no_model_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "model.bin"
     path.write_bytes(b"<html>404 not found</html>" * 100)
     with pytest.raises(OperatorError, match="not a fastText model"):
-        verify_whole(path)
+        kernels.read_model(path)
     with pytest.raises(OperatorError, match="not found"):
         Language(model=str(tmp_path / "nowhere.bin")).score(batch(["text"]))
     with pytest.raises(PipelineError, match="prefix_chars"):

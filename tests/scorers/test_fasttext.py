@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import OperatorError, PipelineError
+from curate.kernels import read_model
 from curate.testing import check_operator
 from curate_operators.language import SHIPPED_MODEL
-from curate_scorers.fasttext_model import read_model
 from curate_scorers.fasttext_score import TOP, FastText
 from tests.kernels import columns
 from tests.kernels.conftest import sample_texts
@@ -141,6 +141,11 @@ def test_bad_files(folder: Path, tmp_path: Path) -> None:
     path.write_bytes(dense[:buckets] + (1 << 20).to_bytes(4, "little") + dense[buckets + 4 :])
     with pytest.raises(OperatorError, match="contradicts itself"):
         read_model(path)
+    for setting, value in ((5, 1 << 30), (9, -1), (10, 1 << 30)):  # word n-grams, shortest and longest part of a word
+        place = 8 + setting * 4
+        path.write_bytes(dense[:place] + value.to_bytes(4, "little", signed=True) + dense[place + 4 :])
+        with pytest.raises(OperatorError, match="settings that no training gives"):
+            read_model(path)
     pruned = (folder / "softmax-pruned.ftz").read_bytes()
     pairs = read_model(folder / "softmax-pruned.ftz").vocabulary.pruned
     assert pairs is not None and len(pairs[0]) > 100

@@ -6,6 +6,7 @@ error. Quantised matrices are expanded: their product quantiser's centroids time
 
 from __future__ import annotations
 
+import functools
 import mmap
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate import kernels
 from curate.errors import OperatorError
-from curate.kernels.bag_of_rows import Floats, Int32s
-from curate.kernels.label_losses import Loss
+from curate.kernels.bag_of_rows import Floats, Int32s, Vocabulary, averages
+from curate.kernels.label_losses import Loss, huffman_tree, label_scores
+from curate.kernels.text_view import Int64s, Texts
 
 MAGIC, CENTROIDS = 793_712_314, 256
 LOSSES = {1: "hs", 2: "ns", 3: "softmax", 4: "ova"}
 SUPERVISED = 3
+LONGEST = 1000  # characters of a part of a word, words of an n-gram: more would only ask for memory
 HINT = "`model` is the path of a fastText .bin or .ftz file"
 
 
@@ -30,17 +32,21 @@ class FastTextModel:
     """A classifier: `labels` without their prefix, in the model's order."""
 
     labels: tuple[str, ...]
-    vocabulary: kernels.Vocabulary
-    tables: tuple[Any, ...]
+    vocabulary: Vocabulary
     matrix: Floats
     output: Floats
     loss: Loss
     tree: Int32s | None
 
-    def probabilities(self, column: pa.Array) -> tuple[Floats, Any]:
+    @functools.cached_property
+    def tables(self) -> tuple[Any, ...]:
+        """Return the vocabulary as the kernel reads it."""
+        return self.vocabulary.tables()
+
+    def probabilities(self, column: pa.Array) -> tuple[Floats, Int64s]:
         """Return the probability of every label for every text, shape (texts, labels), and how many words a text has."""
-        averages, words = kernels.averages(kernels.texts(column), self.tables, self.matrix)
-        return kernels.label_scores(averages, self.output, self.loss, self.tree), words
+        found, words = averages(Texts.of(column), self.tables, self.matrix)
+        return label_scores(found, self.output, self.loss, self.tree), words
 
 
 def read_model(path: Path, label_prefix: str = "__label__") -> FastTextModel:
@@ -48,7 +54,9 @@ def read_model(path: Path, label_prefix: str = "__label__") -> FastTextModel:
     if not path.is_file():
         raise OperatorError(f"fastText model not found: {path}", HINT)
     reader = _Reader(path)
-    if reader.size < 8 or reader.take("i4") != MAGIC:
+    if reader.size < 8:
+        raise OperatorError(f"not a fastText model, or a damaged one: {path} has {reader.size} bytes", HINT)
+    if reader.take("i4") != MAGIC:
         raise OperatorError(f"not a fastText model: {path}", HINT)
     version = reader.take("i4")
     names = ("dim", "ws", "epoch", "least", "negatives", "word_grams", "loss", "kind", "buckets", "min_chars", "max_chars", "rate")
@@ -56,6 +64,8 @@ def read_model(path: Path, label_prefix: str = "__label__") -> FastTextModel:
     reader.take("f8")
     if settings["kind"] != SUPERVISED or settings["loss"] not in LOSSES:
         raise OperatorError(f"{path} has word vectors, it is no classifier", "train one with `train_fasttext` or `fasttext supervised`")
+    if min(settings.values()) < 0 or max(settings["max_chars"], settings["word_grams"]) > LONGEST:
+        raise OperatorError(f"fastText model {path} has settings that no training gives", "download it again")
     if version == 11 or settings["max_chars"] < settings["min_chars"]:
         settings["max_chars"] = 0  # classifiers of version 11 have parts of words switched off; no part is longer than the longest
     entries, words, labels = (int(reader.take("i4")) for _ in range(3))
@@ -77,13 +87,13 @@ def read_model(path: Path, label_prefix: str = "__label__") -> FastTextModel:
     if not np.isfinite(output).all() or not np.isfinite(matrix).all():
         raise OperatorError(f"fastText model {path} has numbers that are none (NaN): its training failed", "train it with a lower `lr`")
     loss: Any = LOSSES[settings["loss"]]
-    vocabulary = kernels.Vocabulary(
+    vocabulary = Vocabulary(
         found, words, settings["buckets"], settings["min_chars"], settings["max_chars"], settings["word_grams"], label_prefix.encode(), kept
     )
-    tree = kernels.huffman_tree(counts[words:]) if loss == "hs" else None
+    tree = huffman_tree(counts[words:]) if loss == "hs" else None
     prefix = label_prefix.encode()
     named = tuple(name.removeprefix(prefix).decode(errors="replace") for name in found[words:])
-    return FastTextModel(named, vocabulary, vocabulary.tables(), matrix, output, loss, tree)
+    return FastTextModel(named, vocabulary, matrix, output, loss, tree)
 
 
 class _Reader:
