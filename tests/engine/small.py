@@ -84,6 +84,15 @@ def write_shard(path: Path, batches: Sequence[pa.RecordBatch], schema: pa.Schema
         shard.close()
 
 
+def write_shards(folder: Path, docs: Sequence[dict[str, Any]], shards: int, schema: pa.Schema) -> Path:
+    """Write documents as so many files, each a shard, as even as they can be; a column that a document lacks is null."""
+    edges = [round(i * len(docs) / shards) for i in range(shards + 1)]
+    for number in range(shards):
+        rows = pa.RecordBatch.from_pylist(list(docs[edges[number] : edges[number + 1]]), schema)
+        write_shard(folder / f"{number:03d}.parquet", [rows], schema)
+    return folder
+
+
 def shard_rows(path: Path) -> list[dict[str, Any]]:
     """Return the rows of one shard's file."""
     return [row for batch in read_shard(LocalStorage(path.parent), path.name) for row in batch.to_pylist()]

@@ -49,13 +49,7 @@ def reference(docs: list[dict[str, Any]], by: str = "text", compare: str = "layo
 
 def marks(folder: Path, docs: list[dict[str, Any]], params: dict[str, Any], shards: int = 1, partitions: int = 1, workers: int = 1) -> Any:
     """Run the operator on documents cut into so many files, each a shard."""
-    edges = [round(i * len(docs) / shards) for i in range(shards + 1)]
-    for number in range(shards):
-        rows = docs[edges[number] : edges[number + 1]]
-        if rows:
-            path = folder / f"in/{number:03d}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            small.write_shard(path, [pa.RecordBatch.from_pylist(rows, SCHEMA)], SCHEMA)
+    small.write_shards(folder / "in", docs, shards, SCHEMA)
     # `normalize` gives documents without a text an empty one elsewhere; here nulls must arrive, so nothing but reading comes first
     pipe = small.pipeline(
         folder / "in",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +56,7 @@ def reference(docs: Docs, similarity: float, n: int = 5) -> Told:
 
 
 def corpus(folder: Path, docs: Docs, shards: int) -> Path:
-    """Write documents as so many files, each a shard."""
-    edges = [round(i * len(docs) / shards) for i in range(shards + 1)]
-    for number, (start, stop) in enumerate(pairwise(edges)):
-        rows = [{"score": None} | doc for doc in docs[start:stop]]
-        small.write_shard(folder / f"in/{number:03d}.parquet", [pa.RecordBatch.from_pylist(rows, SCHEMA)], SCHEMA)
-    return folder / "in"
+    return small.write_shards(folder / "in", docs, shards, SCHEMA)
 
 
 def pipe(path: Path, params: dict[str, Any]) -> Pipeline:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +25,6 @@ SCHEMA = pa.schema({"id": pa.string(), "text": pa.large_string(), "dump": pa.str
 MARKS = ("id", "keep", "kept_id", "similarity", "reason")
 
 
-def write(folder: Path, docs: Docs, shards: int) -> Path:
-    """Write documents as so many files, each a shard."""
-    edges = [round(i * len(docs) / shards) for i in range(shards + 1)]
-    for number, (start, stop) in enumerate(pairwise(edges)):
-        batch = pa.RecordBatch.from_pylist([{"score": None} | doc for doc in docs[start:stop]], SCHEMA)
-        small.write_shard(folder / f"{number:03d}.parquet", [batch], SCHEMA)
-    return folder
-
-
 def by_dump(dumps: list[Docs]) -> list[Docs]:
     return [[doc | {"dump": f"dump{number}"} for doc in docs] for number, docs in enumerate(dumps)]
 
@@ -42,7 +32,7 @@ def by_dump(dumps: list[Docs]) -> list[Docs]:
 def at_once(folder: Path, dumps: list[Docs], params: dict[str, Any], shards: list[int]) -> list[dict[str, Any]]:
     """Return the marks of one deduplication of all dumps, older ones preferred."""
     for number, (docs, count) in enumerate(zip(by_dump(dumps), shards, strict=True)):
-        write(folder / f"all/{number}", docs, count)
+        small.write_shards(folder / f"all/{number}", docs, count, SCHEMA)
     rules = params.get("keep", "first")
     keep = [{"prefer": {"dump": [f"dump{n}" for n in range(len(dumps))]}}, *(rules if isinstance(rules, list) else [rules])]
     stages = {"dedup": Stage("crawl", use="minhash_dedup", params=params | {"keep": keep})}
@@ -55,7 +45,7 @@ def monthly(folder: Path, dumps: list[Docs], params: dict[str, Any], shards: lis
     """Return a pipeline in which every dump is deduplicated against the index of those before it."""
     inputs, stages = {}, {}
     for n, (docs, count) in enumerate(zip(by_dump(dumps), shards, strict=True)):
-        inputs[f"crawl{n}"] = Input(str(write(folder / f"monthly/{n}", docs, count)))
+        inputs[f"crawl{n}"] = Input(str(small.write_shards(folder / f"monthly/{n}", docs, count, SCHEMA)))
         last = [f"index{n - 1}"] if n else []
         stages[f"dedup{n}"] = Stage([f"crawl{n}", *last], use="minhash_dedup", params=params)
         stages[f"index{n}"] = Stage([f"crawl{n}", f"dedup{n}", *last], use="minhash_index")

@@ -28,12 +28,7 @@ TEXTS = st.lists(st.tuples(WORDS, BLANKS), max_size=24).map(lambda pairs: "".joi
 
 
 def corpus(folder: Path, docs: list[dict[str, Any]], shards: int) -> Path:
-    """Write documents as so many files, each a shard."""
-    edges = [round(i * len(docs) / shards) for i in range(shards + 1)]
-    for number in range(shards):
-        if rows := docs[edges[number] : edges[number + 1]]:
-            small.write_shard(folder / f"in/{number:03d}.parquet", [pa.RecordBatch.from_pylist(rows, SCHEMA)], SCHEMA)
-    return folder / "in"
+    return small.write_shards(folder / "in", docs, shards, SCHEMA)
 
 
 def pipe(path: Path, params: dict[str, Any], shard_bytes: int = 1) -> Pipeline:
