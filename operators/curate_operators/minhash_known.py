@@ -19,6 +19,7 @@ Removed documents are there because equal ones must follow them, and because the
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -27,11 +28,12 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from curate.dataset import Dataset, read_shard
+from curate.dataset import Dataset, join_url, read_shard
 from curate.errors import DatasetError, PipelineError
 from curate.work import Place
 from curate_operators.minhash_sign import Item, UInt64s, buckets_schema, kinds_schema, numbers, storage_of
 
+CHUNK_BYTES = 8 << 20
 INDEX = pa.schema(
     {
         "id": pa.string(),
@@ -94,8 +96,10 @@ def items_of(index: Dataset | None) -> list[Item]:
     """Return an item for each shard of an index, numbered from 0."""
     if index is None:
         return []
-    shards = range(len(index.manifest.shards))
-    return [{"path": index.shard_path(i), "shard": i, "storage": index.storage.url, "index": True} for i in shards]
+    return [
+        {"path": index.shard_path(i), "shard": i, "storage": index.storage.url, "index": True, "sha256": shard.data.sha256}
+        for i, shard in enumerate(index.manifest.shards)
+    ]
 
 
 def sizes_of(index: Dataset | None) -> list[int]:
@@ -105,6 +109,7 @@ def sizes_of(index: Dataset | None) -> list[int]:
 
 def remember_shard(item: Item, place: Place) -> Item:
     """Send the kinds of an index's documents into the shuffle, as `sign_shard` does for new ones."""
+    _verify(item, place)
     schema = kinds_schema(item["rules"])
 
     def kinds() -> Iterator[tuple[Any, pa.RecordBatch]]:
@@ -114,6 +119,18 @@ def remember_shard(item: Item, place: Place) -> Item:
             yield same.to_numpy() % np.uint64(item["partitions"]), pa.RecordBatch.from_arrays(columns, schema=schema)
 
     return asdict(place.write_shuffle(item["partitions"], schema, kinds()))
+
+
+def _verify(item: Item, place: Place) -> None:
+    """Raise `DatasetError` for a shard whose bytes are not those that were written: Parquet would not notice a changed number."""
+    storage = storage_of(item, place)
+    found = hashlib.sha256()
+    with storage.open_input(item["path"]) as file:
+        while data := file.read(CHUNK_BYTES):
+            found.update(data)
+    if found.hexdigest() != item["sha256"]:
+        where = join_url(storage.url, item["path"])
+        raise DatasetError(f"{where}: damaged: its bytes are not those of its manifest", "make the index anew, or copy it again")
 
 
 def refill_shard(item: Item, place: Place) -> Item:

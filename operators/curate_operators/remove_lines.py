@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.document import TEXT, TEXT_TYPE, drop_columns, leaf, set_column
-from curate.errors import PipelineError
-from curate.protocols import Mapper
+from curate.document import TEXT_TYPE
+from curate_operators.remove_marked import RemoveMarked
 
 LINES = "lines"
 
 
 @dataclass(frozen=True)
-class RemoveLines(Mapper):
+class RemoveLines(RemoveMarked):
     """Takes the lines out of texts that a dataset operator marked.
 
     ## What it does
@@ -39,31 +39,12 @@ class RemoveLines(Mapper):
     - `by`: the column of the attributes, which has the name of the stage that made them.
     """
 
-    by: str
+    name: ClassVar[str] = "remove_lines"
+    lists: ClassVar[tuple[str, ...]] = (LINES,)
+    made_by: ClassVar[str] = "`boilerplate_lines`, `line_dedup` and `paragraph_dedup` make one"
 
-    def reads(self) -> tuple[str, ...]:
-        return (TEXT, f"{self.by}.{LINES}")
-
-    def removes(self) -> tuple[str, ...]:
-        return (self.by,)
-
-    def verify(self, schema: pa.Schema) -> None:
-        kind = schema.field(self.by).type if self.by in schema.names else pa.struct([])
-        lines = kind.field(LINES).type if pa.types.is_struct(kind) and kind.get_field_index(LINES) >= 0 else None
-        if self.by in schema.names and not (lines is not None and pa.types.is_list(lines) and pa.types.is_integer(lines.value_type)):
-            raise PipelineError(
-                f"remove_lines: `{self.by}` has no list of whole numbers `{LINES}`",
-                "`boilerplate_lines`, `line_dedup` and `paragraph_dedup` make one",
-            )
-
-    def map(self, docs: pa.RecordBatch) -> pa.RecordBatch:
-        lines = leaf(docs, f"{self.by}.{LINES}")
-        marked = pc.fill_null(pc.greater(pc.list_value_length(lines), 0), False)
-        texts = pc.cast(docs.column(TEXT), TEXT_TYPE)
-        if pc.any(marked).as_py():
-            chosen = pc.and_(marked, texts.is_valid())
-            texts = pc.replace_with_mask(texts, chosen, without_lines(texts.filter(chosen), lines.filter(chosen)))
-        return drop_columns(set_column(docs, TEXT, texts), [self.by])
+    def without(self, texts: pa.Array, *lists: pa.Array) -> pa.Array:
+        return without_lines(texts, *lists)
 
 
 def without_lines(texts: pa.Array, lines: pa.Array) -> pa.Array:

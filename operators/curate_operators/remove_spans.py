@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import kernels
-from curate.document import TEXT, TEXT_TYPE, drop_columns, leaf, set_column
-from curate.errors import OperatorError, PipelineError
-from curate.protocols import Mapper
+from curate.errors import OperatorError
+from curate_operators.remove_marked import RemoveMarked
 
 STARTS, ENDS = "starts", "ends"
 
 
 @dataclass(frozen=True)
-class RemoveSpans(Mapper):
+class RemoveSpans(RemoveMarked):
     """Takes the spans out of texts that a dataset operator marked.
 
     ## What it does
@@ -41,34 +41,12 @@ class RemoveSpans(Mapper):
     - `by`: the column of the attributes, which has the name of the stage that made them.
     """
 
-    by: str
+    name: ClassVar[str] = "remove_spans"
+    lists: ClassVar[tuple[str, ...]] = (STARTS, ENDS)
+    made_by: ClassVar[str] = "`substring_dedup` makes one; for lines, `remove_lines`"
 
-    def reads(self) -> tuple[str, ...]:
-        return (TEXT, f"{self.by}.{STARTS}", f"{self.by}.{ENDS}")
-
-    def removes(self) -> tuple[str, ...]:
-        return (self.by,)
-
-    def verify(self, schema: pa.Schema) -> None:
-        if self.by not in schema.names:
-            return
-        kind = schema.field(self.by).type
-        for name in (STARTS, ENDS):
-            numbers = kind.field(name).type if pa.types.is_struct(kind) and kind.get_field_index(name) >= 0 else pa.null()
-            if not (pa.types.is_list(numbers) and pa.types.is_integer(numbers.value_type)):
-                raise PipelineError(
-                    f"remove_spans: `{self.by}` has no list of whole numbers `{name}`",
-                    "`substring_dedup` makes one; for lines, `remove_lines`",
-                )
-
-    def map(self, docs: pa.RecordBatch) -> pa.RecordBatch:
-        starts, ends = leaf(docs, f"{self.by}.{STARTS}"), leaf(docs, f"{self.by}.{ENDS}")
-        marked = pc.fill_null(pc.greater(pc.list_value_length(starts), 0), False)
-        texts = pc.cast(docs.column(TEXT), TEXT_TYPE)
-        if pc.any(marked).as_py():
-            chosen = pc.and_(marked, texts.is_valid())
-            texts = pc.replace_with_mask(texts, chosen, without_spans(texts.filter(chosen), starts.filter(chosen), ends.filter(chosen)))
-        return drop_columns(set_column(docs, TEXT, texts), [self.by])
+    def without(self, texts: pa.Array, *lists: pa.Array) -> pa.Array:
+        return without_spans(texts, *lists)
 
 
 def without_spans(texts: pa.Array, starts: pa.Array, ends: pa.Array) -> pa.Array:

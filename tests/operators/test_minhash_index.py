@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -175,7 +176,15 @@ def test_an_index_grows_by_shards_and_goes_on_after_a_failure_in_every_phase(tmp
         assert hashes[0] == hashes[1]
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone"])
+def _last_byte(path: Path, column: str) -> int:
+    """Return where the last byte of a column of the first row group is."""
+    group = pq.read_metadata(path).row_group(0)
+    [chunk] = [group.column(k) for k in range(group.num_columns) if group.column(k).path_in_schema == column]
+    start = chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset
+    return int(start + chunk.total_compressed_size - 1)
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "altered"])
 def test_a_damaged_index_fails_loudly(damage: str, tmp_path: Path) -> None:
     pipe = monthly(tmp_path, two_dumps(), {}, [2, 1])
     planned = small.plan(pipe, tmp_path / "ws")
@@ -183,7 +192,16 @@ def test_a_damaged_index_fails_loudly(damage: str, tmp_path: Path) -> None:
         Run(planned, executor, "first", lambda event: None).execute(["crawl0", "dedup0", "index0"])
     [found] = (tmp_path / "ws").glob("datasets/index0@*/part-00001.parquet")
     data = found.read_bytes()
-    found.unlink() if damage == "gone" else found.write_bytes(data[: len(data) // 2])
+    altered = bytearray(data)
+    altered[_last_byte(found, "check")] ^= 4  # another number, which Parquet does not notice
+    match damage:
+        case "gone":
+            found.unlink()
+        case "cut":
+            found.write_bytes(data[: len(data) // 2])
+        case _:
+            found.write_bytes(altered)
+            assert pq.read_table(found).num_rows
     failed = small.execute(small.plan(pipe, tmp_path / "ws"))
     assert isinstance(failed.error, CurateError)
     assert found.name in failed.error.message
