@@ -22,6 +22,7 @@ from curate.work import Place
 
 LEVELS = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 TOLERANCE = 0.02  # how far above its level the similarity of a copy may lie
+NEAR = TOLERANCE / 2  # one that lies nearer is not edited again
 ANYWHERE = 2000  # letters of a text whose passage need not be at an end
 MAX_BYTES = 20_000  # of a text that is drawn: short ones do as well and cost less
 SPARE = 8  # so many times more documents are drawn than copies are planted: many are too short, too long or duplicates
@@ -99,15 +100,18 @@ def _edited(texts: list[_Letters], origin: Any, level: Any, item: Item) -> Copie
     wanted = _distance(level + TOLERANCE / 4)
     number = np.maximum((letters * wanted).astype(np.int64), 1)
     best, kept = np.zeros(len(origin)), [""] * len(origin)
+    far = np.arange(len(origin))  # the copies that are not near enough yet
     for _ in range(TRIES):
-        number = np.minimum(number, letters)
-        now = [texts[k].edited(n, start) for k, n, start in zip(origin.tolist(), number.tolist(), starts, strict=True)]
-        similarity = kernels.jaccard(whole, _sets(now, item), origin, np.arange(len(origin)))
-        better = (similarity >= level) & (similarity < 1) & ((best == 0) | (similarity < best))
-        kept = [new if is_better else old for new, old, is_better in zip(now, kept, better.tolist(), strict=True)]
-        best = np.where(better, similarity, best)
+        number[far] = np.minimum(number[far], letters[far])
+        now = [texts[origin[k]].edited(int(number[k]), starts[k]) for k in far.tolist()]
+        similarity = kernels.jaccard(whole, _sets(now, item), origin[far], np.arange(len(far)))
+        better = (similarity >= level[far]) & (similarity < 1) & ((best[far] == 0) | (similarity < best[far]))
+        for place in np.flatnonzero(better).tolist():
+            kept[far[place]] = now[place]
+        best[far[better]] = similarity[better]
         reached = np.maximum(_distance(similarity), 1e-6)
-        number = np.maximum((number * np.clip(wanted / reached, 0.25, 4)).astype(np.int64), 1)
+        number[far] = np.maximum((number[far] * np.clip(wanted[far] / reached, 0.25, 4)).astype(np.int64), 1)
+        far = far[(best[far] == 0) | (best[far] >= level[far] + NEAR)]
     return Copies(origin, level, kept, best)
 
 
@@ -128,7 +132,8 @@ class _Letters:
         self.text = text
         self.codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
         self.places = np.flatnonzero(unicode.classes()[self.codes] & (unicode.LETTER | unicode.NUMBER))
-        self.new = np.random.RandomState(seed).randint(ord("a"), ord("z") + 1, len(self.places)).astype(np.uint32)
+        drawn = mixed(np.arange(len(self.places), dtype=np.uint64) + (np.uint64(seed) << np.uint64(32)))
+        self.new = (ord("a") + drawn % np.uint64(26)).astype(np.uint32)
 
     def edited(self, count: int, start: float) -> str:
         """Return the text with `count` letters and digits in a row replaced, from a place that `start` (0 to 1) says."""

@@ -109,7 +109,7 @@ def _tail(chances: list[float], reached: int) -> float:
 def curve_note(bands: Bands, similarity: float, levels: Mapping[str, Item]) -> Verdict:
     """Return the S-curve in numbers, and as a picture with the similarity from which documents go and the copies that were compared."""
     chances = {one: bands.probability(one) for one in SHOWN}
-    told = ", ".join(f"{bands.probability(one):.1%} at {one:g}" for one in sorted({0.5, similarity, 0.9}))
+    told = ", ".join(f"{100 * bands.probability(one):.4g}% at {one:g}" for one in sorted({0.5, similarity, 0.9}))
     lines = {"promised": [(k / 50, bands.probability(k / 50)) for k in range(51)]}
     dots = [(row["similarity"], row["compared"] / row["planted"]) for row in levels.values()]
     picture = Curve("Jaccard similarity", "share compared", lines, {"planted copies": dots} if dots else {}, {"goes from": similarity})

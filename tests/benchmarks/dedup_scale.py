@@ -27,7 +27,7 @@ from curate.pipeline import Input, Pipeline, Stage
 from curate.run import Run
 from curate.storage import LocalStorage
 from curate_operators import minhash_groups
-from tests.benchmarks import dedup_shapes
+from tests.benchmarks import dedup_shapes, readme
 from tests.benchmarks.task_costs import MeasuringExecutor, Took
 
 MB, MIB = 1_000_000, 1 << 20
@@ -145,6 +145,9 @@ def main() -> None:
     options.add_argument("--at-once", type=int, default=minhash_groups.GROUPED_AT_ONCE, help="documents that are grouped in one task")
     options.add_argument("--tasks", action="store_true", help="print the tasks of every phase")
     options.add_argument("--work", type=Path, help="a folder on a disk with room")
+    options.add_argument(
+        "--write", action="store_true", help="put the tables into README.md: growth of copies, or skew of the other shapes"
+    )
     chosen = options.parse_args()
     minhash_groups.GROUPED_AT_ONCE = chosen.at_once
     head = ["documents", "MB", "removed", "seconds", "MB/s", "MB/s of CPU time", "largest task, MiB", "`group` alone, MiB", "making, s"]
@@ -154,12 +157,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="curate-scale-", dir=chosen.work) as folder:
         for docs in chosen.docs:
             jobs.append(job(Path(folder), chosen.shape, chosen.share, docs, chosen))
-            if chosen.tasks:
-                print(table(["phase", "tasks", "CPU s", "median", "most", "most / median", "peak, MiB"], phase_rows(jobs[-1])), flush=True)
-            print(table(head, [job_row(jobs[-1])]), f"\nslow tasks: {', '.join(stragglers(jobs[-1])) or 'none'}\n", flush=True)
-    print(table(head, [job_row(done) for done in jobs]))
+            print(table(head, [job_row(jobs[-1])]), flush=True)
+    told = [f"Shape `{chosen.shape}`, {chosen.workers} workers, at most {chosen.memory / MIB:,.0f} MiB a task."]
+    told.append(table(head, [job_row(done) for done in jobs]))
     if len(jobs) > 1:
-        print(f"\n{exponents(jobs)}")
+        told.append(exponents(jobs))
+    late = {f"{done.docs:,}": stragglers(done) for done in jobs}
+    told.append(
+        f"Phases with a task of more than {STRAGGLER:g} × the median: {'; '.join(f'{n}: {late[n]}' for n in late if late[n]) or 'none'}."
+    )
+    if chosen.tasks:
+        told.append(table(["phase", "tasks", "CPU s", "median", "most", "most / median", "peak, MiB"], phase_rows(jobs[-1])))
+    print("\n" + "\n\n".join(told))
+    if chosen.write:
+        readme.write("growth" if chosen.shape == "copies" else "skew", "\n\n".join(told))
     over = [task for done in jobs for task in done.took if task.peak_bytes > chosen.memory]
     if over:
         raise SystemExit(f"{len(over)} tasks held more than {chosen.memory / MIB:.0f} MiB, in {sorted({task.phase for task in over})}")

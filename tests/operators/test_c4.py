@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate import kernels
+from curate.kernels import word_spans
 from curate_operators.c4 import POLICIES, C4Lines, C4Page
 from tests.kernels.conftest import sample_texts
 from tests.operators.conftest import batch, read_texts
@@ -231,6 +233,22 @@ def test_lines_of_real_documents(where: str, request: pytest.FixtureRequest) -> 
     found = left(C4Lines(), *texts)
     assert found == [_lines(text) for text in texts]
     assert any(found)
+
+
+def test_words_of_what_is_left_are_those_of_the_new_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chain does not tokenise again: words follow their lines, and only a page whose citation marks were cut is read anew."""
+    texts = [text for text in sample_texts() if text] + [f"{GOOD} One[1] two [edit] three.\nNo end\n{GOOD}"]
+    docs = batch([*texts, None, ""])
+    known = kernels.words(kernels.texts(docs.column("text")))
+    column = C4Lines().map(docs).column("text")
+    read: list[int] = []
+    found = word_spans._found
+    monkeypatch.setattr(word_spans, "_found", lambda texts, *rules: read.append(len(texts)) or found(texts, *rules))
+    carried = kernels.words(kernels.texts(column))
+    assert len(carried.start) < len(known.start) and len(read) == 1 and 0 < read[0] < len(texts) / 2
+    anew = kernels.words(kernels.Texts.of(column))
+    for name in ("first", "start", "end", "chars", "kind", "hashes"):
+        assert getattr(carried, name).tolist() == getattr(anew, name).tolist(), name
 
 
 @pytest.mark.parametrize("text", [f"{GOOD}\n", "[1] a b", "x" * 1001, "a b c...", 'a b "', "a\rb c d.\x1ce f g!", "É terms of USE b."])
