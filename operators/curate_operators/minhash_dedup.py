@@ -29,11 +29,9 @@ What a task holds at most, besides a batch of texts:
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import accumulate, pairwise
-from operator import itemgetter
+from itertools import accumulate
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -45,20 +43,16 @@ from curate.dataset import Dataset, read_shard
 from curate.document import ID, TEXT
 from curate.errors import DatasetError, PipelineError
 from curate.protocols import DatasetOperator
-from curate.work import Place, Verdict, Work
+from curate.work import Place, Work
 from curate_operators import minhash_canary as canary
-from curate_operators import minhash_groups as groups
 from curate_operators import minhash_known as known
-from curate_operators import minhash_pairs as pairs
-from curate_operators import minhash_recall as recall
 from curate_operators import minhash_sign as sign
 from curate_operators import minhash_verify as verify
 from curate_operators import removal_guard
 from curate_operators.copy_order import parse
 from curate_operators.minhash_curve import Bands, choose
+from curate_operators.minhash_search import search
 from curate_operators.minhash_sign import BUCKET_BYTES, CLASS_BYTES, Item, ranges
-
-PIECE_BYTES, BLOCK_BYTES = shuffle.PARTITION_BYTES, 64 << 20
 
 
 @dataclass(frozen=True)
@@ -156,16 +150,15 @@ class MinhashDedup(DatasetOperator):
         shared = self._shared(documents, index)
         earlier = [shared | item for item in known.items_of(index)]
         first = len(earlier)
-        begin = accumulate((shard.counts.rows_out for shard in documents.manifest.shards), initial=0)
-        paths = [documents.shard_path(i) for i in range(count)]
-        items = [shared | {"path": path, "shard": first + i, "begin": row} for (i, path), row in zip(enumerate(paths), begin, strict=False)]
+        begin = [0, *accumulate(shard.counts.rows_out for shard in documents.manifest.shards)]
+        items = [shared | {"path": documents.shard_path(i), "shard": first + i, "begin": begin[i]} for i in range(count)]
         signed = work.map("sign", sign.sign_shard, items, sizes)
         remembered = work.map("remember", known.remember_shard, earlier) if earlier else []
         items = [item | {"local": result["local"], "drawn": result["drawn"]} for item, result in zip(items, signed, strict=True)]
         kinds = [shared | {"parts": parts} for parts in ranges(work.storage, [*remembered, *(result["shuffle"] for result in signed)])]
         same = ranges(work.storage, work.map("classes", sign.join_classes, kinds))
         every = _with([*earlier, *items], same[: first + count])
-        verdicts, notes = self._verdicts(work, shared, every, [*known.sizes_of(index), *sizes])
+        verdicts, notes = search(work, shared, every, [*known.sizes_of(index), *sizes])
         named = work.map("name", verify.name_shard, _with(every, verdicts))
         told = ranges(work.storage, [result["shuffle"] for result in named])
         heirs = [item | {"followers": parts} for item, parts in zip(_with(every, told), same[first + count :], strict=True)]
@@ -210,85 +203,6 @@ class MinhashDedup(DatasetOperator):
         told["partitions"] = shuffle.partitions_for(rows, CLASS_BYTES + 8 * rules)
         told["spread"] = shuffle.partitions_for(rows, bands.bands * (BUCKET_BYTES + 8 * rules))
         return asdict(self) | asdict(bands) | told | {"draw": canary.limit(self.planted, documents.rows)}
-
-    def _verdicts(self, work: Work, shared: Item, items: list[Item], sizes: list[int]) -> tuple[list[list[Item]], dict[str, Verdict]]:
-        """Return for each shard the verdicts that keep one of its documents, and what the run found out about itself."""
-        first = shared["first"]
-        laid = work.map("refill", known.refill_shard, items[:first]) if first else []
-        filled = work.map("spread", sign.spread_shard, items[first:])
-        files, planted = [*laid, *(result["shuffle"] for result in filled)], []
-        if self.planted:
-            task = shared | {"samples": [result["drawn"] for result in filled], "shard": len(items)}
-            planted = work.map("plant", recall.plant_copies, [task])
-        spread = ranges(work.storage, [*files, *(shard["shuffle"] for shard in planted)])
-        cut = [pairs.pieces(parts, PIECE_BYTES) for parts in spread]
-        told = {name: shared[name] for name in ("max_heads", "rules", "copies", "first")}
-        hot = [told | {"parts": spread[p]} for p, parts in enumerate(cut) if len(parts) > 1]
-        heads = iter(work.map("heads", pairs.find_heads, hot))
-        tasks = []
-        for parts in cut:
-            path = next(heads) if len(parts) > 1 else None
-            tasks += [told | {"parts": piece, "heads": path} for piece in parts]
-        paired = work.map("pair", pairs.pair_piece, tasks)
-        group = groups.find(work, shared, paired, BLOCK_BYTES)
-        decided: list[Item] = []
-        counts = {"pairs compared": 0, "pairs similar": 0, "largest group": group["largest"]}
-        if self.mode == "verified" and group["documents"]:
-            texts = [*items, *(shared | {"path": shard["path"], "shard": len(items)} for shard in planted)]
-            compared, decided = self._verified(
-                work, group, [result["pairs"] for result in paired], (texts, [*sizes, *(0 for _ in planted)])
-            )
-            counts |= {f"pairs {name}": sum(result[name] for result in compared) for name in ("compared", "similar")}
-        notes = self._notes(work, shared, (planted, paired, decided), counts)
-        if self.mode == "component":
-            return ranges(work.storage, group["verdicts"]), notes
-        return ranges(work.storage, [result["shuffle"] for result in decided]) or [[] for _ in items], notes
-
-    def _notes(self, work: Work, shared: Item, results: tuple[list[Item], ...], counts: dict[str, int]) -> dict[str, Verdict]:
-        """Return the S-curve, what was compared, and how many of the planted copies were found."""
-        planted, paired, decided = results
-        item = shared | {"truth": planted[0]["truth"] if planted else None, "cut": _paths(paired, "cut")}
-        found = work.map("count", recall.count_found, [item | {"pairs": _paths(paired, "copies"), "edges": _paths(decided, "copies")}])[0]
-        counts["pairs compared"] -= found["pairs"] if self.mode == "verified" else 0
-        counts["pairs similar"] -= found["edges"]
-        counts["documents not compared with all of a bucket"] = found["cut"]
-        notes = {"curve": recall.curve_note(self.curve(), self.similarity, found["levels"])}
-        notes["pairs"] = recall.pairs_note(counts, self.max_heads, self.mode)
-        return notes | ({"canary": recall.canary_note(found, shared)} if planted else {})
-
-    def _verified(self, work: Work, group: Item, found: list[Item], texts: tuple[list[Item], list[int]]) -> tuple[list[Item], list[Item]]:
-        """Return what comparing the pairs came to, block by block, and the decisions, unit by unit."""
-        items, sizes = texts
-        edges, units = group["starts"], group["units"]
-        told = {"edges": edges, "blocks": len(edges) - 1}
-        parts = [ranges(work.storage, [file])[0] for file in found]
-        routes = [told | {"nodes": nodes, "parts": one} for nodes, one in zip(group["asked"], parts, strict=True)]
-        routed = ranges(work.storage, work.map("route", verify.route_pairs, routes))
-        gathers = [item | told | {"nodes": group["told"][item["shard"]]} for item in items]
-        sets = ranges(work.storage, work.map("gather", verify.gather_shard, gathers, sizes))
-        tasks = []
-        for first, stop in pairwise(units):
-            for block in range(first, stop):
-                others = [*sets[first:block], None]
-                task = {"parts": routed[block], "sets": sets[block], "others": others, "edges": edges[first : block + 2]}
-                tasks.append(task | {"similarity": self.similarity})
-        compared = work.map("compare", verify.compare_block, tasks)
-        decisions = [
-            {
-                "edges": [compared[block]["edges"] for block in range(first, stop)],
-                "order": group["orders"][bisect_right(group["orders"], edges[first], key=itemgetter(0)) - 1],
-                "begin": edges[first],
-                "end": edges[stop],
-                "shards": items[0]["shards"],
-                "copies": items[0]["copies"],
-            }
-            for first, stop in pairwise(units)
-        ]
-        return compared, work.map("decide", verify.decide_unit, decisions)
-
-
-def _paths(results: list[Item], name: str) -> list[str]:
-    return [result[name] for result in results if result[name] is not None]
 
 
 def _in_range(holds: bool, message: str) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from curate import shuffle
 from curate.pipeline import Input, Output, Pipeline, Stage
-from curate_operators import minhash_dedup
+from curate_operators import minhash_search
 from tests.engine import small
 
 SCHEMA = pa.schema(
@@ -126,8 +126,8 @@ def index_beside(path: Path) -> Path:
 def shrink(patch: pytest.MonkeyPatch, partitions: int = PARTITIONS, piece: int = PIECE_BYTES, block: int = BLOCK_BYTES) -> None:
     """Fix the number of partitions, and the sizes of pieces and blocks, in this process; they are the driver's choice alone."""
     patch.setattr(shuffle, "partitions_for", lambda rows, row_bytes: partitions)
-    patch.setattr(minhash_dedup, "PIECE_BYTES", piece)
-    patch.setattr(minhash_dedup, "BLOCK_BYTES", block)
+    patch.setattr(minhash_search, "PIECE_BYTES", piece)
+    patch.setattr(minhash_search, "BLOCK_BYTES", block)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from curate.dataset import Dataset
 from curate.errors import CurateError, PipelineError
 from curate.pipeline import Input, Pipeline, Stage
 from curate.work import Place
-from curate_operators import minhash_dedup, minhash_pairs, minhash_recall, minhash_sign, minhash_verify
+from curate_operators import minhash_dedup, minhash_pairs, minhash_recall, minhash_search, minhash_sign, minhash_verify
 from curate_operators.minhash_curve import Bands, choose
 from curate_operators.minhash_dedup import MinhashDedup
 from tests.engine import small
@@ -128,8 +128,8 @@ def test_agrees_with_plain_python(
     docs = [{"id": f"d{number}", "text": text} for number, text in enumerate(texts)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shuffle, "partitions_for", lambda rows, row_bytes: partitions)
-        patch.setattr(minhash_dedup, "PIECE_BYTES", piece)
-        patch.setattr(minhash_dedup, "BLOCK_BYTES", block)
+        patch.setattr(minhash_search, "PIECE_BYTES", piece)
+        patch.setattr(minhash_search, "BLOCK_BYTES", block)
         params = {"similarity": similarity, "n": 2} | THOROUGH
         found = told(marks(tmp_path_factory.mktemp("minhash"), docs, params, min(shards, len(docs))))
     assert found == reference(docs, similarity, n=2)
@@ -169,7 +169,7 @@ PHASES = [
 
 def test_goes_on_after_a_failure_in_every_phase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     docs = planted(40)
-    monkeypatch.setattr(minhash_dedup, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(minhash_search, "PIECE_BYTES", 1000)
     work = pipe(corpus(tmp_path, docs, 2), {})
     clean, _ = small.run(work, tmp_path / "clean")
     for module, name in PHASES:
@@ -196,7 +196,7 @@ def test_a_bucket_with_many_documents(tmp_path: Path, monkeypatch: pytest.Monkey
     notice = " ".join(f"notice{k}" for k in range(200))
     docs = [{"id": f"d{i:04d}", "text": f"{notice} " + " ".join(f"w{i}x{k}" for k in range(40))} for i in range(1000)]
     docs += [{"id": f"e{i:04d}", "text": docs[i]["text"]} for i in range(0, 1000, 10)]
-    monkeypatch.setattr(minhash_dedup, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(minhash_search, "PIECE_BYTES", 1000)
     folder, params = tmp_path / "ws", {"bands": 8, "rows": 1, "max_heads": 16, "planted": None}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(minhash_dedup, "mark_shard", dies)
@@ -212,7 +212,7 @@ def test_a_bucket_with_many_documents(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_one_head_and_many_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     docs = planted(60)
     whole = told(marks(tmp_path / "whole", docs, {"max_heads": 1}))
-    monkeypatch.setattr(minhash_dedup, "PIECE_BYTES", 1)
+    monkeypatch.setattr(minhash_search, "PIECE_BYTES", 1)
     assert told(marks(tmp_path / "pieces", docs, {"max_heads": 1})) == whole
     assert sum(not row[1] for row in whole) > 10
 

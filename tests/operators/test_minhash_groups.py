@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from curate import shuffle
 from curate.storage import LocalStorage
 from curate.work import Place
-from curate_operators import minhash_dedup, minhash_groups
+from curate_operators import minhash_groups, minhash_search
 from curate_operators.minhash_sign import read
 from tests.engine import small
 from tests.operators import test_minhash_index as dumps
@@ -35,8 +35,8 @@ def apart(partitions: int = 3, block: int = 1 << 20, piece: int = 1 << 20, held:
         patch.setattr(minhash_groups, "HELD_BYTES", held)
         patch.setattr(minhash_groups, "HELD_EDGES", held)
         patch.setattr(shuffle, "partitions_for", lambda rows, row_bytes: partitions)
-        patch.setattr(minhash_dedup, "PIECE_BYTES", piece)
-        patch.setattr(minhash_dedup, "BLOCK_BYTES", block)
+        patch.setattr(minhash_search, "PIECE_BYTES", piece)
+        patch.setattr(minhash_search, "BLOCK_BYTES", block)
         yield
 
 

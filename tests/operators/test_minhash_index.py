@@ -18,7 +18,7 @@ from curate.errors import CurateError, PipelineError
 from curate.pipeline import Input, Pipeline, Stage
 from curate.plan import Plan
 from curate.run import Run
-from curate_operators import minhash_dedup, minhash_index, minhash_known
+from curate_operators import minhash_index, minhash_known, minhash_search
 from tests.engine import small
 from tests.operators.test_minhash_dedup import THOROUGH, WORDS, Docs, dies, planted
 
@@ -87,8 +87,8 @@ def test_dump_after_dump_is_all_at_once(
     folder = tmp_path_factory.mktemp("dumps")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shuffle, "partitions_for", lambda rows, row_bytes: partitions)
-        patch.setattr(minhash_dedup, "PIECE_BYTES", piece)
-        patch.setattr(minhash_dedup, "BLOCK_BYTES", block)
+        patch.setattr(minhash_search, "PIECE_BYTES", piece)
+        patch.setattr(minhash_search, "BLOCK_BYTES", block)
         plan, _ = small.run(monthly(folder, dumps, params, counts), folder / "ws")
         expected = at_once(folder, dumps, params, counts)
     assert marks(told(plan, len(dumps))) == marks(expected)
@@ -143,7 +143,7 @@ def test_a_hot_bucket_of_the_index_is_cut_and_its_heads_stay(keep: str, tmp_path
     params = {"similarity": 0.85, "bands": 14, "rows": 8, "max_heads": 3, "keep": keep, "planted": None}
     events: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(minhash_dedup, "PIECE_BYTES", 2000)
+        patch.setattr(minhash_search, "PIECE_BYTES", 2000)
         planned = small.plan(monthly(tmp_path, dumps, params, [2, 2]), tmp_path / "ws")
         assert small.execute(planned, events=events).status == "done"
         expected = at_once(tmp_path, dumps, params, [3, 1])

@@ -13,7 +13,7 @@ import pytest
 from curate import kernels
 from curate.dataset import Dataset
 from curate.document import TEXT
-from curate_operators import minhash_canary, minhash_dedup, minhash_sign
+from curate_operators import minhash_canary, minhash_search, minhash_sign
 from curate_operators.minhash_canary import LEVELS, SAMPLE, TOLERANCE
 from curate_operators.minhash_curve import Bands
 from curate_operators.minhash_recall import _tail, canary_note
@@ -112,7 +112,7 @@ def test_the_same_notes_for_any_workers_shards_and_partitions(tmp_path: Path, mo
     one = marked(tmp_path / "1", docs, shards=4).manifest.notes
     assert one == marked(tmp_path / "2", docs, shards=4, workers=2).manifest.notes
     assert one == marked(tmp_path / "3", docs, shards=1).manifest.notes
-    monkeypatch.setattr(minhash_dedup, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(minhash_search, "PIECE_BYTES", 1000)
     assert one == marked(tmp_path / "4", docs, shards=7).manifest.notes
 
 

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from curate.plan import Plan
-from curate_operators import minhash_dedup
+from curate_operators import minhash_dedup, minhash_search
 from tests.engine import small
 from tests.operators.test_minhash_dedup import Docs, corpus, dies, jaccard, marks, pipe, shingles, told
 
@@ -41,8 +41,8 @@ def results(folder: Path, phase: str) -> list[dict[str, Any]]:
 
 def cut_finely(patch: pytest.MonkeyPatch) -> None:
     """Make pieces of buckets, and blocks of groups, as small against these corpora as real ones are against large corpora."""
-    patch.setattr(minhash_dedup, "PIECE_BYTES", 30_000)
-    patch.setattr(minhash_dedup, "BLOCK_BYTES", 60_000)
+    patch.setattr(minhash_search, "PIECE_BYTES", 30_000)
+    patch.setattr(minhash_search, "BLOCK_BYTES", 60_000)
 
 
 def stopped_before_writing(docs: Docs, folder: Path) -> Plan:

@@ -1,0 +1,123 @@
+"""The middle of `minhash_dedup` on the driver: from signed shards to what was decided about their documents, phase after phase."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import pairwise
+from operator import itemgetter
+
+from curate import shuffle
+from curate.work import Verdict, Work
+from curate_operators import minhash_groups as groups
+from curate_operators import minhash_known as known
+from curate_operators import minhash_pairs as pairs
+from curate_operators import minhash_recall as recall
+from curate_operators import minhash_sign as sign
+from curate_operators import minhash_verify as verify
+from curate_operators.minhash_curve import Bands
+from curate_operators.minhash_sign import Item, ranges
+
+PIECE_BYTES, BLOCK_BYTES = shuffle.PARTITION_BYTES, 64 << 20
+
+
+def search(work: Work, shared: Item, items: list[Item], sizes: list[int]) -> tuple[list[list[Item]], dict[str, Verdict]]:
+    """Return for each shard the verdicts that keep one of its documents, and what the run found out about itself.
+
+    `items` are the shards of the index, then those of the documents; `sizes` their bytes.
+    """
+    spread, planted = _filled(work, shared, items)
+    paired = _paired(work, shared, spread)
+    group = groups.find(work, shared, paired, BLOCK_BYTES)
+    compared: list[Item] = []
+    decided: list[Item] = []
+    if shared["mode"] == "verified" and group["documents"]:
+        texts = [*items, *(shared | {"path": shard["path"], "shard": len(items)} for shard in planted)]
+        routed, sets = _gathered(work, group, paired, texts, [*sizes, *(0 for _ in planted)])
+        compared = work.map("compare", verify.compare_block, list(_blocks(shared, group, routed, sets)))
+        decided = work.map("decide", verify.decide_unit, list(_units(shared, group, compared)))
+    counts = {f"pairs {name}": sum(result[name] for result in compared) for name in ("compared", "similar")}
+    notes = _notes(work, shared, (planted, paired, decided), counts | {"largest group": group["largest"]})
+    told = group["verdicts"] if shared["mode"] == "component" else [result["shuffle"] for result in decided]
+    return ranges(work.storage, told) or [[] for _ in items], notes
+
+
+def _filled(work: Work, shared: Item, items: list[Item]) -> tuple[list[list[Item]], list[Item]]:
+    """Fill the buckets; return the ranges of each partition of them, and the shard of planted copies if there is one."""
+    first = shared["first"]
+    laid = work.map("refill", known.refill_shard, items[:first]) if first else []
+    filled = work.map("spread", sign.spread_shard, items[first:])
+    planted: list[Item] = []
+    if shared["planted"]:
+        task = shared | {"samples": [result["drawn"] for result in filled], "shard": len(items)}
+        planted = work.map("plant", recall.plant_copies, [task])
+    return ranges(work.storage, [*laid, *(result["shuffle"] for result in (*filled, *planted))]), planted
+
+
+def _paired(work: Work, shared: Item, spread: list[list[Item]]) -> list[Item]:
+    """Make pairs of the documents of each bucket; a partition that is too large is read in pieces, after its heads."""
+    cut = [pairs.pieces(parts, PIECE_BYTES) for parts in spread]
+    told = {name: shared[name] for name in ("max_heads", "rules", "copies", "first")}
+    hot = [told | {"parts": spread[p]} for p, parts in enumerate(cut) if len(parts) > 1]
+    heads = iter(work.map("heads", pairs.find_heads, hot))
+    tasks = []
+    for parts in cut:
+        path = next(heads) if len(parts) > 1 else None
+        tasks += [told | {"parts": piece, "heads": path} for piece in parts]
+    return work.map("pair", pairs.pair_piece, tasks)
+
+
+def _gathered(
+    work: Work, group: Item, paired: list[Item], texts: list[Item], sizes: list[int]
+) -> tuple[list[list[Item]], list[list[Item]]]:
+    """Send the pairs, and the shingles of their documents, to the blocks; return the ranges of each block."""
+    told = {"edges": group["starts"], "blocks": len(group["starts"]) - 1}
+    parts = [ranges(work.storage, [result["pairs"]])[0] for result in paired]
+    routes = [told | {"nodes": nodes, "parts": one} for nodes, one in zip(group["asked"], parts, strict=True)]
+    routed = ranges(work.storage, work.map("route", verify.route_pairs, routes))
+    gathers = [item | told | {"nodes": group["told"][item["shard"]]} for item in texts]
+    return routed, ranges(work.storage, work.map("gather", verify.gather_shard, gathers, sizes))
+
+
+def _blocks(shared: Item, group: Item, routed: list[list[Item]], sets: list[list[Item]]) -> Iterator[Item]:
+    """Yield for each block its pairs, its sets, and those of the blocks of its unit before it."""
+    for first, stop in pairwise(group["units"]):
+        for block in range(first, stop):
+            yield {
+                "parts": routed[block],
+                "sets": sets[block],
+                "others": [*sets[first:block], None],
+                "edges": group["starts"][first : block + 2],
+                "similarity": shared["similarity"],
+            }
+
+
+def _units(shared: Item, group: Item, compared: list[Item]) -> Iterator[Item]:
+    """Yield for each unit the edges of its blocks and where its documents stand in order."""
+    edges = group["starts"]
+    for first, stop in pairwise(group["units"]):
+        yield {
+            "edges": [compared[block]["edges"] for block in range(first, stop)],
+            "order": group["orders"][bisect_right(group["orders"], edges[first], key=itemgetter(0)) - 1],
+            "begin": edges[first],
+            "end": edges[stop],
+            "shards": shared["shards"],
+            "copies": shared["copies"],
+        }
+
+
+def _notes(work: Work, shared: Item, results: tuple[list[Item], ...], counts: dict[str, int]) -> dict[str, Verdict]:
+    """Return the S-curve, what was compared, and how many of the planted copies were found."""
+    planted, paired, decided = results
+    item = shared | {"truth": planted[0]["truth"] if planted else None, "cut": _paths(paired, "cut")}
+    found = work.map("count", recall.count_found, [item | {"pairs": _paths(paired, "copies"), "edges": _paths(decided, "copies")}])[0]
+    counts["pairs compared"] -= found["pairs"] if shared["mode"] == "verified" else 0
+    counts["pairs similar"] -= found["edges"]
+    counts["documents not compared with all of a bucket"] = found["cut"]
+    notes = {"curve": recall.curve_note(Bands(shared["bands"], shared["rows"]), shared["similarity"], found["levels"])}
+    notes["pairs"] = recall.pairs_note(counts, shared["max_heads"], shared["mode"])
+    return notes | ({"canary": recall.canary_note(found, shared)} if planted else {})
+
+
+def _paths(results: list[Item], name: str) -> list[str]:
+    return [result[name] for result in results if result[name] is not None]
