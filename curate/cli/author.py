@@ -21,6 +21,7 @@ from curate.pipeline_yaml import load_pipeline
 from curate.plan import Plan, input_schemas
 from curate.recipes import recipe, recipes
 from curate.registry import find, packs
+from curate.report.units import plural
 from curate.schema import describe, describe_text, json_schema
 from curate.storage import open_storage
 
@@ -38,7 +39,7 @@ def check(pipeline: str, sets: tuple[str, ...]) -> None:
         click.secho("warning: ", fg="yellow", nl=False, err=True)
         click.echo(warning, err=True)
     steps = sum(len(operators) for operators in built.operators.values())
-    click.echo(f"{pipeline}: {len(built.order)} stages, {steps} operators, all columns found")
+    click.echo(f"{pipeline}: {plural(len(built.order), 'stage')}, {plural(steps, 'operator')}, all columns found")
 
 
 @click.command()
@@ -62,7 +63,7 @@ def plan(pipeline: str, workspace: str, sets: tuple[str, ...], as_json: bool) ->
 def _print_plan(made: Plan) -> None:
     told = made.to_dict()
     for name, entry in told["inputs"].items():
-        click.echo(f"input  {name:<14} {entry['files']:,} {entry['format']} files, {entry['bytes']:,} bytes in {entry['url']}")
+        click.echo(f"input  {name:<14} {plural(entry['files'], entry['format'] + ' file')}, {entry['bytes']:,} bytes in {entry['url']}")
     for name, entry in told["artifacts"].items():
         click.echo(f"input  {name:<14} {entry['shards']:,} shards with {entry['rows']:,} rows of an artifact in {entry['url']}")
     for name, entry in told["stages"].items():

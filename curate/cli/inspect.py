@@ -21,8 +21,10 @@ from curate.launch import find_run, read_report, run_datasets, stage_dataset
 from curate.manifest import MANIFEST
 from curate.registry import suggest
 from curate.report.text import summary as funnel
-from curate.report.units import size
+from curate.report.units import plural, size
 from curate.storage import join, open_storage
+
+_MARKS = "; it marks documents, and the stage that applies its marks drops them"
 
 
 @click.command()
@@ -47,13 +49,15 @@ def show(dataset: str, workspace: str, table: str | None, columns: str | None, r
         if not table and name not in known:
             raise DatasetError(f"no column `{name}` in {found.name}", suggest(name, known) or f"columns: {', '.join(known)}")
     batches = found.ledger(table) if table else found.batches(chosen_columns)
-    chosen = islice((row for batch in batches for row in batch.to_pylist()), rows)
+    chosen = list(islice((row for batch in batches for row in batch.to_pylist()), rows))
     if as_json:
         for row in chosen:
             click.echo(orjson.dumps(row, default=str))
         return
     if table is None:
         _show_head(found)
+    elif not chosen and rows:
+        click.echo(f"no {table} in {found.name}{_MARKS if found.manifest.kind == 'attributes' else ''}", err=True)
     for row in chosen:
         click.echo("")
         for name, value in row.items():
@@ -73,7 +77,7 @@ def _open(dataset: str, workspace: str) -> Dataset:
 def _show_head(dataset: Dataset) -> None:
     manifest, counts = dataset.manifest, dataset.manifest.counts
     click.secho(f"{manifest.stage}@{manifest.fingerprint}", bold=True, nl=False)
-    click.echo(f"  {manifest.kind}, {counts.rows_out:,} rows in {len(manifest.shards)} shards, {size(counts.bytes_out)}")
+    click.echo(f"  {manifest.kind}, {plural(counts.rows_out, 'row')} in {plural(len(manifest.shards), 'shard')}, {size(counts.bytes_out)}")
     for name, kind in manifest.columns.items():
         click.echo(f"  {name:<24} {kind}")
     for step, reasons in counts.dropped.items():

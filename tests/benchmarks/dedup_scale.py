@@ -162,10 +162,8 @@ def main() -> None:
     told.append(table(head, [job_row(done) for done in jobs]))
     if len(jobs) > 1:
         told.append(exponents(jobs))
-    late = {f"{done.docs:,}": stragglers(done) for done in jobs}
-    told.append(
-        f"Phases with a task of more than {STRAGGLER:g} × the median: {'; '.join(f'{n}: {late[n]}' for n in late if late[n]) or 'none'}."
-    )
+    late = [f"{', '.join(phases)} at {done.docs:,}" for done in jobs if (phases := stragglers(done))]
+    told.append(f"Phases with a task of more than {STRAGGLER:g} × the median: {'; '.join(late) or 'none'}.")
     if chosen.tasks:
         told.append(table(["phase", "tasks", "CPU s", "median", "most", "most / median", "peak, MiB"], phase_rows(jobs[-1])))
     print("\n" + "\n\n".join(told))

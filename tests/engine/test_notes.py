@@ -19,13 +19,6 @@ NOTE = {"name": "shards", "passed": True, "message": "20 rows", "measures": {"ro
 CONTEXT = {"command": "", "executor": "", "started_at": datetime(2026, 1, 1, tzinfo=UTC)}
 
 
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    folder = tmp_path / "log"
-    folder.mkdir()
-    return folder
-
-
 def numbered(folder: Path, log: Path, **params: Any) -> Pipeline:
     source = small.write_jsonl(folder / "in/a.jsonl", small.documents(20))
     stage = Stage("crawl", use="my_ops.py:Number", params={"log": str(log)} | params)

@@ -15,13 +15,6 @@ from tests.engine import small
 SHARDS = 4
 
 
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    folder = tmp_path / "log"
-    folder.mkdir()
-    return folder
-
-
 def numbered(tmp_path: Path, log: Path, **params: Any) -> Pipeline:
     source = small.write_jsonl(tmp_path / "in/a.jsonl", small.documents(40))
     stages = {

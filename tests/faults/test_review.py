@@ -136,5 +136,6 @@ def test_unknown_columns_and_jsonl_outputs_are_told(make: Make, tmp_path: Path) 
     pipeline = make(TEXTS, [LENGTH])
     pipeline.write_text(pipeline.read_text().replace("path: out", "path: out\n    format: jsonl"))
     run("run", str(pipeline), "-w", str(tmp_path / "ws"), "-q")
+    assert run("show", "clean", "-w", str(tmp_path / "ws"), "--errors").stderr == "no errors in clean\n"
     assert "did you mean `text`?" in run("show", "clean", "-w", str(tmp_path / "ws"), "-c", "id,txt", code=1).stderr
     assert "read it as an input with `format: jsonl`" in run("show", str(tmp_path / "out"), code=1).stderr
