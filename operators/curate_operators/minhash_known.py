@@ -30,6 +30,7 @@ import pyarrow as pa
 
 from curate.dataset import Dataset, join_url, read_shard
 from curate.errors import DatasetError, PipelineError
+from curate.storage import Storage
 from curate.work import Place
 from curate_operators.minhash_sign import Item, UInt64s, buckets_schema, kinds_schema, numbers, storage_of
 
@@ -109,7 +110,7 @@ def sizes_of(index: Dataset | None) -> list[int]:
 
 def remember_shard(item: Item, place: Place) -> Item:
     """Send the kinds of an index's documents into the shuffle, as `sign_shard` does for new ones."""
-    _verify(item, place)
+    verify(storage_of(item, place), item["path"], item["sha256"], "make the index anew, or copy it again")
     schema = kinds_schema(item["rules"])
 
     def kinds() -> Iterator[tuple[Any, pa.RecordBatch]]:
@@ -121,16 +122,18 @@ def remember_shard(item: Item, place: Place) -> Item:
     return asdict(place.write_shuffle(item["partitions"], schema, kinds()))
 
 
-def _verify(item: Item, place: Place) -> None:
+def verify(storage: Storage, path: str, sha256: str, hint: str) -> None:
     """Raise `DatasetError` for a shard whose bytes are not those that were written: Parquet would not notice a changed number."""
-    storage = storage_of(item, place)
     found = hashlib.sha256()
-    with storage.open_input(item["path"]) as file:
-        while data := file.read(CHUNK_BYTES):
-            found.update(data)
-    if found.hexdigest() != item["sha256"]:
-        where = join_url(storage.url, item["path"])
-        raise DatasetError(f"{where}: damaged: its bytes are not those of its manifest", "make the index anew, or copy it again")
+    try:
+        with storage.open_input(path) as file:
+            while data := file.read(CHUNK_BYTES):
+                found.update(data)
+    except DatasetError as error:
+        error.hint = error.hint or hint
+        raise
+    if found.hexdigest() != sha256:
+        raise DatasetError(f"{join_url(storage.url, path)}: damaged: its bytes are not those that were written", hint)
 
 
 def refill_shard(item: Item, place: Place) -> Item:

@@ -46,7 +46,7 @@ def plant_copies(item: Item, place: Place) -> Item:
     own = item | {"path": path, "keep": [{"highest": NOTHING}] * item["rules"] or "first", "dump": None, "draw": 0, "begin": 0, "parts": []}
     signed = sign.sign_shard(own, place)
     spread = sign.spread_shard(own | {"local": signed["local"], "drawn": signed["drawn"]}, place)
-    return {"path": path, "shuffle": spread["shuffle"], "truth": place.write_table("truth", truth)}
+    return {"path": path, "sha256": shard.file.sha256, "shuffle": spread["shuffle"], "truth": place.write_table("truth", truth)}
 
 
 def count_found(item: Item, place: Place) -> Item:

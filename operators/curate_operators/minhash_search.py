@@ -32,7 +32,7 @@ def search(work: Work, shared: Item, items: list[Item], sizes: list[int]) -> tup
     compared: list[Item] = []
     decided: list[Item] = []
     if shared["mode"] == "verified" and group["documents"]:
-        texts = [*items, *(shared | {"path": shard["path"], "shard": len(items)} for shard in planted)]
+        texts = [*items, *(shared | {"path": shard["path"], "sealed": shard["sha256"], "shard": len(items)} for shard in planted)]
         routed, sets = _gathered(work, group, paired, texts, [*sizes, *(0 for _ in planted)])
         compared = work.map("compare", verify.compare_block, list(_blocks(shared, group, routed, sets)))
         decided = work.map("decide", verify.decide_unit, list(_units(shared, group, compared)))

@@ -17,8 +17,9 @@ import pyarrow as pa
 from curate import kernels
 from curate.dataset import read_shard
 from curate.document import ID, TEXT
+from curate.shuffle import AGAIN
 from curate.work import Place
-from curate_operators.minhash_known import removed_of
+from curate_operators.minhash_known import removed_of, verify
 from curate_operators.minhash_pairs import PAIRS, PLACES, VERDICTS, joined
 from curate_operators.minhash_sign import FOLLOWERS, ROW, SHARD_BITS, Item, read, storage_of
 
@@ -54,6 +55,8 @@ def _places(item: Item, place: Place) -> tuple[Any, Any]:
 
 def gather_shard(item: Item, place: Place) -> Item:
     """Read the texts of one shard again and send the shingles of those in pairs to their blocks."""
+    if "sealed" in item:  # the shard of planted copies, which is no dataset's
+        verify(place.storage, item["path"], item["sealed"], AGAIN)
     document, position = _places(item, place)
     edges = np.array(item["edges"], np.uint64)
     low, high = np.searchsorted(document, np.array([item["shard"], item["shard"] + 1], np.uint64) << SHARD_BITS)
