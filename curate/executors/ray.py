@@ -162,6 +162,8 @@ class _Tasks:
             _call_off(self._name)
         for ref in reversed(refs):  # the last first, so that none starts in the place of one that was cancelled
             ray.cancel(ref, force=True)
+        if refs:  # a cancellation under way would end the worker even when that has come to a task of the next map
+            ray.wait(refs, num_returns=len(refs), timeout=_LOOK_S)
 
 
 class _Actors:
