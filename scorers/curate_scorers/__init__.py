@@ -2,4 +2,5 @@
 
 OPERATORS = {
     "fasttext": "curate_scorers.fasttext_score:FastText",
+    "perplexity_correlations": "curate_scorers.perplexity_correlations:PerplexityCorrelations",
 }

@@ -49,6 +49,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "remove_lines": [{"by": "dedup"}],
     "remove_spans": [{"by": "dedup"}],
     "substring_dedup": [{}, {"unit": "bytes", "min_length": 200, "first": "remove", "max_removed_ratio": 0.5}],
+    "perplexity_correlations": [{"losses": ["a", "b"], "scores": [0.1, 0.2]}, {"losses": ["a.x", "b"], "scores": [2, 1], "unit": "site"}],
     "pii": [{}, {"kinds": ["email", "token"], "max_count": 2}],
     "redact": [{}, {"kinds": ["email", "crypto"], "replacements": {"email": "email@example.com"}, "counts_into": None}],
     "sample": [{"fraction": 0.5}, {"fraction": 0.5, "by": "url"}],

@@ -135,7 +135,8 @@ def test_the_search_agrees_with_sorting(drawn: list[tuple[float, int]], fraction
     units = Units(np.array([one for one, _ in drawn]), np.array([tokens for _, tokens in drawn], np.int64))
     assume(units.tokens.sum())
     budget = max(1, int(fraction * units.tokens.sum()))
-    for projection, direct in (("linear", linear), ("l2", l2)):
+    directs: dict[Projection, Any] = {"linear": linear, "l2": l2}
+    for projection, direct in directs.items():
         shares = searched(units, projection, budget)
         assert shares.sum() == pytest.approx(1, abs=1e-7)
         assert shares == pytest.approx(direct(units.estimates, units.tokens / budget), abs=1e-7)
