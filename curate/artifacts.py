@@ -60,7 +60,9 @@ def place_of(path: str, folder: Path) -> str:
 
 def identity(artifact: Dataset) -> str:
     """Return what an artifact is made of and how it is cut into shards, wherever it lies."""
-    return digest({"artifact": artifact.manifest.fingerprint, "shards": [shard.data.sha256 for shard in artifact.manifest.shards]})
+    manifest = artifact.manifest
+    files = {"files": [[file.name, file.sha256] for file in manifest.files]} if manifest.files else {}
+    return digest({"artifact": manifest.fingerprint, "shards": [shard.data.sha256 for shard in manifest.shards]} | files)
 
 
 def described(artifact: Dataset, workspace: Storage) -> dict[str, Any]:

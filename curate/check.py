@@ -13,7 +13,7 @@ import pyarrow as pa
 from curate.document import ID, ID_TYPE
 from curate.pipeline import Check, Pipeline, Stage
 from curate.pipeline_columns import Columns, Walk
-from curate.pipeline_graph import references
+from curate.pipeline_graph import REFERENCE, references
 from curate.pipeline_mistakes import InWords, Mistakes, Place, Positions
 from curate.pipeline_validate import Built
 from curate.protocols import Filter, Operator
@@ -69,9 +69,18 @@ def _check_files(pipeline: Pipeline, built: Built, mistakes: Mistakes) -> None:
         steps += [(("stages", name, "operators", index), step.params) for index, step in enumerate(stage.operators)]
         for (place, params), operator in zip(steps, built.operators[name], strict=False):
             for key in operator.files:
-                path = params.get(key)
-                if isinstance(path, str) and not is_remote(path) and not (pipeline.folder / path).is_file():
-                    mistakes.add((*place, "params", key), f"`{key}`: there is no file {path}", "paths are relative to the pipeline file")
+                path, spot = params.get(key), (*place, "params", key)
+                if isinstance(path, str) and path.startswith(REFERENCE):
+                    _check_keeps(path.removeprefix(REFERENCE).partition("/")[0], built, spot, mistakes)
+                elif isinstance(path, str) and not is_remote(path) and not (pipeline.folder / path).is_file():
+                    mistakes.add(spot, f"`{key}`: there is no file {path}", "paths are relative to the pipeline file")
+
+
+def _check_keeps(name: str, built: Built, place: Place, mistakes: Mistakes) -> None:
+    """Note a parameter that needs a file and names a stage which keeps none."""
+    kind = built.kinds.get(name)
+    if kind != "artifact":
+        mistakes.add(place, f"`{name}` makes {kind}, and `{place[-1]}` needs a file of an artifact", "name a stage that trains a model")
 
 
 def _unused(pipeline: Pipeline) -> Iterator[tuple[Place, str]]:

@@ -31,6 +31,15 @@ class FileRecord:
     sha256: str
 
 
+@dataclass(frozen=True)
+class ArtifactFile:
+    """A file that stands beside the shards, such as a model: `name` is relative to the dataset's folder."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
 @dataclass
 class Counts:
     """The accounting of one shard or stage, in documents and bytes.
@@ -146,7 +155,7 @@ class Manifest:
     chain and the same unit are reused as they are. `aligned_to` is the fingerprint of the documents dataset whose
     rows these attributes describe, shard by shard and row by row. `notes` are what a dataset operator found out about its
     work: {"name", "passed", "message", "measures", "curve"} each (`curate.work.Verdict`). `about` is what it says of its result
-    to the operators that read it.
+    to the operators that read it. `files` stand beside the shards: models, tables.
     """
 
     kind: Kind
@@ -164,6 +173,7 @@ class Manifest:
     curate_version: str = ""
     pipeline: str = ""
     about: dict[str, Any] = field(default_factory=dict)
+    files: list[ArtifactFile] = field(default_factory=list)
     format: int = FORMAT
 
     def to_json(self) -> bytes:
@@ -209,4 +219,6 @@ def _build(cls: type[Any], raw: Mapping[str, Any]) -> Any:
             values[name] = _build(nested, values[name])
     if "shards" in values:
         values["shards"] = [_build(Receipt, shard) for shard in values["shards"]]
+    if "files" in values:
+        values["files"] = [_build(ArtifactFile, file) for file in values["files"]]
     return cls(**values)

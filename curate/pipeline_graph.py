@@ -1,6 +1,6 @@
 """The graph of a pipeline: who reads whom, in what order, what kind of dataset comes out, and what fits what.
 
-A stage depends on the names in its `from` and on every `stage:NAME` in its parameters.
+A stage depends on the names in its `from` and on every `stage:NAME` in its parameters. `stage:NAME/FILE` is one file of an artifact.
 """
 
 from __future__ import annotations
@@ -37,6 +37,12 @@ def imported(pipeline: Pipeline, kinds: Mapping[str, Kind]) -> list[str]:
         if source in pipeline.inputs and (stage.use is not None or len(stage.sources) > 1 or kinds[name] == "attributes")
     }
     return [name for name in pipeline.inputs if name in needed and kinds.get(name) != "artifact"]
+
+
+def check_references(names: Mapping[Place, str], pipeline: Pipeline, mistakes: Mistakes) -> None:
+    """Note names in parameters that stand for no stage; an input may be named when it is an artifact."""
+    there = {name for name, spec in pipeline.inputs.items() if spec.artifact}
+    check_names_exist({place: name for place, name in names.items() if name not in there}, pipeline, mistakes)
 
 
 def located_references(stage: Stage | Check) -> Iterator[tuple[Place, str]]:
@@ -182,7 +188,7 @@ def check_names_exist(names: Mapping[Place, str], pipeline: Pipeline, mistakes: 
 
 def _in_value(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
     if isinstance(value, str) and value.startswith(REFERENCE):
-        yield place, value.removeprefix(REFERENCE)
+        yield place, value.removeprefix(REFERENCE).partition("/")[0]
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _in_value(inner, (*place, key))

@@ -17,6 +17,7 @@ from curate.pipeline_graph import (
     check_alignment,
     check_emits,
     check_names_exist,
+    check_references,
     cycle_text,
     emits,
     find_cycle,
@@ -160,7 +161,7 @@ def _check_links(pipeline: Pipeline, mistakes: Mistakes) -> None:
         place: Place = ("stages", name)
         sources: dict[Place, str] = {(*place, "from", i): s for i, s in enumerate(stage.sources)}
         check_names_exist(sources, pipeline, mistakes, inputs_too=True)
-        check_names_exist({(*place, *p): n for p, n in located_references(stage)}, pipeline, mistakes)
+        check_references({(*place, *p): n for p, n in located_references(stage)}, pipeline, mistakes)
         _check_apply(stage, place, mistakes)
         for source, times in Counter(stage.sources).items():
             if times > 1:
@@ -169,7 +170,7 @@ def _check_links(pipeline: Pipeline, mistakes: Mistakes) -> None:
     check_names_exist(outputs, pipeline, mistakes)
     for name, check in pipeline.checks.items():
         check_names_exist({("checks", name, "from", i): s for i, s in enumerate(check.sources)}, pipeline, mistakes)
-        check_names_exist({("checks", name, *p): n for p, n in located_references(check)}, pipeline, mistakes)
+        check_references({("checks", name, *p): n for p, n in located_references(check)}, pipeline, mistakes)
 
 
 def _check_apply(stage: Stage, place: Place, mistakes: Mistakes) -> None:

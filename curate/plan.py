@@ -26,7 +26,7 @@ from curate.fingerprint import chain_identity, content_hash, digest, operator_id
 from curate.inputs import Listing, content_identities, list_input
 from curate.manifest import MANIFEST, Kind
 from curate.pipeline import Input, Pipeline, Stage, Step
-from curate.pipeline_graph import imported
+from curate.pipeline_graph import REFERENCE, imported
 from curate.pipeline_mistakes import Positions
 from curate.pipeline_validate import Built
 from curate.protocols import Operator
@@ -302,10 +302,11 @@ def _resolve_params(params: Mapping[str, Any], operator: Operator, plan: Plan) -
     for key, value in params.items():
         if not isinstance(value, str):
             continue
-        if value.startswith("stage:"):
-            stage = plan.stages[value.removeprefix("stage:")]
-            references[key] = f"stage {stage.fingerprint}"
-            resolved[key] = f"{plan.storage.url}/{stage.folder}"
+        if value.startswith(REFERENCE):
+            name, slash, file = value.removeprefix(REFERENCE).partition("/")
+            url = plan.artifacts[name].url if name in plan.artifacts else f"{plan.storage.url}/{plan.stages[name].folder}"
+            references[key] = f"stage {_fingerprint(plan, name)}{slash}{file}"
+            resolved[key] = f"{url}{slash}{file}"
         elif is_remote(value):
             storage, file = open_file(value)
             info = storage.info(file)
@@ -318,7 +319,7 @@ def _resolve_params(params: Mapping[str, Any], operator: Operator, plan: Plan) -
 
 def named_file(key: str, value: Any, operator: Operator, folder: Path) -> Path | None:
     """Return the local file or folder that a parameter names; a plain word is taken for one only where the operator says so."""
-    if not isinstance(value, str) or is_remote(value) or value.startswith("stage:"):
+    if not isinstance(value, str) or is_remote(value) or value.startswith(REFERENCE):
         return None
     if not (key in operator.files or "/" in value or "." in value) or Path(value).name in ("", ".."):
         return None

@@ -23,10 +23,10 @@ import pyarrow as pa
 from curate.artifacts import place_of
 from curate.attempts import attempt_all
 from curate.dataset import Dataset, join_url, read_shard
-from curate.errors import PipelineError
+from curate.errors import DatasetError, PipelineError
 from curate.executors.base import Executor, Resources
 from curate.fingerprint import digest
-from curate.manifest import MANIFEST, Counts, FileRecord, Manifest, Receipt
+from curate.manifest import MANIFEST, ArtifactFile, Counts, FileRecord, Manifest, Receipt
 from curate.pipeline import Output, Pipeline
 from curate.storage import Storage, is_remote, join, open_storage
 from curate.units import group_shards
@@ -67,7 +67,8 @@ def publish(pipeline: Pipeline, output: Output, dataset: Dataset, executor: Exec
     standing = _standing(target, pipeline, url)
     if standing is None or not standing.shards[0].data.path.startswith(f"{version}/"):
         records = _write(dataset, target, version, output, executor)
-        target.write(MANIFEST, _manifest(dataset, records, pipeline.name).to_json())
+        files = [_copied(dataset, file, target, version) for file in dataset.manifest.files]
+        target.write(MANIFEST, _manifest(dataset, records, files, pipeline.name).to_json())
     else:
         records = [shard.data for shard in standing.shards]
     return Published(join_url(target.url, version), output.format, dataset.rows, sum(record.bytes for record in records))
@@ -132,6 +133,17 @@ def _write(dataset: Dataset, target: Storage, version: str, output: Output, exec
     return [records[task.path] for task in tasks]
 
 
+def _copied(dataset: Dataset, file: ArtifactFile, target: Storage, version: str) -> ArtifactFile:
+    """Copy a file that stands beside the shards, and return its record."""
+    name = join(version, file.name)
+    with dataset.storage.open_input(join(dataset.path, file.name)) as source, target.open_output(name) as out:
+        copy = HashingFile(out)
+        shutil.copyfileobj(source, cast(Any, copy), 4 << 20)
+    if copy.sha256 != file.sha256:
+        raise DatasetError(f"{join_url(dataset.url, file.name)}: damaged", "remove the artifact's folder and run again")
+    return replace(file, name=name)
+
+
 def write_file(task: PublishTask) -> FileRecord:
     """Write one file of an output and return its record."""
     source, target = open_storage(task.source), open_storage(task.target)
@@ -178,11 +190,11 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def _manifest(dataset: Dataset, records: list[FileRecord], pipeline: str) -> Manifest:
+def _manifest(dataset: Dataset, records: list[FileRecord], files: list[ArtifactFile], pipeline: str) -> Manifest:
     shards = [
         Receipt(
             number, record.sha256[:16], record, None, None, None, Counts(rows_in=record.rows, rows_out=record.rows, bytes_out=record.bytes)
         )
         for number, record in enumerate(records)
     ]
-    return replace(dataset.manifest, shards=shards, statistics={}, samples={}, curate_version=VERSION, pipeline=pipeline)
+    return replace(dataset.manifest, shards=shards, files=files, statistics={}, samples={}, curate_version=VERSION, pipeline=pipeline)

@@ -20,6 +20,7 @@ from curate.executors.base import Executor
 from curate.fence import Fence, remove_fence
 from curate.ledger import fold_groups, merge_samples
 from curate.manifest import MANIFEST, Manifest, Receipt, add_nested, total
+from curate.pipeline_graph import references
 from curate.plan import Plan, PlannedStage, operator_of
 from curate.protocols import DatasetOperator
 from curate.publish import publish
@@ -108,10 +109,7 @@ class Run:
     @staticmethod
     def needs(planned: PlannedStage) -> list[str]:
         """Return what a stage reads: inputs, stages, and stages named in parameters."""
-        referred = [v.removeprefix("stage:") for v in planned.stage.params.values() if isinstance(v, str) and v.startswith("stage:")]
-        for step in planned.stage.operators:
-            referred += [v.removeprefix("stage:") for v in step.params.values() if isinstance(v, str) and v.startswith("stage:")]
-        return [*planned.documents, *planned.attributes, *referred]
+        return [*planned.documents, *planned.attributes, *sorted(references(planned.stage))]
 
     def _failed(self, result: StageResult, error: CurateError) -> None:
         result.status, result.error = "failed", error
@@ -127,11 +125,10 @@ class Run:
             if self._reused(planned, result):  # another run finished it just before the fence was free
                 fence.retire()
                 return
-            shards, about = (
-                self._dataset_operator(planned, fence, result) if planned.operator else (self._chain(planned, fence, result), {})
-            )
+            work = self._dataset_operator(planned, fence, result) if planned.operator else None
+            shards = work.receipts if work else self._chain(planned, fence, result)
             fence.verify()
-            result.manifest = self._finish(planned, shards, result.notes, about)
+            result.manifest = self._finish(planned, shards, work)
             fence.retire()
         result.status = "done"
         counts = result.manifest.counts
@@ -189,7 +186,7 @@ class Run:
                 self._on_event(_shard_done(name, receipt))
                 yield receipt
 
-    def _dataset_operator(self, planned: PlannedStage, fence: Fence, result: StageResult) -> tuple[list[Receipt], dict[str, Any]]:
+    def _dataset_operator(self, planned: PlannedStage, fence: Fence, result: StageResult) -> Work:
         operator = operator_of(planned, self.plan)
         assert isinstance(operator, DatasetOperator) and planned.operator is not None
         work = Work(self.plan.storage, planned.folder, self.executor, planned.schema, self._on_event)
@@ -203,9 +200,9 @@ class Run:
             result.retries += work.retries
         result.new_shards = len(work.receipts)
         _verify_conserved(planned, sources[0].rows, work.receipts)
-        return work.receipts, work.about
+        return work
 
-    def _finish(self, planned: PlannedStage, shards: list[Receipt], notes: list[dict[str, Any]], about: dict[str, Any]) -> Manifest:
+    def _finish(self, planned: PlannedStage, shards: list[Receipt], work: Work | None) -> Manifest:
         """Fold the receipts into a manifest, tidy up, and write it: from then on the dataset exists."""
         counts, measured = total(shards)
         counts.verify(f"stage {planned.name}")
@@ -225,10 +222,11 @@ class Run:
             aligned_to=planned.aligned_to,
             statistics=fold_groups(statistics),
             samples=samples,
-            notes=notes,
+            notes=work.notes if work else [],
             measured=measured,
             curate_version=VERSION,
-            about=about,
+            about=work.about if work else {},
+            files=work.files if work else [],
         )
         storage = self.plan.storage
         storage.delete_tree(join(planned.folder, SCRATCH))

@@ -18,6 +18,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,11 +35,12 @@ from curate.dataset import Dataset, join_url
 from curate.errors import CurateError, DatasetError, OperatorError
 from curate.executors.base import Executor, Outcome, Resources
 from curate.ledger import DROPS, Ledger
-from curate.manifest import Measured, Receipt
+from curate.manifest import MANIFEST, ArtifactFile, Measured, Receipt
 from curate.memory import peak_rss_bytes, reset_peak_rss
 from curate.registry import load_code
 from curate.shuffle import ShuffleFile, ShuffleWriter, opened, verified
 from curate.storage import Storage, join, open_storage
+from curate.writers import HashingFile
 
 SCRATCH = ".scratch"
 OnEvent = Callable[[Mapping[str, Any]], None]
@@ -215,6 +218,7 @@ class Work:
         self.receipts: list[Receipt] = []
         self.notes: list[dict[str, Any]] = []
         self.about: dict[str, Any] = {}
+        self.files: list[ArtifactFile] = []
         self._executor = executor
         self._on_event = on_event
 
@@ -233,6 +237,18 @@ class Work:
         note = orjson.loads(orjson.dumps({"name": name} | dataclasses.asdict(verdict), option=orjson.OPT_SERIALIZE_NUMPY))
         self.notes.append(note)
         self._on_event({"event": "note", "stage": self._stage, "note": name, "passed": verdict.passed, "message": verdict.message})
+
+    def write_file(self, name: str, path: str) -> None:
+        """Keep a file that a task wrote at `path` beside the shards, such as a model; whoever names the stage in a parameter gets it.
+
+        Like everything in a manifest its bytes must be a function of the data.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name) or name == MANIFEST or any(file.name == name for file in self.files):
+            raise OperatorError(f"not a name for a new file: `{name}`", "letters, digits, `_`, `-` and dots, once each")
+        with opened(self.storage.open_input, path) as source, self.storage.open_output(join(self.folder, name)) as out:
+            file = HashingFile(out)
+            shutil.copyfileobj(source, cast(Any, file), 4 << 20)
+        self.files.append(ArtifactFile(name, file.size, file.sha256))
 
     @property
     def _stage(self) -> str:

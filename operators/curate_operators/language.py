@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from curate import kernels
 from curate.document import TEXT
 from curate.errors import PipelineError
+from curate.files import local_file
 from curate.protocols import Scorer
 
 SHIPPED_MODEL = Path(__file__).parent / "data" / "lid.176.ftz"
@@ -103,7 +104,7 @@ class Language(Scorer):
 
     @functools.cached_property
     def _model(self) -> kernels.FastTextModel:
-        return kernels.read_model(Path(self.model) if self.model is not None else SHIPPED_MODEL)
+        return kernels.read_model(local_file(self.model) if self.model is not None else SHIPPED_MODEL)
 
 
 def _cleaned(texts: pa.Array) -> pa.Array:

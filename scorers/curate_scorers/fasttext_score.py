@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +13,7 @@ import pyarrow as pa
 from curate import kernels
 from curate.document import TEXT
 from curate.errors import OperatorError, PipelineError
+from curate.files import local_file
 from curate.protocols import Scorer
 
 TOP = pa.struct([pa.field("label", pa.string()), pa.field("probability", pa.float32())])
@@ -39,7 +39,8 @@ class FastText(Scorer):
           params: {model: quality.bin, label: good}
 
     ## Parameters
-    - `model`: local path of a fastText classifier, relative to the pipeline file; its content is part of the identity.
+    - `model`: a fastText classifier: a path relative to the pipeline file, a URL, or `stage:NAME` for that which a stage trained;
+      its content is part of the identity.
     - `label`: whose probability, without the prefix; null = the likeliest label.
     - `label_prefix`: what labels begin with in the model's file.
     - `sha256`: what the file's hash must be; null = any.
@@ -74,7 +75,7 @@ class FastText(Scorer):
 
     @functools.cached_property
     def _model(self) -> kernels.FastTextModel:
-        path = Path(self.model)
+        path = local_file(self.model)
         found = kernels.read_model(path, self.label_prefix)
         if self.sha256 is not None and (actual := hashlib.sha256(path.read_bytes()).hexdigest()) != self.sha256.lower():
             raise OperatorError(f"fastText model {path} is another one: its SHA-256 is {actual}, not {self.sha256}", "download it again")

@@ -1,0 +1,102 @@
+"""Files that operators load, such as models: on this machine, in an object store, or kept in an artifact by the stage that trained them.
+
+A parameter may name any of them; `local_file` gives what a library can open. Copies of remote files lie in the system's folder for
+temporary files, named by what they hold, so that every process of a machine fetches a file once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from curate.dataset import join_url
+from curate.errors import DatasetError
+from curate.fingerprint import digest
+from curate.manifest import MANIFEST, ArtifactFile, Manifest
+from curate.storage import Storage, is_remote, open_file, open_storage
+
+COPIES = "curate-files"
+CHUNK_BYTES = 4 << 20
+
+
+@functools.lru_cache(maxsize=256)
+def local_file(path: str) -> Path:
+    """Return where a file can be opened on this machine.
+
+    `path` is a file, the URL of one, or the folder of an artifact that keeps exactly one file; `<folder>/<name>` picks one of several.
+    A file of an artifact must have the hash of its manifest. Raises `DatasetError` for what is not there or not whole.
+    """
+    folder, _, name = path.rstrip("/").rpartition("/")
+    for place, wanted in ((path, None), (folder, name)):
+        kept = _kept_files(place)
+        if kept is not None and (wanted is None or any(_is(file, wanted) for file in kept)):
+            return _whole(open_storage(place), _chosen(kept, wanted, place))
+    if not is_remote(path):
+        if not Path(path).is_file():
+            raise DatasetError(f"no such file: {path}", "paths are relative to the pipeline file")
+        return Path(path)
+    storage, file = open_file(path)
+    info = storage.info(file)
+    if info is None:
+        raise DatasetError(f"no such file: {path}")
+    return _copied(storage, file, digest([path, info.etag, info.size]), None)
+
+
+def _kept_files(folder: str) -> list[ArtifactFile] | None:
+    """Return the files that an artifact keeps, None where there is no artifact."""
+    if not is_remote(folder) and not (Path(folder) / MANIFEST).is_file():
+        return None
+    storage = open_storage(folder)
+    with contextlib.suppress(DatasetError):  # no manifest, or somebody else's file of that name
+        return Manifest.from_json(storage.read(MANIFEST), join_url(folder, MANIFEST)).files
+    return None
+
+
+def _is(file: ArtifactFile, wanted: str) -> bool:
+    """Tell whether a file is meant; a published one lies in the folder of its version."""
+    return wanted in (file.name, file.name.rpartition("/")[2])
+
+
+def _chosen(kept: list[ArtifactFile], wanted: str | None, folder: str) -> ArtifactFile:
+    found = [file for file in kept if wanted is None or _is(file, wanted)]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(file.name for file in kept) or "none"
+    raise DatasetError(f"{folder} keeps {len(kept)} files, where one is needed", f"name one behind a slash; its files: {names}")
+
+
+def _whole(storage: Storage, file: ArtifactFile) -> Path:
+    """Return an artifact's file after a look at its hash."""
+    path = Path(storage.url) / file.name
+    if is_remote(storage.url):
+        return _copied(storage, file.name, file.sha256, file.sha256)
+    _verify(path, file.sha256, str(path))
+    return path
+
+
+def _copied(storage: Storage, file: str, key: str, sha256: str | None) -> Path:
+    """Fetch a file unless a copy is there; other processes see the whole copy or none."""
+    target = Path(tempfile.gettempdir()) / f"{COPIES}-{os.getuid()}" / key[:32] / file.rpartition("/")[2]
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=target.parent)
+        with open(descriptor, "wb") as out, storage.open_input(file) as source:
+            shutil.copyfileobj(source, out, CHUNK_BYTES)
+        Path(name).rename(target)
+    if sha256 is not None:
+        _verify(target, sha256, join_url(storage.url, file))
+    return target
+
+
+def _verify(path: Path, sha256: str, where: str) -> None:
+    if not path.is_file():
+        raise DatasetError(f"no such file: {where}", "remove the artifact's folder and run again")
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise DatasetError(f"{where}: damaged: its bytes are not those of its manifest", "remove the artifact's folder and run again")

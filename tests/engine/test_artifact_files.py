@@ -1,0 +1,178 @@
+"""A stage that trains keeps files in its artifact, and a parameter `stage:NAME` of another stage opens them wherever they lie."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import curate
+from curate import launch
+from curate.errors import CurateError, DatasetError, PipelineError
+from curate.files import local_file
+from curate.pipeline import Input, Output, Pipeline, Stage, Step
+from curate.storage import open_storage
+from tests.engine import small
+from tests.s3_server import S3Server
+
+TRAINER = '''
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pyarrow as pa
+
+from curate.dataset import read_shard
+from curate.document import TEXT
+from curate.files import local_file
+from curate.protocols import DatasetOperator, Scorer
+
+
+def count(item, place):
+    """Write how often each letter stands in a dataset: a model of a kind."""
+    text = "".join(t or "" for path in item for batch in read_shard(place.storage, path, [TEXT]) for t in batch.column(TEXT).to_pylist())
+    path = f"{place.prefix}.counts"
+    with place.storage.open_output(path) as out:
+        out.write(str(text.count("a") + NUMBER).encode())
+    return path
+
+
+def nothing(item, place):
+    yield pa.record_batch([pa.array(["all"]), pa.array([1])], ["id", "n"])
+
+
+NUMBER = 0
+
+
+@dataclass(frozen=True)
+class Train(DatasetOperator):
+    emits = "artifact"
+    names: tuple[str, ...] = ("counts",)
+
+    def adds(self):
+        return {"n": pa.int64()}
+
+    def run(self, inputs, work):
+        paths = [inputs[0].shard_path(i) for i in range(len(inputs[0].manifest.shards))]
+        for name, path in zip(self.names, work.map("count", count, [paths] * len(self.names))):
+            work.write_file(name, path)
+        work.write_shards(nothing, [None])
+
+
+@dataclass(frozen=True)
+class Score(Scorer):
+    model: str
+
+    files: ClassVar[tuple[str, ...]] = ("model",)
+
+    def output(self):
+        return pa.int64()
+
+    def score(self, docs):
+        return pa.array([int(local_file(self.model).read_text())] * docs.num_rows)
+'''
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Pipeline:
+    (tmp_path / "ops.py").write_text(TRAINER)
+    crawl = small.write_jsonl(tmp_path / "crawl.jsonl", [{"id": f"d{i}", "text": "banana " * i} for i in range(9)])
+    return small.pipeline(crawl, {"model": Stage("crawl", use="ops.py:Train"), "score": scored("stage:model")}, folder=tmp_path)
+
+
+def scored(model: str) -> Stage:
+    return Stage("crawl", operators=[Step("ops.py:Score", {"model": model}, into="n")])
+
+
+def with_score(pipe: Pipeline, model: str) -> Pipeline:
+    return dataclasses.replace(pipe, stages={**pipe.stages, "score": scored(model)})
+
+
+def numbers(rows: list[dict[str, Any]]) -> set[int]:
+    return {row["n"] for row in rows}
+
+
+def test_a_stage_opens_what_another_one_trained(pipe: Pipeline, tmp_path: Path) -> None:
+    plan, _ = small.run(pipe, tmp_path / "ws")
+    assert numbers(small.rows(plan.dataset("score"))) == {3 * sum(range(9))}
+    (kept,) = plan.dataset("model").manifest.files
+    assert kept.name == "counts" and kept.bytes == 3
+    _, again = small.run(pipe, tmp_path / "ws")
+    assert {stage.status for stage in again.stages.values()} == {"reused"}
+
+
+def test_another_model_is_another_score(pipe: Pipeline, tmp_path: Path) -> None:
+    small.run(pipe, tmp_path / "ws")
+    (tmp_path / "ops.py").write_text(TRAINER.replace("NUMBER = 0", "NUMBER = 5"))
+    plan, result = small.run(pipe, tmp_path / "ws")
+    assert [stage.status for stage in result.stages.values()] == ["reused", "done", "done"]
+    assert numbers(small.rows(plan.dataset("score"))) == {3 * sum(range(9)) + 5}
+
+
+def test_one_of_several_files_is_named(pipe: Pipeline, tmp_path: Path) -> None:
+    two = Stage("crawl", use="ops.py:Train", params={"names": ["one", "two"]})
+    pipe = dataclasses.replace(pipe, stages={"model": two, "score": scored("stage:model/two")})
+    plan, _ = small.run(pipe, tmp_path / "ws")
+    assert numbers(small.rows(plan.dataset("score"))) == {3 * sum(range(9))}
+    result = small.execute(small.plan(with_score(pipe, "stage:model"), tmp_path / "ws"))
+    assert "keeps 2 files, where one is needed" in str(result.error)
+
+
+def test_an_artifact_of_an_earlier_run_is_an_input(pipe: Pipeline, tmp_path: Path) -> None:
+    first = dataclasses.replace(pipe, outputs={"model": Output(str(tmp_path / "out"))})
+    plan, _ = small.run(first, tmp_path / "old")
+    for place in (plan.dataset("model").url, str(tmp_path / "out")):
+        inputs = {**pipe.inputs, "kept": Input(artifact=place)}
+        later = dataclasses.replace(pipe, inputs=inputs, stages={"score": scored("stage:kept")})
+        found, _ = small.run(later, tmp_path / "new")
+        assert numbers(small.rows(found.dataset("score"))) == {3 * sum(range(9))}
+
+
+def test_a_damaged_or_missing_file_is_told(pipe: Pipeline, tmp_path: Path) -> None:
+    plan, _ = small.run(pipe, tmp_path / "ws")
+    folder = plan.dataset("model").url
+    (Path(folder) / "counts").write_text("7")
+    for change, told in (("damaged", "bytes are not those of its manifest"), ("gone", "no such file")):
+        if change == "gone":
+            (Path(folder) / "counts").unlink()
+        local_file.cache_clear()
+        with pytest.raises(DatasetError, match=told) as error:
+            local_file(folder)
+        assert error.value.hint and "run again" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("stage:crawl", "is an input"),
+        ("stage:modle", "did you mean `model`?"),
+        ("stage:other", "`other` makes attributes, and `model` needs a file of an artifact"),
+    ],
+)
+def test_what_keeps_no_file_is_refused(model: str, told: str, pipe: Pipeline, tmp_path: Path) -> None:
+    pipe = dataclasses.replace(pipe, stages={**pipe.stages, "other": scored("stage:model"), "score": scored(model)})
+    with pytest.raises(PipelineError) as error:
+        small.plan(pipe, tmp_path / "ws")
+    assert told in f"{error.value.message} {error.value.hint}"
+
+
+@pytest.mark.parametrize("name", ["", "../model", "a/b", "manifest.json", ".hidden", "same"])
+def test_a_file_needs_a_name_of_its_own(name: str, pipe: Pipeline, tmp_path: Path) -> None:
+    stage = Stage("crawl", use="ops.py:Train", params={"names": [name, name]})
+    result = small.execute(small.plan(dataclasses.replace(pipe, stages={"model": stage}), tmp_path / "ws"))
+    assert "not a name for a new file" in str(result.error)
+
+
+@pytest.mark.s3
+def test_in_an_object_store(pipe: Pipeline, tmp_path: Path, s3: S3Server) -> None:
+    workspace = f"s3://{s3.new_bucket()}/ws"
+    plan = launch.plan_for(pipe, None, open_storage(workspace))
+    result = small.execute(plan, workers=2)
+    assert result.status == "done", result.error
+    assert numbers(small.rows(plan.dataset("score"))) == {3 * sum(range(9))}
+    kept = f"{plan.dataset('model').url}/counts"
+    assert local_file(kept).read_text() == local_file(plan.dataset("model").url).read_text() == "108"
+    with pytest.raises(CurateError, match="no such file"):
+        local_file(f"{workspace}/none")
+    assert curate.load(plan.dataset("model").url).manifest.kind == "artifact"
