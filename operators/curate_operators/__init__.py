@@ -28,6 +28,7 @@ OPERATORS = {
     "remove_lines": "curate_operators.remove_lines:RemoveLines",
     "remove_spans": "curate_operators.remove_spans:RemoveSpans",
     "sample": "curate_operators.sample:Sample",
+    "select_top": "curate_operators.select_top:SelectTop",
     "strip_urls": "curate_operators.dclm_urls:StripUrls",
     "substring_dedup": "curate_operators.substring_dedup:SubstringDedup",
     "url_blocklist": "curate_operators.url_blocklist:UrlBlocklist",

@@ -45,6 +45,10 @@ INDEXED: dict[str, dict[str, Any]] = {
     "grown": {"use": "minhash_index", "params": {}, "from": ["crawl", "later", "last"]},
 }
 """What deduplicates against an index of earlier documents (`last`), and adds to it."""
+OTHERS: dict[str, dict[str, Any]] = {
+    "top": {"use": "select_top", "params": {"column": "score", "fraction": 0.4, "unit": "chars", "group_by": "date"}},
+}
+"""What marks documents for other reasons, and must stand the same."""
 NEW_PHASES: dict[str, tuple[str, ...]] = {"later": ("remember", "refill")}
 """The phases that only this stage has; in all others it does what `best` does."""
 
@@ -98,7 +102,7 @@ def write(folder: Path, docs: list[dict[str, Any]], shards: int) -> Path:
 
 def pipeline(path: Path, names: tuple[str, ...] = tuple(EVERY)) -> Pipeline:
     """Return a pipeline with these stages, and those that they read, over a folder that `write` filled."""
-    known = EVERY | INDEXED
+    known = EVERY | INDEXED | OTHERS
     read = [source for name in names for source in known[name].get("from", ())]
     chosen = [name for name in known if name in (*names, *read)]
     stages = {name: Stage(known[name].get("from", "crawl"), use=known[name]["use"], params=known[name]["params"]) for name in chosen}

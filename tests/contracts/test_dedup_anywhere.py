@@ -27,7 +27,8 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def pipe(place: Path) -> Pipeline:
-    return duplicates.pipeline(duplicates.write(place / "crawl", duplicates.documents(), 4), (*duplicates.EVERY, *duplicates.INDEXED))
+    names = (*duplicates.EVERY, *duplicates.INDEXED, *duplicates.OTHERS)
+    return duplicates.pipeline(duplicates.write(place / "crawl", duplicates.documents(), 4), names)
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +53,11 @@ def test_workers_and_executors_do_not_matter(
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert finished(pipe, str(place / f"{on}-{workers}"), on, workers) == alone
-    assert len(alone) == len(duplicates.EVERY) + len(duplicates.INDEXED) + 1
+    assert len(alone) == len(duplicates.EVERY) + len(duplicates.INDEXED) + len(duplicates.OTHERS) + 1
 
 
 @pytest.mark.s3
 def test_the_store_does_not_matter(place: Path, alone: Bytes, s3: S3Server) -> None:
-    names = (*duplicates.ONE_EACH, *duplicates.INDEXED)
+    names = (*duplicates.ONE_EACH, *duplicates.INDEXED, *duplicates.OTHERS)
     one_each = duplicates.pipeline(place / "crawl", names)
     assert finished(one_each, f"s3://{s3.new_bucket()}/ws", "local", 2) == {name: alone[name] for name in ("crawl", *names)}

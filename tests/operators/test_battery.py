@@ -53,6 +53,10 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "pii": [{}, {"kinds": ["email", "token"], "max_count": 2}],
     "redact": [{}, {"kinds": ["email", "crypto"], "replacements": {"email": "email@example.com"}, "counts_into": None}],
     "sample": [{"fraction": 0.5}, {"fraction": 0.5, "by": "url"}],
+    "select_top": [
+        {"column": "quality", "fraction": 0.1},
+        {"column": "a.b", "budget": 9, "unit": "tokens", "tokens": "n", "highest": False},
+    ],
     "strip_urls": [{}, {"bare": False, "ip_addresses": False}, {"domains": ["org"]}],
     "url_blocklist": [
         {"domains": ["example.org"]},

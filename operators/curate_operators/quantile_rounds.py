@@ -1,0 +1,193 @@
+"""The phases in which scores of a whole dataset come down to exact thresholds, for `select_top` and `calibrate`.
+
+`measure` reads each shard's columns once and keeps 21 bytes per document: key, weight, state and group. Each round of `bins`
+counts them by 16 more bits of the key, where thresholds may still be; `sum` adds the bins of many shards up, so that the driver
+holds the bins of a few, however many shards there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.dataset import Dataset, RowStream, read_shard
+from curate.document import ID, TEXT, leaf
+from curate.errors import DatasetError, OperatorError, PipelineError
+from curate.thresholds import ROUNDS, Group, Mark, Unit, Weighed, advanced, binned, coded, inside, intervals_of, keys_of, merged, weights_of
+from curate.work import Place, Work
+
+Item = dict[str, Any]
+SCORED, NO_SCORE, NO_TOKENS = 0, 1, 2
+MAX_GROUPS = 10_000
+SHARDS_PER_SUM = 64
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What documents are ordered by, what each weighs, and which of them compete with one another."""
+
+    column: str
+    highest: bool = True
+    unit: Unit = "docs"
+    tokens: str | None = None
+    group_by: str | None = None
+
+    @property
+    def weighs(self) -> str | None:
+        """The column that weights are taken from."""
+        return None if self.unit == "docs" else self.tokens if self.unit == "tokens" else TEXT
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The columns that are read, dotted paths included."""
+        return tuple(dict.fromkeys(path for path in (self.column, self.weighs, self.group_by) if path is not None))
+
+    def verify(self, use: str, schema: pa.Schema) -> None:
+        """Raise `PipelineError` when columns that are there are not numbers, or no labels."""
+        for path, kinds, wanted in (
+            (self.column, (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal), "a number"),
+            (self.tokens, (pa.types.is_integer,), "a whole number"),
+            (self.group_by, (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_boolean), "a label"),
+        ):
+            kind = _type_at(schema, path) if path is not None else None
+            if kind is not None and not any(test(kind) for test in kinds):
+                fields = f"name a field of it: {', '.join(f'{path}.{field.name}' for field in kind)}" if pa.types.is_struct(kind) else None
+                raise PipelineError(f"{use}: column `{path}` is {kind}, not {wanted}", fields)
+
+
+def _type_at(schema: pa.Schema, path: str) -> pa.DataType | None:
+    head, *rest = path.split(".")
+    kind = schema.field(head).type if head in schema.names else None
+    for part in rest:
+        kind = kind.field(part).type if kind is not None and pa.types.is_struct(kind) and kind.get_field_index(part) >= 0 else None
+    return kind.value_type if kind is not None and pa.types.is_dictionary(kind) else kind
+
+
+def shard_items(use: str, inputs: Sequence[Dataset]) -> list[Item]:
+    """Return where each shard of the documents lies, and the shards of attributes beside it."""
+    documents, *beside = inputs
+    if documents.manifest.kind != "documents" or any(dataset.manifest.kind != "attributes" for dataset in beside):
+        raise PipelineError(f"{use} reads one set of documents, and attributes of these", "write `from: [DOCUMENTS, SCORES]`")
+    return [
+        {"documents": documents.shard_path(shard), "attributes": {dataset.name: dataset.shard_path(shard) for dataset in beside}}
+        for shard in range(len(documents.manifest.shards))
+    ]
+
+
+def read(item: Item, place: Place, paths: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield ids and the columns that hold these paths, with attributes as structs named by their stage, in batches of bounded memory."""
+    own = [path.partition(".")[0] for path in paths if path.partition(".")[0] not in item["attributes"]]
+    beside = {}
+    for name, shard in item["attributes"].items():
+        fields = [path.split(".")[1] for path in paths if path.startswith(f"{name}.")]
+        if fields:
+            beside[name] = RowStream(read_shard(place.storage, shard, list(dict.fromkeys([ID, *fields]))), shard)
+    for docs in read_shard(place.storage, item["documents"], list(dict.fromkeys([ID, *own]))):
+        for name, stream in beside.items():
+            rows = stream.take(docs.num_rows)
+            if not rows.column(ID).equals(docs.column(ID)):
+                raise DatasetError(
+                    f"attributes `{name}` do not describe the rows of {item['documents']}", "remove their dataset and run again"
+                )
+            docs = docs.append_column(name, rows.drop_columns([ID]).to_struct_array())
+        yield docs
+    for stream in beside.values():
+        stream.finish()
+
+
+def measure_shard(item: Item, place: Place) -> dict[str, str]:
+    """Keep a shard's keys, weights, states and groups, and their bins by the leading 16 bits."""
+    ranking = Ranking(**item["ranking"])
+    tables = [_measured(docs, ranking) for docs in read(item, place, ranking.paths)]
+    local = pa.concat_tables([_LOCAL.empty_table(), *tables]).combine_chunks()
+    if pc.count_distinct(local.column("group")).as_py() > MAX_GROUPS:
+        raise _too_many(ranking)
+    return {"local": place.write_table("keys", local), "bins": place.write_table("bins", binned(weighed(local), 1))}
+
+
+_LOCAL = pa.schema({"key": pa.uint64(), "weight": pa.int64(), "state": pa.uint8(), "group": pa.string()})
+
+
+def _measured(docs: pa.RecordBatch, ranking: Ranking) -> pa.Table:
+    keys, scored = keys_of(leaf(docs, ranking.column), ranking.highest)
+    state = np.where(scored, SCORED, NO_SCORE).astype(np.uint8)
+    given = leaf(docs, ranking.weighs) if ranking.weighs is not None else None
+    weights = weights_of(given, ranking.unit, docs.num_rows)
+    if ranking.unit == "tokens" and given is not None:
+        state[given.is_null().to_numpy(zero_copy_only=False) & scored] = NO_TOKENS
+        if (weights < 0).any():
+            raise OperatorError(f"column `{ranking.tokens}` counts less than no tokens, such as {weights.min()}", "name a column of counts")
+    group = leaf(docs, ranking.group_by).cast(pa.string()) if ranking.group_by is not None else pa.nulls(docs.num_rows, pa.string())
+    return pa.table([keys, weights, state, group], schema=_LOCAL)
+
+
+def weighed(local: pa.Table) -> Weighed:
+    """Return what `measure_shard` kept."""
+    codes, names = coded(local.column("group"))
+    scored = local.column("state").to_numpy() == SCORED
+    return Weighed(local.column("key").to_numpy(), local.column("weight").to_numpy(), scored, codes, names)
+
+
+def bin_shard(item: Item, place: Place) -> dict[str, str]:
+    """Count a shard's documents by more bits of their keys, in the bins that go on."""
+    bins = {group: (np.array(least, np.uint64), np.array(most, np.uint64)) for group, least, most in item["intervals"]}
+    docs = inside(weighed(place.read_table(item["local"])), bins)
+    return {"bins": place.write_table("bins", binned(docs, item["rounds"]))}
+
+
+def sum_bins(item: Item, place: Place) -> str:
+    """Add up the bins of several shards."""
+    return place.write_table("bins", merged([place.read_table(path) for path in item["bins"]]))
+
+
+def summed(work: Work, phase: str, found: Sequence[dict[str, str]]) -> pa.Table:
+    """Return the bins of all shards."""
+    paths = [result["bins"] for result in found]
+    items = [{"bins": paths[i : i + SHARDS_PER_SUM]} for i in range(0, len(paths), SHARDS_PER_SUM)]
+    place = Place(work.storage, work.scratch)
+    bins = merged([])
+    for path in work.map(phase, sum_bins, items):
+        bins = merged([bins, place.read_table(path)])
+    return bins
+
+
+def measured(work: Work, items: Sequence[Item], ranking: Ranking, sizes: Sequence[int]) -> tuple[list[str], pa.Table]:
+    """Return where each shard's keys are kept, and the bins of all by their leading 16 bits."""
+    found = work.map("measure", measure_shard, [item | {"ranking": asdict(ranking)} for item in items], sizes)
+    bins = summed(work, "sum", found)
+    if pc.count_distinct(bins.column("group"), mode="all").as_py() > MAX_GROUPS:
+        raise _too_many(ranking)
+    return [result["local"] for result in found], bins
+
+
+def settled(work: Work, local: Sequence[str], marks: Sequence[Mark], bins: pa.Table) -> list[Mark]:
+    """Return the marks, each with one key left, or with no document when its group has no scores."""
+    found = advanced(marks, bins)
+    for rounds in range(2, ROUNDS + 1):
+        bins_left = [[group, *(keys.tolist() for keys in pair)] for group, pair in intervals_of(found).items()]
+        if not bins_left:
+            break
+        items = [{"local": path, "intervals": bins_left, "rounds": rounds} for path in local]
+        found = advanced(found, summed(work, f"sum{rounds}", work.map(f"bins{rounds}", bin_shard, items)))
+    return found
+
+
+def totals(bins: pa.Table) -> dict[Group, dict[str, int]]:
+    """Return documents, their weight, and how many have a score, of each group, in the order of their names."""
+    sums = bins.group_by(["scored", "group"], use_threads=False).aggregate([("docs", "sum"), ("weight", "sum")]).to_pylist()
+    found: dict[Group, dict[str, int]] = {}
+    for row in sorted(sums, key=lambda row: (row["group"] is None, row["group"] or "")):
+        group = found.setdefault(row["group"], {"docs": 0, "weight": 0, "scored": 0})
+        group["docs"] += row["docs_sum"]
+        group["weight"] += row["weight_sum"]
+        group["scored"] += row["docs_sum"] if row["scored"] else 0
+    return found
+
+
+def _too_many(ranking: Ranking) -> OperatorError:
+    return OperatorError(f"column `{ranking.group_by}` has more than {MAX_GROUPS:,} values", "group by a column of fewer: source, language")

@@ -1,0 +1,77 @@
+"""What `select_top` tells of its thresholds: a sentence, a table of groups, and a curve of what each threshold would keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from curate.report.units import count, plural, share
+from curate.thresholds import scored_groups, scores_of
+from curate.work import Curve, Verdict
+
+SHOWN, POINTS = 50, 200
+
+
+def verdict(about: Mapping[str, Any], bins: pa.Table) -> Verdict:
+    """Return the note; it does not pass when a group has too few documents with scores for its budget."""
+    rows, unit = about["thresholds"], about["unit"]
+    docs, kept = (sum(row[name] for row in rows) for name in ("documents", "kept_documents"))
+    parts = [f"kept {count(kept)} of {plural(docs, 'document')} ({share(kept, docs)})"]
+    if unit != "docs":
+        whole, part = (sum(row[name] for row in rows) for name in (unit, f"kept_{unit}"))
+        parts.append(f"{count(part)} of {count(whole)} {unit} ({share(part, whole)})")
+    without = sum(row["without_score"] for row in rows)
+    parts += [f"{plural(without, 'document')} without a score{' or tokens' if unit == 'tokens' else ''}"] if without else []
+    short = [row for row in rows if not row["reached"]]
+    parts += [f"the budget is not reached{_of_groups(about, len(short))}"] if short else []
+    return Verdict(not short, f"{_threshold(about)}: {', '.join(parts)}", _table(about), _curve(about, bins))
+
+
+def _of_groups(about: Mapping[str, Any], number: int) -> str:
+    return f" in {number} of {plural(len(about['thresholds']), 'group')}" if about["group_by"] else ""
+
+
+def _threshold(about: Mapping[str, Any]) -> str:
+    """Return the condition that the kept documents meet."""
+    found = [float(row["threshold"]) for row in about["thresholds"] if row["threshold"] is not None]
+    sign = ">=" if about["highest"] else "<="
+    if not found:
+        return f"no document has a score in `{about['column']}`"
+    if about["group_by"] is None or len(found) == 1:
+        return f"`{about['column']}` {sign} {found[0]:.6g}"
+    return f"`{about['column']}` {sign} {min(found):.6g} to {max(found):.6g} in {plural(len(found), 'group')} of `{about['group_by']}`"
+
+
+def _table(about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    rows = sorted(about["thresholds"], key=lambda row: -row["documents"])[:SHOWN]
+    unnamed = "(none)" if about["group_by"] else "all"
+    return {
+        row["group"] if row["group"] is not None else unnamed: {
+            name: value for name, value in row.items() if name not in ("group", "reached")
+        }
+        for row in rows
+    }
+
+
+def _curve(about: Mapping[str, Any], bins: pa.Table) -> Curve | None:
+    """Return what share of documents and of their weight each threshold keeps, where there is one threshold."""
+    found = list(scored_groups(bins))
+    threshold = about["thresholds"][0]["threshold"] if len(about["thresholds"]) == 1 else None
+    if len(found) != 1 or threshold is None:
+        return None
+    columns, row = found[0][1], about["thresholds"][0]
+    chosen = np.unique(np.linspace(0, len(columns["docs"]) - 1, POINTS).astype(int))
+    scores = scores_of(columns["most"][chosen], about["highest"])
+    lines = {"documents": _line(scores, np.cumsum(columns["docs"])[chosen] / row["documents"])}
+    if about["unit"] != "docs":
+        lines[about["unit"]] = _line(scores, np.cumsum(columns["weight"])[chosen] / max(row[about["unit"]], 1))
+    return Curve(
+        f"threshold of {about['column']}", "share kept", lines, marks={"kept to": threshold} if not isinstance(threshold, str) else {}
+    )
+
+
+def _line(scores: Any, shares: Any) -> list[tuple[float, float]]:
+    return [(float(score), float(kept)) for score, kept in zip(scores, shares, strict=True) if np.isfinite(score)]
