@@ -2,5 +2,8 @@
 
 OPERATORS = {
     "fasttext": "curate_scorers.fasttext_score:FastText",
+    "lm_loss": "curate_scorers.lm_loss:LmLoss",
     "perplexity_correlations": "curate_scorers.perplexity_correlations:PerplexityCorrelations",
+    "predictive_strength": "curate_scorers.predictive_strength:PredictiveStrength",
+    "train_fasttext": "curate_scorers.train_fasttext:TrainFastText",
 }

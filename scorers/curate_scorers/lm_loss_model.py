@@ -1,0 +1,183 @@
+"""Reads a causal language model from a Hugging Face folder, and computes the loss of each token that it predicts.
+
+Weights come from safetensors only: a pickle runs what its author likes. What a folder leaves out would be made up at random, so it
+is an error. Two things are tried out when a model is loaded, for every architecture alike: that no token sees a later one, without
+which the padding behind shorter rows would be read, and whether logits are the last hidden states times the output matrix, which
+lets us compute them for the wanted tokens only, a piece at a time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+
+from curate.errors import OperatorError
+from curate_scorers.lm_loss_windows import Sequences, Windows
+
+Device = Literal["auto", "cpu", "cuda"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+PIECE_BYTES = {"cpu": 2 << 20, "cuda": 256 << 20}  # of float32 logits at a time: on a CPU they stay in its cache
+ROUNDING = {2: 0.05, 4: 1e-3}  # of logits beside the largest, by the bytes of a number
+LOG2E = 1 / np.log(2)
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A loaded model: its tokenizer, the token that stands before every document, the longest input, and the network."""
+
+    folder: str
+    tokenizer: Any
+    start: int | None
+    max_window: int | None
+    vocabulary: int
+    network: Any
+    plain_head: bool
+
+    def bits(self, sequences: Sequences, cut: Windows, rows: Any) -> Any:
+        """Return the summed bits of what these windows predict, one number per window, as doubles."""
+        torch = package("torch")
+        length = cut.length[rows]
+        place = np.arange(int(length.max()))
+        inside = place < length[:, None]
+        tokens = np.where(inside, cut.first[rows][:, None] + place, 0)
+        wanted = inside & (place >= cut.skipped[rows][:, None])
+        row, _ = np.nonzero(wanted)
+        targets = sequences.tokens[tokens[wanted] + 1]
+        with torch.inference_mode():
+            device = self.network.device
+            ids = torch.from_numpy(np.where(inside, sequences.tokens[tokens], 0)).to(device)
+            losses = self._losses(ids, torch.from_numpy(wanted).to(device), torch.from_numpy(targets).to(device))
+        return np.bincount(row, losses.cpu().numpy().astype(np.float64), len(rows)) * LOG2E
+
+    def _losses(self, ids: Any, wanted: Any, targets: Any) -> Any:
+        """Return the loss of each wanted token, in nats."""
+        torch = package("torch")
+        cross_entropy = torch.nn.functional.cross_entropy
+        rows = max(1, PIECE_BYTES[ids.device.type] // (4 * self.vocabulary))
+        if not self.plain_head:
+            logits = self.network(input_ids=ids, use_cache=False).logits[wanted]
+            pieces = zip(logits.split(rows), targets.split(rows), strict=True)
+            return torch.cat([cross_entropy(piece.float(), told, reduction="none") for piece, told in pieces])
+        states = self.network.base_model(input_ids=ids, use_cache=False).last_hidden_state[wanted]
+        head = self.network.get_output_embeddings()
+        pieces = zip(states.split(rows), targets.split(rows), strict=True)
+        return torch.cat([cross_entropy(head(piece).float(), told, reduction="none") for piece, told in pieces])
+
+
+def package(name: str) -> Any:
+    """Return a package of the extra `lm`."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        hint = "install curate with its extra `lm`: `pip install '.[lm]'` in a checkout"
+        raise OperatorError(f"language models need {name}, which is not installed", hint) from error
+
+
+def read_model(folder: str, device: Device = "auto", dtype: Dtype = "auto") -> LanguageModel:
+    """Read a model's folder; raise `OperatorError` when it holds no causal language model that is safe to read."""
+    path = Path(folder)
+    check_folder(path)
+    torch = package("torch")
+    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    kind = ("float32" if where == "cpu" else "bfloat16") if dtype == "auto" else dtype
+    network = _network(path, kind).to(where).eval()
+    plain_head = _tried_out(network, path)
+    tokenizer, start = _tokenizer(path)
+    window = getattr(network.config, "max_position_embeddings", None) or getattr(network.config, "n_positions", None)
+    return LanguageModel(folder, tokenizer, start, window, network.config.vocab_size, network, plain_head)
+
+
+def check_folder(path: Path) -> None:
+    """Raise `OperatorError` unless a folder has the files of a causal language model, without loading one."""
+    config, tokenizer = path / "config.json", path / "tokenizer.json"
+    if not path.is_dir() or not config.is_file():
+        raise OperatorError(f"language model {path}: there is no folder with a config.json", "a folder as `save_pretrained` writes it")
+    if not any(path.glob("*.safetensors")):
+        pickles = sorted(file.name for file in path.iterdir() if file.suffix in PICKLES)
+        found = f"its weights are a pickle, {pickles[0]}, which could run any code" if pickles else "it has no weights"
+        raise OperatorError(f"language model {path}: {found}", "weights are read from *.safetensors only: save the model again")
+    if not tokenizer.is_file():
+        raise OperatorError(f"language model {path}: it has no tokenizer.json", "save its fast tokenizer beside it")
+    try:
+        named = (orjson.loads(config.read_bytes()).get("architectures") or ["no architecture"])[0]
+    except (orjson.JSONDecodeError, AttributeError) as error:
+        raise OperatorError(f"language model {path}: config.json cannot be read: {error}") from error
+    known = package("transformers.models.auto.modeling_auto").MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+    if named not in known:
+        raise OperatorError(f"language model {path}: config.json names {named}, no causal language model that transformers knows")
+
+
+def _network(path: Path, dtype: str) -> Any:
+    transformers = package("transformers")
+    how = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
+    try:
+        with _quiet():
+            network, info = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=getattr(package("torch"), dtype), **how)
+    except Exception as error:
+        raise OperatorError(f"language model {path} cannot be read: {type(error).__name__}: {str(error).strip()[:500]}") from error
+    missing = sorted([*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])])
+    if missing:
+        shown = ", ".join(map(str, missing[:3])) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        raise OperatorError(f"language model {path}: its files have no weights for {shown}", "they would be made up: save it again")
+    return network
+
+
+def _tokenizer(path: Path) -> tuple[Any, int | None]:
+    """Return the tokenizer, which takes special tokens in a text for text, and the number of the token that begins documents."""
+    wrapped = package("transformers").AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    if not wrapped.is_fast:
+        raise OperatorError(f"language model {path}: its tokenizer.json is not read by the package tokenizers", "save a fast tokenizer")
+    tokenizer = wrapped.backend_tokenizer
+    tokenizer.encode_special_tokens = True
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    start = wrapped.bos_token_id if wrapped.bos_token_id is not None else wrapped.eos_token_id
+    return tokenizer, start
+
+
+def _tried_out(network: Any, path: Path) -> bool:
+    """Return whether logits are hidden states times the output matrix; raise `OperatorError` if a token sees a later one."""
+    torch = package("torch")
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(network.config.vocab_size, (1, 12), generator=generator).to(network.device)
+    other = ids.clone()
+    other[:, 8:] = (other[:, 8:] + 1) % network.config.vocab_size
+    with torch.inference_mode():
+        logits = network(input_ids=ids, use_cache=False).logits
+        if not _close(network(input_ids=other, use_cache=False).logits[:, :8], logits[:, :8]):
+            raise OperatorError(f"language model {path}: its tokens see later ones, so its losses would mean nothing", "a causal model")
+        head = network.get_output_embeddings()
+        if head is None or network.base_model is network:
+            return False
+        states = network.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        return states.shape[-1] == head.weight.shape[-1] and _close(head(states), logits)
+
+
+def _close(left: Any, right: Any) -> bool:
+    """Return whether logits are equal but for rounding; NaN is equal to NaN, as a loss that is NaN is told of where it arises."""
+    scale = float(right.nan_to_num().abs().max()) or 1.0
+    return bool(package("torch").allclose(left.float(), right.float(), rtol=0, atol=ROUNDING[right.dtype.itemsize] * scale, equal_nan=True))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence transformers while a model loads: what it would say of weights is an error of ours."""
+    told = package("transformers.utils.logging")
+    level, bars = told.get_verbosity(), told.is_progress_bar_enabled()
+    told.set_verbosity_error()
+    told.disable_progress_bar()
+    try:
+        yield
+    finally:
+        told.set_verbosity(level)
+        if bars:
+            told.enable_progress_bar()
