@@ -107,6 +107,11 @@ def score_of(key: int, highest: bool) -> float:
     return float(scores_of(np.array([key], np.uint64), highest)[0])
 
 
+def json_number(score: float) -> float | str:
+    """Return a score as JSON can hold it: infinity is a word there, which `float` reads."""
+    return score if np.isfinite(score) else str(score)
+
+
 def weights_of(docs: pa.Array | None, unit: Unit, rows: int) -> Numbers:
     """Return what documents weigh: one each, or the length of their texts, or the tokens that a column counts; null weighs 0."""
     if unit == "docs" or docs is None:

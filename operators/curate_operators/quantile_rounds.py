@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -187,6 +188,14 @@ def totals(bins: pa.Table) -> dict[Group, dict[str, int]]:
         group["weight"] += row["weight_sum"]
         group["scored"] += row["docs_sum"] if row["scored"] else 0
     return found
+
+
+def write_json(item: Item, place: Place) -> str:
+    """Write data as a JSON file and return its path in the storage."""
+    path = f"{place.prefix}.file.json"
+    with place.storage.open_output(path) as out:
+        out.write(orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE))
+    return path
 
 
 def _too_many(ranking: Ranking) -> OperatorError:

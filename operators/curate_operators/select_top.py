@@ -10,7 +10,8 @@ Emits attributes, one row per document, in its order:
 | reason | string | null if `keep`, else `below_threshold` (`above_threshold` for `highest: false`),                |
 |        |        | `tied_at_threshold`, `no_score`, `no_tokens`                                                    |
 
-What was found is in the manifest under `about.thresholds` (`curate.load(…).manifest.about`), a row per group.
+What was found is in the manifest's `about`, and beside the shards as `thresholds.json`: a row per group with `threshold`, `next` (the
+best score that is not kept), `reached`, and documents and weights, all and kept. JSON has no infinity: it is a word there.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ from curate.dataset import Dataset, read_shard
 from curate.document import ID
 from curate.errors import DatasetError, PipelineError
 from curate.protocols import DatasetOperator
-from curate.thresholds import Group, Mark, Unit, score_of, scores_of
+from curate.thresholds import Group, Mark, Unit, json_number, score_of, scores_of
 from curate.work import Place, Work
 from curate_operators import quantile_rounds as rounds
 from curate_operators import select_top_notes as notes
 from curate_operators.quantile_rounds import Item, Ranking
 from curate_operators.select_top_ties import Cut, cuts, kept_at
 
+FILE = "thresholds.json"
 REASONS = ("no_score", "no_tokens", "tied_at_threshold")
 
 
@@ -46,7 +48,7 @@ class SelectTop(DatasetOperator):
     Orders documents by a score, ties by id, and keeps them from the best on until their weights reach `fraction` of all documents'
     weight, or `budget`. The document with which it is reached is kept, so that the selection is over it by less than one document,
     and holds one at least. A document whose score is null or NaN is never selected, though it counts in the total that `fraction`
-    is a share of. The threshold that follows is exact, and in a note and the manifest's `about`. Nothing is removed here: `apply`
+    is a share of. The threshold that follows is exact; it is noted, and kept as `thresholds.json`. Nothing is removed here: `apply`
     on a later stage does that.
 
     ## Why
@@ -136,6 +138,7 @@ class SelectTop(DatasetOperator):
         found = [self._found(mark, ends.get(mark.group), groups[mark.group]) for mark in marks]
         about = {"column": self.column, "unit": self.unit, "group_by": self.group_by, "highest": self.highest, "thresholds": found}
         work.about = {"operator": "select_top", **about}
+        work.write_file(FILE, work.map("thresholds", rounds.write_json, [about])[0])
         work.note("threshold", notes.verdict(about, bins))
 
     def _found(self, mark: Mark, cut: Cut | None, total: Mapping[str, int]) -> dict[str, Any]:
@@ -148,20 +151,14 @@ class SelectTop(DatasetOperator):
         following = mark.least if split or not keeps else mark.following
         found = {
             "group": mark.group,
-            "threshold": _told(mark.least, self.highest) if keeps else None,
-            "next": _told(following, self.highest) if following is not None and mark.docs else None,
+            "threshold": json_number(score_of(mark.least, self.highest)) if keeps else None,
+            "next": json_number(score_of(following, self.highest)) if following is not None and mark.docs else None,
             "reached": self.fraction == 1 or (mark.reached and bool(mark.docs)),
             "documents": total["docs"],
             "without_score": total["docs"] - total["scored"],
             "kept_documents": docs,
         }
         return found | ({} if self.unit == "docs" else {self.unit: total["weight"], f"kept_{self.unit}": weight})
-
-
-def _told(key: int, highest: bool) -> float | str:
-    """Return a score as JSON can hold it, which has no infinity."""
-    score = score_of(key, highest)
-    return score if np.isfinite(score) else str(score)
 
 
 def _choice(mark: Mark, cut: Cut | None) -> tuple[Group, int | None, str | None]:

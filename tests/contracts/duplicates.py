@@ -47,8 +47,9 @@ INDEXED: dict[str, dict[str, Any]] = {
 """What deduplicates against an index of earlier documents (`last`), and adds to it."""
 OTHERS: dict[str, dict[str, Any]] = {
     "top": {"use": "select_top", "params": {"column": "score", "fraction": 0.4, "unit": "chars", "group_by": "date"}},
+    "calibration": {"use": "calibrate", "params": {"column": "score", "group_by": "date"}},
 }
-"""What marks documents for other reasons, and must stand the same."""
+"""What looks at whole corpora for other reasons, and must stand the same."""
 NEW_PHASES: dict[str, tuple[str, ...]] = {"later": ("remember", "refill")}
 """The phases that only this stage has; in all others it does what `best` does."""
 

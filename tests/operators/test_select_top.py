@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -57,7 +58,12 @@ def marks(plan: Plan) -> Docs:
 
 
 def found(plan: Plan) -> Docs:
-    return list(plan.dataset("top").manifest.about["thresholds"])
+    """Return the thresholds, which stand in the manifest and in a file."""
+    about = plan.dataset("top").manifest.about
+    assert orjson.loads(Path(plan.dataset("top").url, "thresholds.json").read_bytes()) == {
+        k: v for k, v in about.items() if k != "operator"
+    }
+    return list(about["thresholds"])
 
 
 def reference(docs: Docs, params: dict[str, Any]) -> pl.DataFrame:
