@@ -2,7 +2,9 @@
 # make check        lint, format, types, layers, generated docs  make bench   measure speed and memory
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL := $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --quiet
+# Where pip was told of a folder of wheels (a processor-only build of torch, say), uv looks there too.
+LINKS := $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
+INSTALL := $(if $(LINKS),UV_FIND_LINKS=$(LINKS) )$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --quiet
 
 .PHONY: quickstart test check bench peers fidelity quality speed dedup format clean
 
@@ -57,7 +59,7 @@ $(BIN)/uv:
 	touch $@
 
 .venv/.dev: .venv/.core
-	$(INSTALL) --editable '.[dev]'
+	$(INSTALL) --editable '.[dev]' --constraint tests/constraints.txt
 	touch $@
 
 clean:
