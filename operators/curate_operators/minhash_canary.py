@@ -24,7 +24,8 @@ LEVELS = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 TOLERANCE = 0.02  # how far above its level the similarity of a copy may lie
 NEAR = TOLERANCE / 2  # one that lies nearer is not edited again
 ANYWHERE = 2000  # letters of a text whose passage need not be at an end
-MAX_BYTES = 20_000  # of a text that is drawn: short ones do as well and cost less
+MAX_BYTES = 20_000  # of a text that is drawn
+SHORT_BYTES = 2_000  # texts up to this size are taken first: they do as well and cost less
 SPARE = 8  # so many times more documents are drawn than copies are planted: many are too short, too long or duplicates
 TRIES = 6  # of how much to edit; the similarity falls nearly as the number of letters grows
 SAMPLE = pa.schema({"hash": pa.uint64(), "document": pa.uint64(), "text": pa.large_binary()})
@@ -62,10 +63,13 @@ def mixed(values: Any) -> Any:
 
 
 def first_drawn(paths: list[str], most: int, place: Place) -> pa.Table:
-    """Return the documents with the lowest hashes of all that were drawn, `most` at once in memory beside one shard's."""
+    """Return the short documents with the lowest hashes of all that were drawn, then longer ones; `most` and one shard's in memory."""
     kept = SAMPLE.empty_table()
     for path in paths:
-        kept = pa.concat_tables([kept, place.read_table(path)]).sort_by("hash").slice(0, most).combine_chunks()
+        found = pa.concat_tables([kept, place.read_table(path)])
+        long = pc.greater(pc.binary_length(found["text"]), SHORT_BYTES)
+        ranks = pc.sort_indices(pa.table([long, found["hash"]], ["long", "hash"]), [("long", "ascending"), ("hash", "ascending")])
+        kept = found.take(ranks[:most]).combine_chunks()
     return kept
 
 
