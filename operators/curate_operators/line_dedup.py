@@ -52,7 +52,8 @@ class LineDedup(DatasetOperator):
     ## Why
     Pages that differ share notices, lists, quotations and whole articles. Deduplication of documents does not see them, and a
     model that reads them a thousand times learns them by heart. Of prose, lines or paragraphs of ten and more words are seldom
-    alike by chance; short ones often are (`min_words`).
+    alike by chance; short ones often are (`min_words`). Of text that was broken at a fixed width, lines are pieces of sentences: compare
+    paragraphs there.
 
     ## Example
         repeats: {from: text, use: line_dedup, params: {unit: paragraph, min_words: 10}}

@@ -37,8 +37,8 @@ class MinhashIndex(DatasetOperator):
     when it lies in the same workspace, else they are copied.
 
     ## Why
-    Crawls come in dumps, and most of a new one is in the old ones. Documents of the index are neither signed nor decided again:
-    each costs about a third of what it costs to deduplicate it anew (`tests/benchmarks/README.md`).
+    Crawls come in dumps, and most of a new one is in the old ones. Documents of the index are neither signed nor decided again
+    (what that saves: "dump after dump" in `tests/benchmarks/README.md`).
 
     ## Example
         inputs:
