@@ -22,6 +22,7 @@ COMMANDS = {
     "show": ("curate.cli.inspect:show", "Show a dataset: columns, accounting, rows, drops, errors."),
     "explain": ("curate.cli.inspect:explain", "Tell one document's whole story in a run."),
     "diff": ("curate.cli.diff:diff", "Compare two corpora: documents added, removed, changed, and why."),
+    "thresholds": ("curate.cli.thresholds:thresholds", "Show what thresholds on a score would keep, before anything is cut."),
     "report": ("curate.cli.inspect:report", "Print a run's report, or open its page."),
     "clean": ("curate.cli.inspect:clean", "Remove datasets that nothing uses any more, after asking."),
 }
