@@ -22,6 +22,7 @@ from curate_scorers.lm_loss_model import Device, Dtype, LanguageModel
 from curate_scorers.lm_loss_windows import Sequences, batches, windows
 
 OUTPUT = pa.struct([pa.field("bits_per_byte", pa.float64()), pa.field("tokens", pa.int64())])
+BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}  # on a CPU more does not fit its cache
 BLOCK_BYTES = 4 << 20  # of text that is tokenised at a time; windows of one block are sorted by length
 
 
@@ -50,7 +51,7 @@ class LmLoss(Scorer):
     - `window`: tokens that the model sees at a time; less where the model takes less.
     - `stride`: targets of each further window; at most half a window where the model takes less than `window`.
     - `max_tokens`: only so many tokens of a document are read, and the measure is that of their bytes; null = all.
-    - `batch_tokens`: tokens of a forward pass; documents of like length are put together.
+    - `batch_tokens`: tokens of a forward pass, of documents of like length; null = 2,048 on a CPU, 16,384 on a GPU.
     - `device`: `auto` is a GPU where there is one.
     - `dtype`: `auto` is float32 on a CPU and bfloat16 on a GPU; log-probabilities are float32 always, sums are doubles.
 
@@ -66,7 +67,7 @@ class LmLoss(Scorer):
     window: int = 1900
     stride: int = 512
     max_tokens: int | None = None
-    batch_tokens: int = 8192
+    batch_tokens: int | None = None
     device: Device = "auto"
     dtype: Dtype = "auto"
 
@@ -98,7 +99,7 @@ class LmLoss(Scorer):
         window, stride = self._limits
         cut = windows(sequences, window, stride)
         found = np.zeros(len(cut))
-        for chosen in batches(cut.length, self.batch_tokens):
+        for chosen in batches(cut.length, self.batch_tokens or BATCH_TOKENS[model.network.device.type]):
             found[chosen] = model.bits(sequences, cut, chosen)
         bits = np.bincount(cut.document, found, len(texts))
         tokens = np.array([len(row) for row in rows], np.int64)
