@@ -39,6 +39,24 @@ def split_bar(kept: int, dropped: int) -> Markup:
     return _stretched([_box(0, width, 0, 10, "kept"), _box(width, 100 - width if whole else 0, 0, 10, "dropped")], 10)
 
 
+def strip(values: Sequence[int], between: Sequence[float]) -> Markup:
+    """Return a small histogram for a row of a table; its scale is its own."""
+    peak, step = max(values, default=0) or 1, 100 / max(len(values), 1)
+    bars = [
+        f"M{index * step:.2f} 24v{-max(24 * value / peak, 0.6):.1f}h{step * 0.9:.2f}V24z" for index, value in enumerate(values) if value
+    ]
+    title = element("title", f"from {number(between[0])} to {number(between[-1])}") if between else None
+    attributes = {"viewBox": "0 0 100 24", "preserveAspectRatio": "none", "class": "strip"}
+    return element("svg", [title, element("path", None, {"class": "kept", "d": "".join(bars)})], attributes)
+
+
+def signed_bar(value: float, most: float) -> Markup:
+    """Return a bar to the right of the middle for what is above zero, to the left for what is below."""
+    width = 50 * abs(value) / most if most else 0
+    bar = _box(50 if value > 0 else 50 - width, max(width, 0.4), 0, 10, "kept" if value > 0 else "dropped") if value else None
+    return _stretched([bar, _box(49.9, 0.2, 0, 10, "time")], 10)
+
+
 def _stretched(children: Child, height: int) -> Markup:
     attributes = {"viewBox": f"0 0 100 {height}", "preserveAspectRatio": "none", "aria-hidden": "true"}
     return element("svg", children, attributes)
@@ -60,25 +78,28 @@ class Plot:
     dropped: Sequence[int]
     medians: tuple[float | None, float | None]
     without: int = 0
+    fates: tuple[str, str] = ("kept", "dropped")
 
 
-def plot(title: str, unit: str, pair: Mapping[str, Histogram], known: Sequence[float]) -> Plot | None:
-    """Prepare a pair of histograms made with the edges `known`; None when both are empty."""
+def plot(
+    title: str, unit: str, pair: Mapping[str, Histogram], known: Sequence[float], fates: tuple[str, str] = ("kept", "dropped")
+) -> Plot | None:
+    """Prepare a pair of histograms made with the edges `known`; None when both are empty. `fates` is what the sides are called."""
     kept, dropped = pair.get("kept") or {}, pair.get("dropped") or {}
-    between = _range([kept, dropped], known)
+    between = span([kept, dropped], known)
     without = histogram.without_value(kept) + histogram.without_value(dropped)
     if not between:
         return None
     sides = histogram.counts(kept, between), histogram.counts(dropped, between)
     medians = histogram.median(kept, known), histogram.median(dropped, known)
-    return Plot(title, unit, "document", between, *sides, medians, without)
+    return Plot(title, unit, "document", between, *sides, medians, without, fates)
 
 
 # Bins of 0.02 next to log bins of 0.15 and more would draw a cliff at 1: a range that goes beyond 1 is drawn in tenths.
 _COARSE_EDGES = tuple(edge for edge in histogram.SCORE_EDGES if abs(edge) > 1 or round(edge * 50) % 5 == 0)
 
 
-def _range(pair: Sequence[Histogram], known: Sequence[float]) -> list[float]:
+def span(pair: Sequence[Histogram], known: Sequence[float]) -> list[float]:
     """Return the edges to draw: all of [0, 1] for scores within it, else what is occupied, widened to `_MIN_BINS`."""
     between = histogram.edges(pair, known)
     if not between:
@@ -106,7 +127,7 @@ def chart(drawn: Plot, hover: bool) -> Markup:
         *_tick_marks(drawn.between),
         _hover(drawn) if hover else None,
     ]
-    label = f"Histogram of {drawn.title}. {_words(drawn, 0, 'kept')}; {_words(drawn, 1, 'dropped')}."
+    label = f"Histogram of {drawn.title}. {_words(drawn, 0)}; {_words(drawn, 1)}."
     size = f"0 0 {WIDTH:.0f} {HEIGHT + TICKS + 1:.0f}"
     svg = element("svg", bars, {"viewBox": size, "role": "img", "aria-label": label, "class": "histogram"})
     return element("figure", [_caption(drawn, factor), svg])
@@ -123,7 +144,8 @@ def _scales(kept: int, dropped: int) -> tuple[tuple[float, float], float]:
     return scales, scales[1] / scales[0]
 
 
-def _words(drawn: Plot, side: int, name: str) -> str:
+def _words(drawn: Plot, side: int) -> str:
+    name = drawn.fates[side]
     rows, median = sum((drawn.kept, drawn.dropped)[side]), drawn.medians[side]
     return f"{plural(rows, drawn.noun)} {name}, median {number(median)}" if median is not None else f"no {drawn.noun} {name}"
 
@@ -131,9 +153,9 @@ def _words(drawn: Plot, side: int, name: str) -> str:
 def _caption(drawn: Plot, factor: float) -> Markup:
     unit = f", {drawn.unit}" if drawn.unit else ""
     legend: list[Child] = []
-    for name, median in zip(("kept", "dropped"), drawn.medians, strict=True):
+    for css, name, median in zip(("kept", "dropped"), drawn.fates, drawn.medians, strict=True):
         if median is not None:
-            legend.append(element("span", [element("i", None, {"class": f"key {name}"}), f"{name}, median {number(median)}"]))
+            legend.append(element("span", [element("i", None, {"class": f"key {css}"}), f"{name}, median {number(median)}"]))
     if factor != 1:
         side, times = ("dropped", factor) if factor > 1 else ("kept", 1 / factor)
         legend.append(element("span", f"{side} drawn at {number(float(f'{times:.2g}'))} times the scale"))
@@ -161,7 +183,8 @@ def _hover(drawn: Plot) -> Markup:
     for index, (kept, dropped) in enumerate(zip(drawn.kept, drawn.dropped, strict=True)):
         if kept or dropped:
             lower, upper = drawn.between[index : index + 2]
-            words = f"{number(lower)} to {number(upper)}: {count(kept)} kept, {count(dropped)} dropped"
+            words = f"{number(lower)} to {number(upper)}: {count(kept)} {drawn.fates[0]}"
+            words += f", {count(dropped)} {drawn.fates[1]}" if sum(drawn.dropped) else ""
             box: dict[str, float | str] = {"x": round(index * step, 1), "width": round(step, 1), "height": HEIGHT, "class": "hover"}
             columns.append(element("rect", element("title", words), box))
     return join(columns)

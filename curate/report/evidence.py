@@ -74,10 +74,11 @@ def _evidence(samples: Sequence[Mapping[str, Any]], detail: Detail) -> Markup:
     shown = samples[: detail.samples]
     if not shown:
         return Markup()
-    return details(plural(len(shown), "sample document"), [_document(sample, detail) for sample in shown])
+    return details(plural(len(shown), "sample document"), [document(sample, detail) for sample in shown])
 
 
-def _document(sample: Mapping[str, Any], detail: Detail) -> Markup:
+def document(sample: Mapping[str, Any], detail: Detail) -> Markup:
+    """Return a sample document: what is known of it, and the beginning of its text."""
     facts: list[Child] = [code(clip(str(sample.get("id")), _ID_CHARS))]
     if sample.get("url"):
         facts.append(element("bdi", clip(str(sample["url"]), _ID_CHARS)))
@@ -102,7 +103,7 @@ def kept(stage: Stage, detail: Detail) -> Markup:
     if not samples:
         return Markup()
     return details(
-        f"{plural(len(samples), 'document')} that stayed", [_document(sample, detail) for sample in samples], {"class": "kept-samples"}
+        f"{plural(len(samples), 'document')} that stayed", [document(sample, detail) for sample in samples], {"class": "kept-samples"}
     )
 
 

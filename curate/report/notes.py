@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from curate.report import charts
 from curate.report.curves import curve
 from curate.report.funnel import Report, Stage
 from curate.report.markup import Child, Column, Markup, Row, element, table
@@ -52,6 +54,8 @@ def _measures(stage: str, note: Note) -> Markup:
     rows: list[Row] = []
     if measures and all(isinstance(value, Mapping) for value in measures.values()):
         names = list(dict.fromkeys(name for value in measures.values() for name in value))
+        if len(names) == 1 and (weights := _signed(measures, names[0])):
+            return _weights(title, names[0], weights)
         rows = [(str(key), *(measure(value.get(name, "–")) for name in names)) for key, value in list(measures.items())[:_MAX_ROWS]]
         return table(title, [Column(""), *(Column(str(name), numeric=True) for name in names)], rows)
     rows = [(str(key), measure(value)) for key, value in list(measures.items())[:_MAX_ROWS]]
@@ -61,3 +65,18 @@ def _measures(stage: str, note: Note) -> Markup:
 def measure(value: object) -> str:
     """Return a measure as people read it."""
     return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def _signed(measures: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, float]:
+    """Return numbers of which some are above zero and some below, such as what words add to a label; else nothing."""
+    found = {str(key): value.get(name) for key, value in list(measures.items())[:_MAX_ROWS]}
+    numbers = {key: value for key, value in found.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    both = any(value > 0 for value in numbers.values()) and any(value < 0 for value in numbers.values())
+    return numbers if both and len(numbers) == len(found) and all(map(math.isfinite, numbers.values())) else {}
+
+
+def _weights(title: str, name: str, weights: Mapping[str, float]) -> Markup:
+    """Return a table of numbers with their bars on both sides of zero, in the order of the note."""
+    most = max(abs(value) for value in weights.values())
+    rows: list[Row] = [(element("bdi", key), charts.signed_bar(value, most), measure(value)) for key, value in weights.items()]
+    return table(title, [Column(""), Column("", wide=True), Column(name, numeric=True)], rows, css="weights")

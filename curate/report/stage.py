@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from curate import histogram
 from curate.histogram import LENGTH_EDGES, SCORE_EDGES
 from curate.manifest import Counts
-from curate.report import charts, evidence, notes
+from curate.report import charts, evidence, notes, scores
 from curate.report.evidence import Detail
 from curate.report.funnel import Stage, adds_up, counts_of, ran, steps_of
 from curate.report.markup import Child, Column, Markup, Row, code, details, element, table
 from curate.report.notes import anchor
-from curate.report.units import count, duration, plural, rate, share, size
+from curate.report.units import count, duration, number, plural, rate, share, size
 
 _SHOWN_GROUPS = 12
 
@@ -27,7 +28,9 @@ def section(stage: Stage, detail: Detail, opened: bool) -> Markup:
             _titled("Why documents were dropped", evidence.drops(stage, detail)),
             evidence.quarantined(stage, detail),
             _titled("Steps", _steps(stage)),
-            _titled("Kept and dropped", _distributions(stage, detail)),
+            _titled("Distributions" if _measures_only(stage) else "Kept and dropped", _distributions(stage, detail)),
+            scores.by_group(stage),
+            scores.tails(stage, detail),
             _groups(stage),
             evidence.kept(stage, detail),
         ]
@@ -154,13 +157,30 @@ def _steps(stage: Stage) -> Markup:
     return table(f"Steps of {stage['name']}: drops, edits and time", _STEP_COLUMNS, rows)
 
 
+def _measures_only(stage: Stage) -> bool:
+    return stage.get("kind") == "attributes"
+
+
 def _distributions(stage: Stage, detail: Detail) -> Markup:
     statistics = stage.get("statistics") or {}
-    plots = [charts.plot("Length", "bytes of text", statistics.get("length") or {}, LENGTH_EDGES)]
+    fates = ("measured", "dropped") if _measures_only(stage) else ("kept", "dropped")
+    plots = [charts.plot("Length", "bytes of text", statistics.get("length") or {}, LENGTH_EDGES, fates)]
     for column, pair in (statistics.get("scores") or {}).items():
-        plots.append(charts.plot(str(column), "", pair, SCORE_EDGES))
+        plots.append(charts.plot(str(column), "", pair, SCORE_EDGES, fates))
     drawn = [charts.chart(each, detail.hover) for each in plots if each is not None]
-    return element("div", drawn, {"class": "charts"}) if drawn else Markup()
+    return Markup(_lengths(stage) + element("div", drawn, {"class": "charts"})) if drawn else Markup()
+
+
+def _lengths(stage: Stage) -> Markup:
+    """Return in a sentence whether a stage chose by length: many selections do so without a word."""
+    pair = (stage.get("statistics") or {}).get("length") or {}
+    stayed, went = (histogram.median(pair.get(fate) or {}, LENGTH_EDGES) for fate in ("kept", "dropped"))
+    if not stayed or not went:
+        return Markup()
+    ratio = stayed / went
+    told = "about as long as" if 0.95 < ratio < 1.05 else f"{number(float(f'{ratio:.2g}'))} times as long as"
+    sentence = f"By the median, documents that stayed are {told} those that went: {size(stayed)} of text against {size(went)}."
+    return element("p", sentence, {"class": "quiet lengths"})
 
 
 _GROUP_COLUMNS = (
@@ -174,6 +194,9 @@ _GROUP_COLUMNS = (
 )
 
 
+_MEASURED_COLUMNS = (Column("Value"), Column("Documents", numeric=True), Column("Text", numeric=True), Column("", wide=True))
+
+
 def _groups(stage: Stage) -> Markup:
     groups = (stage.get("statistics") or {}).get("groups") or {}
     return Markup("".join(_group(str(column), values, stage) for column, values in groups.items() if values))
@@ -181,11 +204,12 @@ def _groups(stage: Stage) -> Markup:
 
 def _group(column: str, values: Mapping[str, Mapping[str, Any]], stage: Stage) -> Markup:
     ordered = sorted(values.items(), key=lambda item: (-item[1].get("rows_in", 0), -item[1].get("rows_out", 0), item[0]))
-    rows = [_group_row(value, numbers) for value, numbers in ordered]
+    columns, row = (_MEASURED_COLUMNS, _measured_row) if _measures_only(stage) else (_GROUP_COLUMNS, _group_row)
+    rows = [row(value, numbers) for value, numbers in ordered]
     title = f"{stage['name']} by {column}"
-    shown = table(title, _GROUP_COLUMNS, rows[:_SHOWN_GROUPS])
+    shown = table(title, columns, rows[:_SHOWN_GROUPS])
     rest = rows[_SHOWN_GROUPS:]
-    more = details(f"{count(len(rest))} more", table(f"{title}, the rest", _GROUP_COLUMNS, rest)) if rest else Markup()
+    more = details(f"{count(len(rest))} more", table(f"{title}, the rest", columns, rest)) if rest else Markup()
     return Markup(element("h4", f"By {column}") + shown + more)
 
 
@@ -196,3 +220,9 @@ def _group_row(value: str, numbers: Mapping[str, Any]) -> Row:
         return (value or "(empty)", "–", count(left), "–", None, "–", texts[1])
     dropped = max(came - left, 0)
     return (value or "(empty)", count(came), count(left), share(dropped, came), charts.split_bar(min(left, came), dropped), *texts)
+
+
+def _measured_row(value: str, numbers: Mapping[str, Any]) -> Row:
+    """Return a group of documents that were measured: none left, and attributes have no text."""
+    came = numbers.get("rows_in", 0)
+    return (value or "(empty)", count(came) if came else count(numbers.get("rows_out", 0)), size(numbers.get("text_bytes_in", 0)), None)
