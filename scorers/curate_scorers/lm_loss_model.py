@@ -100,7 +100,9 @@ def check_folder(path: Path) -> None:
     """Raise `OperatorError` unless a folder has the files of a causal language model, without loading one."""
     config, tokenizer = path / "config.json", path / "tokenizer.json"
     if not path.is_dir() or not config.is_file():
-        raise OperatorError(f"language model {path}: there is no folder with a config.json", "a folder as `save_pretrained` writes it")
+        raise OperatorError(
+            f"language model {path}: there is no folder with a config.json", "`python -m curate_scorers.make_model_family` makes some"
+        )
     if not any(path.glob("*.safetensors")):
         pickles = sorted(file.name for file in path.iterdir() if file.suffix in PICKLES)
         found = f"its weights are a pickle, {pickles[0]}, which could run any code" if pickles else "it has no weights"
@@ -120,7 +122,7 @@ def _network(path: Path, dtype: str) -> Any:
     transformers = package("transformers")
     how = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
     try:
-        with _quiet():
+        with quiet():
             network, info = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=getattr(package("torch"), dtype), **how)
     except Exception as error:
         raise OperatorError(f"language model {path} cannot be read: {type(error).__name__}: {str(error).strip()[:500]}") from error
@@ -169,8 +171,8 @@ def _close(left: Any, right: Any) -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence transformers while a model loads: what it would say of weights is an error of ours."""
+def quiet() -> Iterator[None]:
+    """Silence transformers while a model is loaded or saved: what it would say of weights is an error of ours."""
     told = package("transformers.utils.logging")
     level, bars = told.get_verbosity(), told.is_progress_bar_enabled()
     told.set_verbosity_error()

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from curate.document import TEXT, leaf
 from curate.errors import OperatorError, PipelineError
+from curate.files import local_file
 from curate.protocols import Scorer
 
 MEASURES = ("strength", "margin", "score")
@@ -111,7 +112,7 @@ class PredictiveStrength(Scorer):
 
     @functools.cached_property
     def _pairs(self) -> dict[str, Any]:
-        told = self._told if self.family is None else {ALONE: family_scores(Path(self.family), self.target)}
+        told = self._told if self.family is None else {ALONE: family_scores(local_file(self.family), self.target)}
         return {name: ordered_pairs(scores, len(self.losses), f"`{name or self.family or 'scores'}`") for name, scores in told.items()}
 
 
