@@ -1,6 +1,6 @@
 """The phases in which scores of a whole dataset come down to exact thresholds, for `select_top` and `calibrate`.
 
-`measure` reads each shard's columns once and keeps 21 bytes per document: key, weight, state and group. Each round of `bins`
+`measure` reads each shard's columns once and keeps 17 bytes per document: key, weight, state and group. Each round of `bins`
 counts them by 16 more bits of the key, where thresholds may still be; `sum` adds the bins of many shards up, so that the driver
 holds the bins of a few, however many shards there are.
 """

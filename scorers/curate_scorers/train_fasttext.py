@@ -55,7 +55,7 @@ class TrainFastText(DatasetOperator):
           operators:
             - use: fasttext
               into: quality
-              params: {model: {artifact: quality}, label: wanted}
+              params: {model: "stage:quality", label: wanted}
 
     ## Parameters
     - `label`: the column of labels (strings, whole numbers, true and false); null = the names of the sources.
