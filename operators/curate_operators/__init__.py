@@ -9,6 +9,7 @@ OPERATORS = {
     "dclm_lines": "curate_operators.dclm:DclmLines",
     "dclm_page": "curate_operators.dclm:DclmPage",
     "detect_code_language": "curate_operators.code_detection:DetectCodeLanguage",
+    "draw": "curate_operators.draw:Draw",
     "exact_dedup": "curate_operators.exact_dedup:ExactDedup",
     "expect": "curate_operators.expect:Expect",
     "extract_html": "curate_operators.extract:ExtractHtml",
