@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from curate import kernels
-from curate.errors import OperatorError, PipelineError
+from curate.errors import DatasetError, OperatorError, PipelineError
 from curate_operators.language import SHIPPED_MODEL, Language
 from curate_operators.language_scripts import scripts
 from tests.operators.conftest import batch, read_texts
@@ -112,7 +112,7 @@ def test_what_is_no_model_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(b"<html>404 not found</html>" * 100)
     with pytest.raises(OperatorError, match="not a fastText model"):
         kernels.read_model(path)
-    with pytest.raises(OperatorError, match="not found"):
+    with pytest.raises(DatasetError, match="no such file: .*nowhere.bin"):
         Language(model=str(tmp_path / "nowhere.bin")).score(batch(["text"]))
     with pytest.raises(PipelineError, match="prefix_chars"):
         Language(prefix_chars=0)
