@@ -147,7 +147,7 @@ def main() -> None:
     """Measure, print, and on request write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=make_env.WORK)
-    parser.add_argument("--mb", type=float, default=20, help="text of the whole job, as far as there is so much")
+    parser.add_argument("--mb", type=float, default=40, help="text of the whole job, as far as there is so much")
     parser.add_argument("--runs", type=int, default=2)
     parser.add_argument("--only", choices=["quality", "speed"])
     parser.add_argument("--write", action="store_true", help="put the tables into README.md")

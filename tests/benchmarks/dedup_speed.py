@@ -1,6 +1,6 @@
 """Speed of near-deduplication beside the peers: signatures, their error, and the whole job; called by `dedup_peers.py`.
 
-The documents are English ones of the fidelity corpus and copies of them with words exchanged. Every contender is a process of its own
+The documents are English ones of the fidelity corpus, long ones in pieces, and copies of them with words exchanged. Every contender is a process of its own
 on one core with one thread, in turn; seconds are CPU time of this core, loading and compiling are not counted.
 """
 
@@ -56,14 +56,15 @@ def write_docs(work: Path, size: int, copies: float, name: str) -> Path:
     """Write documents as JSON lines and as Parquet, `copies` of them edited copies of earlier ones; return the folder."""
     table = pq.read_table(fidelity_oracle.corpus(work), columns=["lang", "text"])
     texts = table.filter(pc.equal(table["lang"], fidelity_corpus.ENGLISH))["text"].to_pylist()
+    texts = [text[at : at + MAX_CHARS] for text in texts for at in range(0, len(text), MAX_CHARS)]
     texts = [text for text in texts if len(text) >= MIN_CHARS]  # datatrove signs no text of fewer than five words
     rows: list[dict[str, str]] = []
     draw, total = random.Random(1), 0
     draw.shuffle(texts)
     for number, text in enumerate(texts):
-        rows.append({"id": f"d{number}", "text": text[:MAX_CHARS]})
+        rows.append({"id": f"d{number}", "text": text})
         if draw.random() < copies / (1 - copies):
-            rows.append({"id": f"d{number}-copy", "text": edited(text[:MAX_CHARS], draw)})
+            rows.append({"id": f"d{number}-copy", "text": edited(text, draw)})
         total += sum(len(row["text"].encode()) for row in rows[-2:] if row["id"].startswith(f"d{number}"))
         if total >= size:
             break
