@@ -7,6 +7,8 @@ checked against a list of what is known to look at one row; anything else is ref
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,6 +57,8 @@ PLAIN_LITERALS = frozenset({"Scalar", "Dyn"})
 MEMBERSHIP = (("Boolean", "IsIn"), ("Sql", "IsIn"))
 FIELD = ("StructExpr", "FieldByName")
 ROW_WISE = "`where` looks at one document at a time: comparisons, and/or/not, arithmetic, in, between, like, is null, case, text functions"
+CLOCK = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})  # Polars puts today's in
+QUOTES = 'a column whose name is a word of SQL stands in double quotes: "{}"'
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ def parse(keep: str) -> tuple[Condition, ...]:
     """Return the parts of the expression's top-level AND, or raise `PipelineError` naming what cannot be used."""
     if ";" in _TOKEN.findall(keep):
         raise PipelineError(f"where: `;` in `{keep}`", "`keep` is one condition, not a statement")  # older Polars ignore what follows
+    _refuse_clock(keep)
     parts = [_condition(text) for text in split_and(keep)]
     if len(parts) > 1:
         # Splitting reads the text, Polars the grammar: where they disagree the expression stays whole.
@@ -79,6 +84,14 @@ def parse(keep: str) -> tuple[Condition, ...]:
         if not joined.meta.eq(_sql(keep)):
             return (_condition(keep),)
     return tuple(parts) if parts else (_condition(keep),)
+
+
+def _refuse_clock(keep: str) -> None:
+    """Raise `PipelineError` when a condition asks for the time of the run: the same input would give other documents tomorrow."""
+    solid = ["", *(token.lower() for token in _TOKEN.findall(keep) if not token.isspace()), ""]
+    for before, word, after in zip(solid, solid[1:], solid[2:], strict=False):
+        if before != "." and (word in CLOCK or (word, after) == ("now", "(")):
+            raise PipelineError(f"where: `{word}` in `{keep}` is another time in every run", "write the date: date '2025-01-31'")
 
 
 def _condition(text: str) -> Condition:
@@ -94,8 +107,25 @@ def _sql(text: str) -> pl.Expr:
     try:
         return pl.sql_expr(text)
     except (PolarsError, ValueError) as error:
+        with contextlib.suppress(PolarsError, ValueError):
+            return pl.sql_expr(_with_quotes(text))
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise PipelineError(f"where: cannot read `{text}`: {first_line}", ROW_WISE) from error
+        word = re.search(r"unsupported function '(\w+)'", first_line)
+        raise PipelineError(f"where: cannot read `{text}`: {first_line}", QUOTES.format(word[1]) if word else ROW_WISE) from error
+
+
+def _with_quotes(text: str) -> str:
+    """Put double quotes round the first word and round whatever a field is taken of.
+
+    Polars takes a condition that begins with `top`, `limit` or `group` for a clause, and `user.name` for a function's field.
+    """
+    tokens = _TOKEN.findall(text)
+    solid = [i for i, token in enumerate(tokens) if not token.isspace()]
+    followed = dict(itertools.pairwise(solid))
+    columns = [i for i in solid if _WORD.fullmatch(tokens[i]) and tokens[i + 1 : i + 2] == ["."] and tokens[i - 1 : i] != ["."]]
+    if solid and _WORD.fullmatch(tokens[solid[0]]) and tokens[followed.get(solid[0], solid[0])] != "(":
+        columns.append(solid[0])
+    return "".join(f'"{token}"' if i in columns else token for i, token in enumerate(tokens))
 
 
 def _columns(node: Any, text: str) -> Iterator[str]:
@@ -153,6 +183,7 @@ def _name(node: Any) -> str:
     return f"{kind} {next(iter(body))}" if kind == "Agg" and isinstance(body, dict) else str(kind)
 
 
+_WORD = re.compile(r"[^\W\d]\w*")
 _TOKEN = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|\w+|[()]|.", re.DOTALL)
 
 

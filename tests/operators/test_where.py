@@ -87,6 +87,49 @@ def test_row_wise_expressions(keep: str, rows: list[int]) -> None:
         assert (Where(keep).drop(DOCS.slice(i, 1))[0].as_py() is None) == (i in rows)
 
 
+WORDS = batch(
+    ["a", "b"],
+    top=pa.array([{"label": "1", "probability": 0.9}, {"label": "0", "probability": 0.4}]),
+    limit=pa.array([3, 1]),
+    user=pa.array([{"karma": 7}, {"karma": 2}]),
+    quality=pa.array([0.9, 0.9]),
+)
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        "top.label = '1'",
+        " top . probability >= 0.5",
+        "quality > 0.5 and top.label = '1'",
+        "top.label = '1' and top.probability between 0.5 and 1 and quality > 0.5",
+        "top.label = '0' and quality < 0.5 or top.label = '1'",
+        "limit > 1",
+        "limit between 2 and 3 and quality > 0.5",
+        "limit in (3, 4)",
+        "user.karma > 5",
+        "quality > 0.5 and user.karma > 5 and top.label = '1'",
+        "quality < 0.5 or user.karma > 5",
+        '"top".label = \'1\' and "limit" = 3',
+    ],
+)
+def test_columns_named_like_words_of_sql(keep: str) -> None:
+    dropped = drops(keep, WORDS)
+    assert dropped[0] is None and dropped[1] is not None
+    assert set(Where(keep).reads()) <= {"top.label", "top.probability", "limit", "user.karma", "quality"}
+
+
+def test_the_reason_is_what_was_written() -> None:
+    assert drops("quality > 0.5 and top.probability >= 0.5", WORDS) == [None, ("top.probability >= 0.5", 0.4)]
+
+
+@pytest.mark.parametrize(("keep", "quoted"), [("quality > user", '"user"'), ("quality > 0.5 or user > 5", '"user"')])
+def test_a_word_that_must_be_quoted_is_named(keep: str, quoted: str) -> None:
+    with pytest.raises(PipelineError, match="cannot read") as caught:
+        Where(keep)
+    assert quoted in str(caught.value.hint)
+
+
 @pytest.mark.parametrize(
     ("keep", "name"),
     [
@@ -115,6 +158,16 @@ def test_what_looks_beyond_one_document_is_refused_by_name(keep: str, name: str)
     with pytest.raises(PipelineError, match=rf"(?i){name}") as caught:
         Where(keep)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("keep", ["day < current_date", "now() > day", "n = 1 and CURRENT_TIMESTAMP > day", "localtime > day"])
+def test_the_time_of_the_run_is_refused(keep: str) -> None:
+    with pytest.raises(PipelineError, match="another time in every run"):
+        Where(keep)
+
+
+def test_columns_and_texts_may_have_the_names_of_clocks() -> None:
+    assert Where("now > 1 and text = 'current_date' and meta.current_date = 1").reads() == ("now", "text", "meta.current_date")
 
 
 @pytest.mark.parametrize("keep", ["", "   ", "*", "n >", "n > 1; drop table docs", "__import__('os')", "n = 1 --\n n", "true"])
