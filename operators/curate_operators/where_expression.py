@@ -115,14 +115,14 @@ def _sql(text: str) -> pl.Expr:
 
 
 def _with_quotes(text: str) -> str:
-    """Put double quotes round the first word and round whatever a field is taken of.
+    """Put double quotes round the first word, and round names with dots between them.
 
     Polars takes a condition that begins with `top`, `limit` or `group` for a clause, and `user.name` for a function's field.
     """
     tokens = _TOKEN.findall(text)
     solid = [i for i, token in enumerate(tokens) if not token.isspace()]
     followed = dict(itertools.pairwise(solid))
-    columns = [i for i in solid if _WORD.fullmatch(tokens[i]) and tokens[i + 1 : i + 2] == ["."] and tokens[i - 1 : i] != ["."]]
+    columns = [i for i in solid if _WORD.fullmatch(tokens[i]) and "." in (tokens[i - 1 : i] + tokens[i + 1 : i + 2])]
     if solid and _WORD.fullmatch(tokens[solid[0]]) and tokens[followed.get(solid[0], solid[0])] != "(":
         columns.append(solid[0])
     return "".join(f'"{token}"' if i in columns else token for i, token in enumerate(tokens))
