@@ -5,5 +5,7 @@ OPERATORS = {
     "lm_loss": "curate_scorers.lm_loss:LmLoss",
     "perplexity_correlations": "curate_scorers.perplexity_correlations:PerplexityCorrelations",
     "predictive_strength": "curate_scorers.predictive_strength:PredictiveStrength",
+    "prototypes": "curate_scorers.prototypes:Prototypes",
+    "semantic_dedup": "curate_scorers.semantic_dedup:SemanticDedup",
     "train_fasttext": "curate_scorers.train_fasttext:TrainFastText",
 }

@@ -58,6 +58,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
         {"losses": ["removed_word_ratio", "loss"], "scores": [1.0, 2.0]},
         {"losses": ["removed_word_ratio", "loss"], "targets": {"a": [1.0, 2.0], "b": [2.0, 1.0]}, "min_chars": 0},
     ],
+    "prototypes": [{"keep_fraction": 0.6}],
     "quantile": [{"column": "removed_word_ratio", "table": str(Path(__file__).with_name("quantiles.json"))}],
     "redact": [{}, {"kinds": ["email", "crypto"], "replacements": {"email": "email@example.com"}, "counts_into": None}],
     "sample": [{"fraction": 0.5}, {"fraction": 0.5, "by": "url"}],
@@ -65,6 +66,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
         {"column": "quality", "fraction": 0.1},
         {"column": "a.b", "budget": 9, "unit": "tokens", "tokens": "n", "highest": False},
     ],
+    "semantic_dedup": [{"eps": 0.05}, {"keep_fraction": 0.75, "keep": "random", "greedy": True}],
     "strip_urls": [{}, {"bare": False, "ip_addresses": False}, {"domains": ["org"]}],
     "train_fasttext": [{"word_ngrams": 2, "zero_eos": True}, {"label": "lang.code", "balance": True, "quantise": True, "cutoff": 1000}],
     "url_blocklist": [
