@@ -7,5 +7,6 @@ OPERATORS = {
     "predictive_strength": "curate_scorers.predictive_strength:PredictiveStrength",
     "prototypes": "curate_scorers.prototypes:Prototypes",
     "semantic_dedup": "curate_scorers.semantic_dedup:SemanticDedup",
+    "cluster_cards": "curate_scorers.cluster_cards:ClusterCards",
     "train_fasttext": "curate_scorers.train_fasttext:TrainFastText",
 }

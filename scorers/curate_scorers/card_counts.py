@@ -1,0 +1,192 @@
+"""What clusters are told apart by: counts of their words, lines, sites and languages, through one shuffle by the hash of each.
+
+A map task sends rows of (kind, cluster, hash, count, characters, text); it adds equal rows up while they are few (`MAX_ROWS`). A reduce
+task sees every cluster's count of the words of its hashes, so that it knows how often a word is used in all, and keeps per cluster the
+best words and four sums. Entropies need no more than sums: with n documents of which n_i are of site i,
+
+    H = log2(n) - (1/n) * sum of n_i * log2(n_i)        bits
+
+Lines that are equal but for case count as repeated when they occur at least twice in the cluster, in one document or in several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate import kernels, shuffle
+from curate.hashing import hash64
+from curate.shuffle import Range
+from curate.work import Place
+from curate_scorers.card_inputs import Hashes, Integers, Item, ranks_within
+
+WORD, LINE, SITE, LANGUAGE = range(4)
+ROWS = pa.schema(
+    {"kind": pa.uint8(), "cluster": pa.int64(), "key": pa.uint64(), "count": pa.int64(), "chars": pa.int64(), "text": pa.large_string()}
+)
+WORDS = pa.schema({"cluster": pa.int64(), "word": pa.string(), "count": pa.int64(), "weight": pa.float64()})
+MEASURES = ("repeated", "sites", "with_site", "site_bits", "languages", "with_language", "language_bits")
+MAX_ROWS = 1 << 19
+MAX_WORD_CHARS = 30
+CHARACTERISTIC = 2.0  # times as common in a cluster as in all others: 1 would let stop words through by chance
+_TEXTS = "es"  # rules of words that keep hyphens and apostrophes inside
+_HOST = r"^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?(?P<host>[^/:?#]*)"
+
+
+class Counts:
+    """Adds up what documents have by cluster, and hands it out in bounded tables."""
+
+    def __init__(self) -> None:
+        self._tables: list[pa.Table] = []
+        self._rows = 0
+
+    def add(self, table: pa.Table) -> Iterator[pa.Table]:
+        """Take counts; yield those of many documents when there are too many to hold."""
+        self._tables.append(table)
+        self._rows += table.num_rows
+        if self._rows > MAX_ROWS:
+            yield from self._added(MAX_ROWS // 2)
+
+    def rest(self) -> Iterator[pa.Table]:
+        """Yield what is left."""
+        yield from self._added(0)
+
+    def _added(self, most: int) -> Iterator[pa.Table]:
+        table = added(pa.concat_tables([ROWS.empty_table(), *self._tables]))
+        self._tables, self._rows = ([], 0) if table.num_rows > most else ([table], table.num_rows)
+        if table.num_rows > most:
+            yield table
+
+
+def added(table: pa.Table) -> pa.Table:
+    """Return one row for each kind, cluster and hash."""
+    sums = table.group_by(["kind", "cluster", "key"], use_threads=False).aggregate([("count", "sum"), ("chars", "sum"), ("text", "first")])
+    return sums.rename_columns(["kind", "cluster", "key", "count", "chars", "text"]).select(ROWS.names).cast(ROWS)
+
+
+def spread(tables: Iterator[pa.Table], partitions: int) -> Iterator[tuple[Any, pa.RecordBatch]]:
+    """Yield rows with their partition, for the shuffle."""
+    for table in tables:
+        for batch in table.combine_chunks().to_batches():
+            yield (batch.column("key").to_numpy() % np.uint64(partitions)).astype(np.int64), batch
+
+
+def of_texts(texts: pa.Array, clusters: Integers) -> tuple[pa.Table, Integers, Integers]:
+    """Return the counts of words and lines of documents, and how many words and characters of lines each document has."""
+    from curate.kernels.line_spans import EMPTY
+    from curate.kernels.word_spans import ALPHABETIC
+
+    view = kernels.Texts.of(pc.utf8_lower(pc.fill_null(texts, "").cast(pa.large_string())))
+    words, lines = kernels.words(view, _TEXTS), kernels.lines(view, "any")
+    letters = (words.kind & ALPHABETIC > 0) & (words.chars <= MAX_WORD_CHARS)
+    letters &= (words.chars > 1) | (view.data[np.minimum(words.start, max(0, len(view.data) - 1))] >= 0xE0)  # a letter of Chinese is a word
+    of_word, of_line = (np.repeat(np.arange(len(view)), np.diff(spans.first)) for spans in (words, lines))
+    filled = lines.kind & EMPTY == 0
+    found = [
+        _counted(WORD, clusters[of_word[letters]], words.hashes[letters], words.chars[letters], _Spans(view, words, letters)),
+        _counted(LINE, clusters[of_line[filled]], lines.hashes[filled], lines.chars[filled], None),
+    ]
+    per_document = np.bincount(of_word[letters], minlength=len(view))
+    line_chars = np.bincount(of_line[filled], weights=lines.chars[filled].astype(np.float64), minlength=len(view))
+    return pa.concat_tables(found), per_document.astype(np.int64), line_chars.astype(np.int64)
+
+
+class _Spans:
+    """Where words stand in the bytes of their texts."""
+
+    def __init__(self, view: kernels.Texts, words: kernels.Words, chosen: npt.NDArray[np.bool_]) -> None:
+        self._data, self._start, self._end = view.data, words.start[chosen], words.end[chosen]
+
+    def take(self, rows: Integers) -> pa.LargeStringArray:
+        """Return the bytes of some words as strings."""
+        start, sizes = self._start[rows], self._end[rows] - self._start[rows]
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        places = np.repeat(start - offsets[:-1], sizes) + np.arange(offsets[-1])
+        return pa.LargeStringArray.from_buffers(len(rows), pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(self._data[places])))
+
+
+def _counted(kind: int, clusters: Integers, keys: Hashes, chars: Any, spans: _Spans | None) -> pa.Table:
+    """Return the rows of one kind; `chars` of equal keys are added up."""
+    order = np.lexsort((keys, clusters))
+    ordered, hashes = clusters[order], keys[order]
+    begins = np.flatnonzero(np.r_[True, (ordered[1:] != ordered[:-1]) | (hashes[1:] != hashes[:-1])]) if len(order) else order
+    count = np.diff(np.r_[begins, len(order)])
+    summed = np.add.reduceat(chars[order].astype(np.int64), begins) if len(order) else begins
+    text = spans.take(order[begins]) if spans is not None else pa.nulls(len(begins), pa.large_string())
+    columns = [np.full(len(begins), kind, np.uint8), ordered[begins], hashes[begins], count, summed]
+    return pa.table([*(pa.array(column) for column in columns), text], schema=ROWS)
+
+
+def of_labels(kind: int, labels: pa.Array, clusters: Integers) -> pa.Table:
+    """Return how many documents of each cluster have each label; null is not counted."""
+    there = labels.is_valid().to_numpy(zero_copy_only=False)
+    known, owners = labels.filter(pa.array(there)).cast(pa.large_string()), clusters[there]
+    table = _counted(kind, owners, hash64(known), np.zeros(len(known), np.int64), None)
+    return table.set_column(5, "text", pa.nulls(table.num_rows, pa.large_string()))
+
+
+def sites_of(column: pa.Array) -> pa.Array:
+    """Return the host of each web address, and what is no address as it is: the name of a site."""
+    hosts = pc.struct_field(pc.extract_regex(column.cast(pa.string()), _HOST), "host")
+    return pc.utf8_lower(pc.replace_substring_regex(pc.coalesce(hosts, column.cast(pa.string())), r"^www\.", ""))
+
+
+def reduce_counts(item: Item, place: Place) -> dict[str, str]:
+    """Keep the best words of each cluster, and its sums, of the hashes of one partition."""
+    parts = [Range(**part) for part in item["parts"]]
+    table = added(pa.Table.from_batches(shuffle.read(place.storage, parts, ROWS), ROWS))
+    table = table.sort_by([("kind", "ascending"), ("cluster", "ascending"), ("key", "ascending")])
+    totals = place.read_table(item["totals"])
+    size = max(totals.column("cluster").to_pylist(), default=-1) + 1
+    used = np.zeros(size, np.int64)
+    used[totals.column("cluster").to_numpy()] = totals.column("words").to_numpy()
+    words = best_words(table.filter(pc.equal(table.column("kind"), WORD)), used, item["words"])
+    return {"words": place.write_table("words", words), "measures": place.write_table("measures", _measures(table, size))}
+
+
+def best_words(table: pa.Table, used: Integers, count: int) -> pa.Table:
+    """Return the `count` words of each cluster with the greatest c-TF-IDF, as `curate_scorers.cluster_cards` defines it."""
+    clusters, counts = table.column("cluster").to_numpy(), table.column("count").to_numpy()
+    _, word = np.unique(table.column("key").to_numpy(), return_inverse=True)
+    in_all = np.bincount(word, weights=counts)[word] if len(word) else np.zeros(0)
+    share, whole = counts / np.maximum(used[clusters], 1), int(used.sum())
+    elsewhere = (in_all - counts) / np.maximum(whole - used[clusters], 1)
+    average = whole / max(1, int((used > 0).sum()))
+    weight = share * np.log1p(average / np.maximum(in_all, 1))
+    kept = np.flatnonzero((counts > 1) & (share >= CHARACTERISTIC * elsewhere))
+    kept = kept[ranks_within(clusters[kept], -weight[kept], table.column("key").to_numpy()[kept]) < count]
+    text = table.column("text").take(pa.array(kept)).cast(pa.string())
+    return pa.table([pa.array(clusters[kept]), text, pa.array(counts[kept]), pa.array(weight[kept])], schema=WORDS)
+
+
+def _measures(table: pa.Table, size: int) -> pa.Table:
+    kind, clusters = table.column("kind").to_numpy(), table.column("cluster").to_numpy()
+    count, chars = table.column("count").to_numpy(), table.column("chars").to_numpy()
+    lines = (kind == LINE) & (count > 1)
+    columns = {"repeated": np.bincount(clusters[lines], weights=chars[lines].astype(np.float64), minlength=size)}
+    for wanted, names in ((SITE, MEASURES[1:4]), (LANGUAGE, MEASURES[4:7])):
+        own, of = clusters[kind == wanted], count[kind == wanted].astype(np.float64)
+        for name, weights in zip(names, (np.ones(len(of)), of, of * np.log2(np.maximum(of, 1))), strict=True):
+            columns[name] = np.bincount(own, weights=weights, minlength=size)
+    return pa.table({name: pa.array(values) for name, values in columns.items()})
+
+
+def merged_measures(tables: Sequence[pa.Table]) -> dict[str, npt.NDArray[np.float64]]:
+    """Add up the sums of all partitions."""
+    return {name: np.sum([table.column(name).to_numpy() for table in tables], axis=0) for name in MEASURES}
+
+
+def merged_words(tables: Sequence[pa.Table], count: int) -> dict[int, list[dict[str, Any]]]:
+    """Return the best words of each cluster, of all partitions."""
+    table = pa.concat_tables(tables).sort_by([("cluster", "ascending"), ("weight", "descending"), ("word", "ascending")])
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row in table.to_pylist():
+        words = found.setdefault(row["cluster"], [])
+        if len(words) < count:
+            words.append({"word": row["word"], "count": row["count"], "weight": round(row["weight"], 9)})
+    return found
