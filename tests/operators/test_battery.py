@@ -26,6 +26,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "c4_lines": [{}, {"terminal_punctuation": False, "remove_citations": False}, {"min_words": None, "max_word_chars": 5}],
     "c4_page": [{}, {"min_sentences": 2, "drop_curly_bracket": False, "language": "fr"}],
     "calibrate": [{"column": "quality"}, {"column": "a.b", "steps": 7, "group_by": "lang.code"}],
+    "cluster": [{"column": "vectors.embedding", "k": 3}, {"column": "v", "k": 9, "train_sample": 99, "merge": {"distance": 1.5}}],
     "code_quality": [{}, {"by": None, "min_visible_chars": 5}, {"language": "lang.code", "languages": {"en": {"max_line_chars": None}}}],
     "dclm_lines": [{}, {"max_upper_ratio": None, "counters": [], "boiler_phrases": ["word"], "boiler_endings": []}],
     "detect_code_language": [{}, {"by": "url"}],
