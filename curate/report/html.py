@@ -17,6 +17,7 @@ The report is a mapping of plain JSON values:
              "dropped": {step: {reason: [{"id", "url", "value", "kept_id", "similarity", "excerpt"}]}},
              "errors": [{"id", "step", "error"}],
              "tails": {score: {"lowest": [{"id", "url", "value", "excerpt"}], "highest": […]}}},
+         "clusters": [cards as `curate.clusters_cards`, the largest first, with words as strings and fewer documents],
          "steps": [names in order], "step_seconds": {step: s},
          "notes": [{"name", "passed", "message", "measures", "curve": as `curate.work.Curve` | null}]}],
      "outputs": [{"name", "stage" (when it is not the name), "path", "format", "rows", "bytes"}],

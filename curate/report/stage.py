@@ -8,7 +8,7 @@ from typing import Any
 from curate import histogram
 from curate.histogram import LENGTH_EDGES, SCORE_EDGES
 from curate.manifest import Counts
-from curate.report import charts, evidence, notes, scores
+from curate.report import charts, clusters, evidence, notes, scores
 from curate.report.evidence import Detail
 from curate.report.funnel import Stage, adds_up, counts_of, ran, steps_of
 from curate.report.markup import Child, Column, Markup, Row, code, details, element, table
@@ -22,7 +22,7 @@ def section(stage: Stage, detail: Detail, opened: bool) -> Markup:
     """Return a stage's section; long pages keep it closed until a click."""
     name = str(stage["name"])
     summary = [element("h3", name), " ", badge(str(stage.get("status"))), element("span", _in_short(stage), {"class": "quiet"})]
-    body = [conservation(stage), _facts(stage), notes.noted(stage)]
+    body = [conservation(stage), _facts(stage), notes.noted(stage), clusters.clusters(stage, detail)]
     if ran(stage) or counts_of(stage).rows_in:
         body += [
             _titled("Why documents were dropped", evidence.drops(stage, detail)),

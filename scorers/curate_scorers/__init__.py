@@ -2,12 +2,12 @@
 
 OPERATORS = {
     "cluster": "curate_scorers.cluster:Cluster",
-    "cluster_cards": "curate_scorers.cluster_cards:ClusterCards",
     "fasttext": "curate_scorers.fasttext_score:FastText",
     "lm_loss": "curate_scorers.lm_loss:LmLoss",
     "perplexity_correlations": "curate_scorers.perplexity_correlations:PerplexityCorrelations",
     "predictive_strength": "curate_scorers.predictive_strength:PredictiveStrength",
     "prototypes": "curate_scorers.prototypes:Prototypes",
     "semantic_dedup": "curate_scorers.semantic_dedup:SemanticDedup",
+    "cluster_cards": "curate_scorers.cluster_cards:ClusterCards",
     "train_fasttext": "curate_scorers.train_fasttext:TrainFastText",
 }
