@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +20,12 @@ import pytest
 from curate import shuffle
 from curate.pipeline import Input, Output, Pipeline, Stage
 from curate_operators import minhash_search
+from curate_scorers import semantic_dedup_blocks
 from tests.engine import small
 
-SCHEMA = pa.schema(
-    {"id": pa.string(), "text": pa.large_string(), "url": pa.string(), "score": pa.int64(), "date": pa.string()},
-)
+TEXTS = {"id": pa.string(), "text": pa.large_string(), "url": pa.string(), "score": pa.int64(), "date": pa.string()}
+SCHEMA = pa.schema(TEXTS | {"vector": pa.list_(pa.float32()), "topic": pa.int32(), "distance": pa.float32()})
+DIMENSIONS = 16
 PARTITIONS, PIECE_BYTES, BLOCK_BYTES = 3, 8192, 8192
 EVERY: dict[str, dict[str, Any]] = {
     "exact": {"use": "exact_dedup", "params": {"keep": [{"highest": "score"}, "longest"]}},
@@ -37,8 +39,10 @@ EVERY: dict[str, dict[str, Any]] = {
     "filtered": {"use": "paragraph_dedup", "params": {"index": "bloom", "bloom_bytes": 1 << 14, "false_positive_rate": 0.001}},
     "menus": {"use": "boilerplate_lines", "params": {"min_documents": 3}},
     "substrings": {"use": "substring_dedup", "params": {}},
+    "semantic": {"use": "semantic_dedup", "params": {"column": "vector", "cluster": "topic", "eps": 0.1}},
+    "settled": {"use": "semantic_dedup", "params": {"column": "vector", "cluster": "topic", "eps": 0.1, "keep": "random", "greedy": True}},
 }
-ONE_EACH = ("exact", "best", "lines", "paragraphs", "menus", "substrings")
+ONE_EACH = ("exact", "best", "lines", "paragraphs", "menus", "substrings", "semantic")
 """One stage for each operator."""
 INDEXED: dict[str, dict[str, Any]] = {
     "later": {"use": "minhash_dedup", "params": EVERY["best"]["params"], "from": ["crawl", "last"]},
@@ -48,6 +52,7 @@ INDEXED: dict[str, dict[str, Any]] = {
 OTHERS: dict[str, dict[str, Any]] = {
     "top": {"use": "select_top", "params": {"column": "score", "fraction": 0.4, "unit": "chars", "group_by": "date"}},
     "calibration": {"use": "calibrate", "params": {"column": "score", "group_by": "date"}},
+    "far": {"use": "prototypes", "params": {"column": "vector", "cluster": "topic", "keep_fraction": 0.6}},
 }
 """What looks at whole corpora for other reasons, and must stand the same."""
 NEW_PHASES: dict[str, tuple[str, ...]] = {"later": ("remember", "refill")}
@@ -79,7 +84,14 @@ def documents(count: int = 120, seed: int = 5) -> list[dict[str, Any]]:
         url = f"https://site{site}.example.com/{number if number % 7 else 0}"
         date = f"2026-{dice.randrange(1, 13):02}-01"
         found.append({"id": f"d{number:04}", "text": text, "url": url, "score": dice.randrange(4), "date": date})
-    return found
+    return [doc | embedded(doc["text"]) for doc in found]
+
+
+def embedded(text: str) -> dict[str, Any]:
+    """Return a vector of a text's words, so that changed copies are close, one of three topics, and a distance with ties."""
+    hashes = [zlib.crc32(word.encode()) for word in text.split()]
+    vector = [sum(1 if h >> i & 1 else -1 for h in hashes) for i in range(DIMENSIONS)]
+    return {"vector": vector, "topic": sum(value > 0 for value in vector[:2]), "distance": len(text) % 8 / 8}
 
 
 def _words(dice: random.Random, count: int) -> str:
@@ -133,6 +145,7 @@ def shrink(patch: pytest.MonkeyPatch, partitions: int = PARTITIONS, piece: int =
     patch.setattr(shuffle, "partitions_for", lambda rows, row_bytes: partitions)
     patch.setattr(minhash_search, "PIECE_BYTES", piece)
     patch.setattr(minhash_search, "BLOCK_BYTES", block)
+    patch.setattr(semantic_dedup_blocks, "BLOCK_BYTES", block // 4)
 
 
 @contextmanager

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from curate.hashing import hash64
 from curate.pipeline import Stage
 from tests.contracts import duplicates
 from tests.engine import small
@@ -21,8 +24,10 @@ EARLIER: dict[str, Callable[[Doc], Any]] = {  # what the rules of `keep` put fir
     "exact": lambda doc: (-doc["score"], -len(doc["text"])),
     "by_url": lambda doc: -int(doc["date"].replace("-", "")),
     "best": lambda doc: (-doc["score"], -len(doc["text"])),
+    "semantic": lambda doc: -doc["distance"],
+    "settled": lambda doc: int(hash64(pa.array([f"0:{doc['id']}"]))[0]),
 }
-WHOLE = tuple(name for name, stage in duplicates.EVERY.items() if stage["use"] in ("exact_dedup", "minhash_dedup"))
+WHOLE = tuple(name for name, stage in duplicates.EVERY.items() if stage["use"] in ("exact_dedup", "minhash_dedup", "semantic_dedup"))
 """The stages that remove whole documents, each for one other."""
 
 
@@ -107,6 +112,10 @@ def verify(docs: list[Doc], found: Marks) -> None:
 def verify_alike(name: str, own: Doc, other: Doc, row: dict[str, Any]) -> None:
     if name == "component":
         assert (row["reason"] == "unverified_duplicate") == (row["similarity"] is None)
+    elif duplicates.EVERY[name]["use"] == "semantic_dedup":
+        assert own["topic"] == other["topic"] and row["value"] > 0.9 and row["value"] >= row["similarity"] - 1e-6
+        assert row["similarity"] == pytest.approx(cosine(own["vector"], other["vector"]), abs=1e-6)
+        assert name == "semantic" or row["value"] == row["similarity"]
     elif name == "by_url":
         assert row["similarity"] == 1.0 and own["url"].partition("://")[2] == other["url"].partition("://")[2]
     elif name == "exact":
@@ -114,6 +123,10 @@ def verify_alike(name: str, own: Doc, other: Doc, row: dict[str, Any]) -> None:
     else:
         target = duplicates.EVERY[name]["params"]["similarity"]
         assert target <= row["similarity"] == jaccard(shingles(own["text"]), shingles(other["text"]))
+
+
+def cosine(one: list[float], other: list[float]) -> float:
+    return sum(a * b for a, b in zip(one, other, strict=True)) / (math.hypot(*one) * math.hypot(*other))
 
 
 def test_what_goes_is_in_the_ledger_with_what_stays(place: Path, marked: Marks) -> None:
