@@ -164,10 +164,9 @@ class Cluster(DatasetOperator):
     def _found(self, counted: Sequence[Item]) -> tuple[int, int]:
         """Return how many vectors there are and their length; raise `OperatorError` unless there are enough, all of one length."""
         sized = [one for one in counted if one["dimension"] is not None]
-        for one in sized:
-            if one["dimension"] != sized[0]["dimension"]:
-                first, other = (f"`{each['example']}` has {each['dimension']}" for each in (sized[0], one))
-                raise vectors.mixed("cluster", first, other)
+        if odd := [one for one in sized if one["dimension"] != sized[0]["dimension"]]:
+            first, other = (f"`{one['example']}` has {one['dimension']} numbers" for one in (sized[0], odd[0]))
+            raise OperatorError(f"cluster: vectors are of different lengths: {first}, {other}", "embed all documents with one model")
         found = sum(one["vectors"] for one in counted)
         if found < self.k:
             empty, zero = (sum(one[name] for one in counted) for name in ("empty", "zero"))

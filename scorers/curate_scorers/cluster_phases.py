@@ -22,14 +22,14 @@ import pyarrow.compute as pc
 
 from curate.dataset import read_shard
 from curate.document import ID
+from curate.errors import OperatorError
 from curate.hashing import hash64
 from curate.work import Place
-from curate_scorers.cluster_vectors import Item, mixed, read, vectors_of
+from curate_scorers.cluster_vectors import BrokenVector, Found, Item, read, vectors_of
 from curate_scorers.clustering import assign, train
 from curate_scorers.clustering_merge import merged
 from curate_scorers.clustering_nearest import Vectors, on_gpu
 
-USE = "cluster"
 FORMAT = 1
 CENTROIDS, DESCRIPTION = "centroids.npy", "clusters.json"
 UNIT = 2.0**30  # of a distance, when many are added up as whole numbers: no layout of shards changes a sum
@@ -41,16 +41,24 @@ def count_shard(item: Item, place: Place) -> Item:
     on_gpu(item["device"])  # an error now, not when all vectors are read
     counts = {"vectors": 0, "empty": 0, "zero": 0}
     dimension, example = None, None
-    for ids, column in read(item, place):
-        found = vectors_of(USE, ids, column)
+    for ids, found in _vectors(item, place):
         for name, count in (("vectors", len(found.vectors)), ("empty", found.empty), ("zero", found.zero)):
             counts[name] += count
-        if len(found.vectors):
-            name, size = ids[int(found.rows[0])].as_py(), found.vectors.shape[1]
-            if dimension is not None and size != dimension:
-                raise mixed(USE, f"`{example}` has {dimension}", f"`{name}` has {size}")
-            dimension, example = size, name
+        if len(found.vectors) and dimension is None:
+            dimension, example = found.vectors.shape[1], ids[int(found.rows[0])].as_py()
     return counts | {"dimension": dimension, "example": example}
+
+
+def _vectors(item: Item, place: Place) -> Iterator[tuple[pa.Array, Found]]:
+    """Yield ids and vectors of a shard; a broken one is an `OperatorError`."""
+    dimension = item.get("dimension")
+    for ids, column in read(item, place):
+        try:
+            found = vectors_of(ids, column, dimension)
+        except BrokenVector as error:
+            raise OperatorError(f"cluster: {error.message}", error.hint) from error
+        dimension = found.vectors.shape[1] if len(found.vectors) else dimension
+        yield ids, found
 
 
 def sample_shard(item: Item, place: Place) -> str:
@@ -58,8 +66,7 @@ def sample_shard(item: Item, place: Place) -> str:
     kind = pa.list_(pa.float32(), item["dimension"])
     schema = pa.schema({"order": pa.uint64(), ID: pa.string(), "vector": kind})
     tables = [schema.empty_table()]
-    for ids, column in read(item, place):
-        found = vectors_of(USE, ids, column)
+    for ids, found in _vectors(item, place):
         names = ids.cast(pa.string()).take(pa.array(found.rows))
         order = hash64(pc.binary_join_element_wise(str(item["seed"]), names, ":"))
         chosen = np.flatnonzero(order <= np.uint64(item["bound"]))
@@ -108,8 +115,7 @@ def assign_shard(item: Item, place: Place) -> Iterator[pa.RecordBatch]:
     """Yield cluster and distance of each document of a shard, and its group."""
     centroids = _matrix(place.read_table(item["centroids"]).column("centroid"))
     groups = np.array(item["groups"], np.int32) if item["groups"] is not None else None
-    for ids, column in read(item, place):
-        found = vectors_of(USE, ids, column)
+    for ids, found in _vectors(item, place):
         clusters, cosines = assign(found.vectors, centroids, item["device"])
         values = {"cluster": clusters, "distance": (1 - cosines).astype(np.float32)}
         if groups is not None:

@@ -6,7 +6,7 @@ without a vector; zeros throughout are one too, since they have no direction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,18 @@ from curate_scorers.clustering_nearest import Vectors, unit
 
 Item = dict[str, Any]
 _LISTS = (pa.types.is_fixed_size_list, pa.types.is_list, pa.types.is_large_list)
+
+
+class BrokenVector(ArithmeticError):
+    """A document's own vector is no good: no `CurateError`, which would end a stage, so that a `Scorer` has the document quarantined."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}"
 
 
 @dataclass(frozen=True)
@@ -77,46 +89,41 @@ def read(item: Item, place: Place) -> Iterator[tuple[pa.Array, pa.Array]]:
     ids.finish()
 
 
-def vectors_of(use: str, ids: pa.Array, column: pa.Array) -> Found:
-    """Return the vectors of a batch; raise `OperatorError`, with the document's id, for one that is not finite or of another length."""
+def vectors_of(ids: pa.Array, column: pa.Array, dimension: int | None = None) -> Found:
+    """Return the vectors of a batch; raise `BrokenVector` for one that is not finite or has not `dimension` numbers.
+
+    Without `dimension`, all must have as many as the first.
+    """
     if not _holds_vectors(column.type):
-        raise OperatorError(f"{use}: a vector is a list of float, not {column.type}", "name a column of vectors")
+        raise OperatorError(f"a vector is a list of float, not {column.type}", "name a column of vectors")
     known = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
-    given = column.drop_null()
-    names = ids.take(pa.array(known))
-    numbers = given.flatten()
-    if numbers.null_count:
-        raise _broken(use, names[_owner(given, int(np.flatnonzero(numbers.is_null())[0]))])
-    vectors = unit(numbers.to_numpy(zero_copy_only=False).reshape(len(given), _dimension(use, names, given)))
-    wrong = np.flatnonzero(np.isnan(vectors[:, :1]).any(axis=1))
-    if len(wrong):
-        raise _broken(use, names[int(wrong[0])])
-    directed = vectors.any(axis=1)
-    return Found(vectors if directed.all() else vectors[directed], known[directed], len(column) - len(known), int((~directed).sum()))
-
-
-def _broken(use: str, name: Any) -> OperatorError:
-    hint = "NaN, infinity, null and numbers whose squares overflow are none: embed it again, or drop it"
-    return OperatorError(f"{use}: the vector of document `{name}` has a number that is not finite", hint)
-
-
-def _owner(given: pa.Array, number: int) -> int:
-    """Return which of some lists has the number at a place of all their numbers."""
-    ends = np.cumsum(pc.list_value_length(given).to_numpy(zero_copy_only=False))
-    return int(np.searchsorted(ends, number, side="right"))
-
-
-def _dimension(use: str, names: pa.Array, given: pa.Array) -> int:
-    """Return the length of all vectors."""
-    if pa.types.is_fixed_size_list(given.type):
-        return int(given.type.list_size)
+    given, names = column.drop_null(), ids.take(pa.array(known))
     lengths = pc.list_value_length(given).to_numpy(zero_copy_only=False)
-    odd = np.flatnonzero(lengths != lengths[:1])
-    if len(odd):
-        raise mixed(use, f"`{names[0]}` has {lengths[0]}", f"`{names[int(odd[0])]}` has {lengths[odd[0]]}")
-    return int(lengths[0]) if len(lengths) else 0
+    wanted = dimension if dimension is not None else int(lengths[0]) if len(lengths) else 0
+    _refuse(
+        np.not_equal(lengths, wanted), names, lambda row: f"has {lengths[row]} numbers, not {wanted}", "embed all documents with one model"
+    )
+    numbers = given.flatten()
+    vectors = unit(_filled(numbers).reshape(len(given), wanted))
+    _refuse(
+        np.isnan(vectors[:, :1]).any(axis=1),
+        names,
+        lambda row: "has a number that is not finite, or too large",
+        "embed it again, or drop it",
+    )
+    directed = vectors.any(axis=1)
+    chosen = vectors if directed.all() else vectors[directed]
+    return Found(chosen, known[directed], len(column) - len(known), int(np.count_nonzero(~directed)))
 
 
-def mixed(use: str, one: str, other: str) -> OperatorError:
-    """Return the error of vectors that cannot be compared."""
-    return OperatorError(f"{use}: vectors are of different lengths: {one} dimensions, {other}", "embed all documents with one model")
+def _filled(numbers: pa.Array) -> np.ndarray[Any, Any]:
+    """Return numbers with NaN for null."""
+    if numbers.null_count:
+        numbers = pc.fill_null(pc.cast(numbers, pa.float64()), np.nan)
+    return np.asarray(numbers.to_numpy(zero_copy_only=False))
+
+
+def _refuse(wrong: np.ndarray[Any, Any], names: pa.Array, what: Callable[[int], str], hint: str) -> None:
+    rows = np.flatnonzero(wrong)
+    if len(rows):
+        raise BrokenVector(f"the vector of document `{names[int(rows[0])]}` {what(int(rows[0]))}", hint)

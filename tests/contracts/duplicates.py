@@ -51,6 +51,7 @@ INDEXED: dict[str, dict[str, Any]] = {
 """What deduplicates against an index of earlier documents (`last`), and adds to it."""
 OTHERS: dict[str, dict[str, Any]] = {
     "top": {"use": "select_top", "params": {"column": "score", "fraction": 0.4, "unit": "chars", "group_by": "date"}},
+    "clusters": {"use": "cluster", "params": {"column": "vector", "k": 7, "train_sample": 60, "merge": {"count": 3}}},
     "calibration": {"use": "calibrate", "params": {"column": "score", "group_by": "date"}},
     "far": {"use": "prototypes", "params": {"column": "vector", "cluster": "topic", "keep_fraction": 0.6}},
 }

@@ -93,7 +93,7 @@ class Job:
         return sum(1 for _ in self.workspace.glob("datasets/*/.scratch/*/*.json"))
 
 
-@pytest.mark.parametrize("stage", (*duplicates.ONE_EACH, *duplicates.INDEXED, "top"))
+@pytest.mark.parametrize("stage", (*duplicates.ONE_EACH, *duplicates.INDEXED, "top", "clusters"))
 def test_kills_in_every_phase_leave_the_same_bytes(stage: str, place: Path) -> None:
     dice = random.Random(stage)
     calm, stormy = Job(place, stage, "calm"), Job(place, stage, "stormy")

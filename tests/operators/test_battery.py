@@ -49,6 +49,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "maths_quality": [{}, {"min_words": None, "min_maths_ratio": 0.01}],
     "measure": [{}, {"measures": ["compression", "words", "stop_words"], "counting": "all", "language_column": "lang.code"}],
     "minhash_dedup": [{}, {"bands": 14, "rows": 8, "fold": True}, {"unit": "characters", "mode": "component", "keep": "longest"}],
+    "nearest_centroid": [{"column": "vector", "centroids": str(Path(__file__).parents[1] / "scorers" / "centroids.npy")}],
     "normalize": [{}, {"fix_mojibake": False, "max_blank_lines": 0}],
     "remove_lines": [{"by": "dedup"}],
     "remove_spans": [{"by": "dedup"}],
@@ -91,6 +92,8 @@ def awkward() -> pa.RecordBatch:
     removed = pa.array([(None, 0.0, 0.04, 0.5)[i % 4] for i in rows], pa.float64())
     docs = docs.append_column("removed_word_ratio", removed)
     docs = docs.append_column("loss", pa.array([(0.02, None, 0.0, 0.6)[i % 4] for i in rows], pa.float64()))
+    vectors = [(None, [0.6, 0.8], [0.0, 0.0], [-1.0, 1e-3])[i % 4] for i in rows]
+    docs = docs.append_column("vector", pa.array(vectors, pa.list_(pa.float32(), 2)))
     docs = docs.append_column("lang", pa.StructArray.from_arrays([codes], ["code"]))
     return docs.append_column(
         "dedup", pa.StructArray.from_arrays([keep, kept_id, lines, *spans], ["keep", "kept_id", "lines", "starts", "ends"])
