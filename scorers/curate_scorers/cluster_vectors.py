@@ -6,7 +6,7 @@ without a vector; zeros throughout are one too, since they have no direction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,19 +98,11 @@ def vectors_of(ids: pa.Array, column: pa.Array, dimension: int | None = None) ->
         raise OperatorError(f"a vector is a list of float, not {column.type}", "name a column of vectors")
     known = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
     given, names = column.drop_null(), ids.take(pa.array(known))
-    lengths = pc.list_value_length(given).to_numpy(zero_copy_only=False)
+    lengths = np.asarray(pc.list_value_length(given).to_numpy(zero_copy_only=False))
     wanted = dimension if dimension is not None else int(lengths[0]) if len(lengths) else 0
-    _refuse(
-        np.not_equal(lengths, wanted), names, lambda row: f"has {lengths[row]} numbers, not {wanted}", "embed all documents with one model"
-    )
-    numbers = given.flatten()
-    vectors = unit(_filled(numbers).reshape(len(given), wanted))
-    _refuse(
-        np.isnan(vectors[:, :1]).any(axis=1),
-        names,
-        lambda row: "has a number that is not finite, or too large",
-        "embed it again, or drop it",
-    )
+    _refuse(np.asarray(lengths != wanted), names, f"has not {wanted} numbers as others", "embed all documents with one model")
+    vectors = unit(_filled(given.flatten()).reshape(len(given), wanted))
+    _refuse(np.isnan(vectors[:, :1]).any(axis=1), names, "has a number that is not finite, or too large", "embed it again, or drop it")
     directed = vectors.any(axis=1)
     chosen = vectors if directed.all() else vectors[directed]
     return Found(chosen, known[directed], len(column) - len(known), int(np.count_nonzero(~directed)))
@@ -123,7 +115,7 @@ def _filled(numbers: pa.Array) -> np.ndarray[Any, Any]:
     return np.asarray(numbers.to_numpy(zero_copy_only=False))
 
 
-def _refuse(wrong: np.ndarray[Any, Any], names: pa.Array, what: Callable[[int], str], hint: str) -> None:
+def _refuse(wrong: np.ndarray[Any, Any], names: pa.Array, what: str, hint: str) -> None:
     rows = np.flatnonzero(wrong)
     if len(rows):
-        raise BrokenVector(f"the vector of document `{names[int(rows[0])]}` {what(int(rows[0]))}", hint)
+        raise BrokenVector(f"the vector of document `{names[int(rows[0])]}` {what}", hint)
