@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from curate.dataset import Dataset, load
-from curate.errors import DatasetError, PipelineError
+from curate.errors import CurateError, DatasetError, PipelineError
+from curate.files import local_file
 from curate.fingerprint import digest
 from curate.pipeline import Pipeline
+from curate.pipeline_graph import REFERENCE
 from curate.pipeline_mistakes import InWords, Mistakes, Positions
-from curate.pipeline_validate import Built
+from curate.pipeline_validate import Built, named_steps
 from curate.protocols import DatasetOperator
 from curate.storage import Storage, is_remote, join
 
@@ -40,7 +42,7 @@ def open_artifacts(pipeline: Pipeline, positions: Positions | None = None, works
 
 
 def verify_artifacts(pipeline: Pipeline, built: Built, artifacts: Mapping[str, Dataset], positions: Positions | None = None) -> None:
-    """Raise one `PipelineError` with what every operator says of artifacts that it cannot work with."""
+    """Raise one `PipelineError` with what every operator says of artifacts, and of files in them, that it cannot work with."""
     mistakes = Mistakes(positions or InWords(pipeline))
     for name, stage in pipeline.stages.items():
         given = [artifacts[source] for source in stage.sources if source in artifacts]
@@ -50,7 +52,22 @@ def verify_artifacts(pipeline: Pipeline, built: Built, artifacts: Mapping[str, D
                 operator.verify_artifacts(given)
             except PipelineError as error:
                 mistakes.add_error(("stages", name), error)
+    _verify_files(pipeline, built, artifacts, mistakes)
     mistakes.raise_any()
+
+
+def _verify_files(pipeline: Pipeline, built: Built, artifacts: Mapping[str, Dataset], mistakes: Mistakes) -> None:
+    """Note files of artifacts on this machine that parameters name and that their operators cannot work with."""
+    for place, step, operator in named_steps(pipeline, built):
+        named = {key: str(step.params.get(key)) for key in operator.files}
+        for key, value in named.items():
+            name, slash, file = value.removeprefix(REFERENCE).partition("/")
+            if not value.startswith(REFERENCE) or name not in artifacts or is_remote(artifacts[name].url):
+                continue
+            try:
+                operator.verify_file(key, local_file(f"{artifacts[name].url}{slash}{file}"))
+            except CurateError as error:
+                mistakes.add((*place, "params", key), f"`{step.use}`: {error.message}", error.hint)
 
 
 def place_of(path: str, folder: Path) -> str:

@@ -6,16 +6,17 @@ Input schemas come from the readers; an input without one is open: its unknown c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
 
 import pyarrow as pa
 
 from curate.document import ID, ID_TYPE
+from curate.errors import CurateError
 from curate.pipeline import Check, Pipeline, Stage
 from curate.pipeline_columns import Columns, Walk
 from curate.pipeline_graph import REFERENCE, references
 from curate.pipeline_mistakes import InWords, Mistakes, Place, Positions
-from curate.pipeline_validate import Built
+from curate.pipeline_validate import Built, named_steps
 from curate.protocols import Filter, Operator
 from curate.registry import suggest
 from curate.storage import is_remote
@@ -64,23 +65,34 @@ def _check_report_by(pipeline: Pipeline, results: Mapping[str, Columns], mistake
 
 
 def _check_files(pipeline: Pipeline, built: Built, mistakes: Mistakes) -> None:
-    for name, stage in pipeline.stages.items():
-        steps: list[tuple[Place, Mapping[str, Any]]] = [(("stages", name), stage.params)] if stage.use else []
-        steps += [(("stages", name, "operators", index), step.params) for index, step in enumerate(stage.operators)]
-        for (place, params), operator in zip(steps, built.operators[name], strict=False):
-            for key in operator.files:
-                path, spot = params.get(key), (*place, "params", key)
-                if isinstance(path, str) and path.startswith(REFERENCE):
-                    _check_keeps(path.removeprefix(REFERENCE).partition("/")[0], built, spot, mistakes)
-                elif isinstance(path, str) and not is_remote(path) and not (pipeline.folder / path).is_file():
-                    mistakes.add(spot, f"`{key}`: there is no file {path}", "paths are relative to the pipeline file")
+    for place, step, operator in named_steps(pipeline, built):
+        for key in operator.files:
+            value, spot = step.params.get(key), (*place, "params", key)
+            if isinstance(value, str) and value.startswith(REFERENCE):
+                _check_keeps(value.removeprefix(REFERENCE).partition("/")[0], pipeline, built, (spot, mistakes))
+            elif isinstance(value, str) and not is_remote(value):
+                path = pipeline.folder / value
+                if path.is_file() or key in operator.folders:
+                    _verify_file(step.use, operator, path, (spot, mistakes))
+                else:
+                    what = f"{value} is a folder, not a file" if path.is_dir() else f"there is no file {value}"
+                    mistakes.add(spot, f"`{key}`: {what}", "paths are relative to the pipeline file")
 
 
-def _check_keeps(name: str, built: Built, place: Place, mistakes: Mistakes) -> None:
-    """Note a parameter that needs a file and names a stage which keeps none."""
-    kind = built.kinds.get(name)
-    if kind != "artifact":
-        mistakes.add(place, f"`{name}` makes {kind}, and `{place[-1]}` needs a file of an artifact", "name a stage that trains a model")
+def _verify_file(use: str, operator: Operator, path: Path, noted: tuple[Place, Mistakes]) -> None:
+    spot, mistakes = noted
+    try:
+        operator.verify_file(str(spot[-1]), path)
+    except CurateError as error:
+        mistakes.add(spot, f"`{use}`: {error.message}", error.hint)
+
+
+def _check_keeps(name: str, pipeline: Pipeline, built: Built, noted: tuple[Place, Mistakes]) -> None:
+    """Note a parameter that needs a file and names a stage which keeps none: only dataset operators keep files beside their rows."""
+    spot, mistakes = noted
+    if name in pipeline.stages and pipeline.stages[name].use is None:
+        text = f"`{name}` makes {built.kinds[name]} and keeps no file, but `{spot[-1]}` needs one"
+        mistakes.add(spot, text, "name a stage that trains a model, or another dataset operator that keeps a file")
 
 
 def _unused(pipeline: Pipeline) -> Iterator[tuple[Place, str]]:

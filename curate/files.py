@@ -10,18 +10,20 @@ import contextlib
 import functools
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
 
 from curate.dataset import join_url
-from curate.errors import DatasetError
+from curate.errors import DatasetError, PipelineError
 from curate.fingerprint import digest
 from curate.manifest import MANIFEST, ArtifactFile, Manifest
 from curate.storage import Storage, is_remote, open_file, open_storage
 
 COPIES = "curate-files"
 CHUNK_BYTES = 4 << 20
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
 @functools.lru_cache(maxsize=256)
@@ -93,10 +95,26 @@ def _copied(storage: Storage, file: str, key: str, sha256: str | None) -> Path:
     return target
 
 
+def check_sha256(sha256: str) -> None:
+    """Raise `PipelineError` unless a text is a SHA-256 as hexadecimal digits."""
+    if not _SHA256.fullmatch(sha256):
+        raise PipelineError(f"sha256 is no SHA-256: {sha256}", "64 hexadecimal digits: `sha256sum FILE` prints them")
+
+
+def verify_sha256(path: Path, sha256: str) -> None:
+    """Raise `DatasetError` unless a file has the hash that somebody pinned."""
+    found = _sha256(path)
+    if found != sha256.lower():
+        raise DatasetError(f"{path} is another file: its SHA-256 is {found}, not {sha256}", "get the right one, or correct `sha256`")
+
+
 def _verify(path: Path, sha256: str, where: str) -> None:
     if not path.is_file():
         raise DatasetError(f"no such file: {where}", "remove the artifact's folder and run again")
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
+    if _sha256(path) != sha256:
         raise DatasetError(f"{where}: damaged: its bytes are not those of its manifest", "remove the artifact's folder and run again")
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -73,6 +73,15 @@ def validate(pipeline: Pipeline, positions: Positions | None = None) -> Built:
     return _finish(pipeline, made, {name: kind for name, kind in kinds.items() if kind})
 
 
+def named_steps(pipeline: Pipeline, built: Built) -> Iterator[tuple[Place, Step, Operator]]:
+    """Yield the operator of each step and of each `use`, with its place."""
+    for name, stage in pipeline.stages.items():
+        steps: list[tuple[Place, Step]] = [(("stages", name), Step(stage.use, stage.params))] if stage.use is not None else []
+        steps += [(("stages", name, "operators", index), step) for index, step in enumerate(stage.operators)]
+        for (place, step), operator in zip(steps, built.operators[name], strict=False):
+            yield place, step, operator
+
+
 class _Maker:
     """Finds and makes the operators of all stages and checks."""
 

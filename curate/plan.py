@@ -28,7 +28,7 @@ from curate.manifest import MANIFEST, Kind
 from curate.pipeline import Input, Pipeline, Stage, Step
 from curate.pipeline_graph import REFERENCE, imported
 from curate.pipeline_mistakes import Positions
-from curate.pipeline_validate import Built
+from curate.pipeline_validate import READ_STEP, Built
 from curate.protocols import Operator
 from curate.readers import reader
 from curate.readers.base import ReadOptions
@@ -127,7 +127,7 @@ class Plan:
                 name: {
                     "kind": planned.kind,
                     "from": [*planned.documents, *planned.attributes],
-                    "steps": [step.label for step in planned.steps] or [planned.stage.use],
+                    "steps": [step.label for step in planned.steps] or [planned.stage.use or READ_STEP],
                     "fingerprint": planned.fingerprint,
                     "dataset": planned.folder,
                     "status": self.status(name),

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pyarrow as pa
@@ -36,7 +37,9 @@ class Operator(ABC):
     reproducible: ClassVar[Reproducible] = "bytes"
     cost: ClassVar[Cost] = "cheap"
     files: ClassVar[tuple[str, ...]] = ()  # parameters that name a file: it must be there, and is part of the identity whatever its name
-    folders: ClassVar[tuple[str, ...]] = ()  # parameters that may name a folder: its files are then part of the identity
+    folders: ClassVar[
+        tuple[str, ...]
+    ] = ()  # parameters that may name a folder: its files are then part of the identity; in both: it must be there
 
     def reads(self) -> tuple[str, ...]:
         """Return the columns that must be there, dotted paths included."""
@@ -46,6 +49,14 @@ class Operator(ABC):
         """Raise `PipelineError` when columns that are there have types that the operator cannot work with.
 
         `curate check` calls it with the declared columns of the batches to come; most operators have nothing to say.
+        """
+        return
+
+    def verify_file(self, parameter: str, path: Path) -> None:
+        """Raise a `CurateError` when what one of `files` names is not what the operator can work with.
+
+        `curate check` calls it for each that lies on this machine, and for one of `folders` that is missing; it may read the file, and
+        imports nothing heavy.
         """
         return
 

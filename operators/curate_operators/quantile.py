@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -98,17 +99,24 @@ class Quantile(Scorer):
                 shares[rows] = self._tables[name].shares(numbers[rows])
         return pa.array(shares.astype(np.float32), mask=np.isnan(shares))
 
+    def verify_file(self, parameter: str, path: Path) -> None:
+        self._read(path)
+
     @functools.cached_property
     def _tables(self) -> Mapping[Group, Table]:
+        return self._read(local_file(self.table))
+
+    def _read(self, path: Path) -> Mapping[Group, Table]:
+        """Return the table of each group; raise `OperatorError` when a file has none, or has other groups."""
         try:
-            found = orjson.loads(local_file(self.table).read_bytes())
+            found = orjson.loads(path.read_bytes())
             tables = {group["group"]: _table(group) for group in found["groups"] if group["documents"]}
             grouped = found["group_by"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OperatorError(f"quantile: {self.table} is no table of quantiles: {type(error).__name__}: {error}", HINT) from error
+            raise OperatorError(f"quantile: {path} is no table of quantiles: {type(error).__name__}: {error}", HINT) from error
         if (grouped is None) != (self.group_by is None):
             made = f"for each `{grouped}`" if grouped is not None else "for all documents at once"
-            raise OperatorError(f"quantile: {self.table} was made {made}", "give `group_by` here and to `calibrate`, or to neither")
+            raise OperatorError(f"quantile: {path} was made {made}", "give `group_by` here and to `calibrate`, or to neither")
         return tables
 
 

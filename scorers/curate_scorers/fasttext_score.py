@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
-import hashlib
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -13,10 +15,13 @@ import pyarrow as pa
 from curate import kernels
 from curate.document import TEXT
 from curate.errors import OperatorError, PipelineError
-from curate.files import local_file
+from curate.files import check_sha256, local_file, verify_sha256
 from curate.protocols import Scorer
 
 TOP = pa.struct([pa.field("label", pa.string()), pa.field("probability", pa.float32())])
+
+LANGUAGE = re.compile(r"[a-z]{2,3}([_-].+)?")
+SHOWN = 8  # labels in a hint
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class FastText(Scorer):
       its content is part of the identity.
     - `label`: whose probability, without the prefix; null = the likeliest label.
     - `label_prefix`: what labels begin with in the model's file.
-    - `sha256`: what the file's hash must be; null = any.
+    - `sha256`: what the file's hash must be; null = any. Files of artifacts are held to that of their manifest anyway.
 
     ## Source
     Joulin et al., *Bag of Tricks for Efficient Text Classification* (2016). A kernel of ours reads the official format.
@@ -59,6 +64,8 @@ class FastText(Scorer):
     def __post_init__(self) -> None:
         if self.label is not None and not self.label.removeprefix(self.label_prefix):
             raise PipelineError("fasttext: label is empty", "null = the likeliest label")
+        if self.sha256 is not None:
+            check_sha256(self.sha256)
 
     def output(self) -> pa.DataType:
         return TOP if self.label is None else pa.float32()
@@ -73,19 +80,36 @@ class FastText(Scorer):
         chosen = pa.array(probabilities[np.arange(len(best)), best])
         return pa.StructArray.from_arrays([labels, chosen], fields=list(TOP), mask=pa.array(none))
 
+    def verify_file(self, parameter: str, path: Path) -> None:
+        self._read(path)
+
     @functools.cached_property
     def _model(self) -> kernels.FastTextModel:
-        path = local_file(self.model)
-        found = kernels.read_model(path, self.label_prefix)
-        if self.sha256 is not None and (actual := hashlib.sha256(path.read_bytes()).hexdigest()) != self.sha256.lower():
-            raise OperatorError(f"fastText model {path} is another one: its SHA-256 is {actual}, not {self.sha256}", "download it again")
-        return found
+        return self._read(local_file(self.model))
 
     @functools.cached_property
     def _place(self) -> int:
-        """Return the number of the label, by its name with or without prefix."""
-        wanted, labels = (self.label or "").removeprefix(self.label_prefix), self._model.labels
-        if wanted not in labels:
-            shown = ", ".join(labels[:8]) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
-            raise OperatorError(f"fastText model {self.model} has no label `{wanted}`", f"its labels: {shown}")
-        return labels.index(wanted)
+        """The number of the label."""
+        return self._model.labels.index(self._wanted)
+
+    @property
+    def _wanted(self) -> str:
+        """The label's name, which may be given with its prefix."""
+        return (self.label or "").removeprefix(self.label_prefix)
+
+    def _read(self, path: Path) -> kernels.FastTextModel:
+        """Return the model; raise `OperatorError` when it is none, another one, or lacks the label."""
+        if self.sha256 is not None:
+            verify_sha256(path, self.sha256)
+        model = kernels.read_model(path, self.label_prefix)
+        if self.label is not None and self._wanted not in model.labels:
+            raise OperatorError(f"fastText model {path} has no label `{self._wanted}`", _hint(model.labels))
+        return model
+
+
+def _hint(labels: Sequence[str]) -> str:
+    """Return which labels a model has; those of models for languages are many codes of two or three letters."""
+    shown = ", ".join(labels[:SHOWN]) + (f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else "")
+    codes = sum(LANGUAGE.fullmatch(label) is not None for label in labels)
+    languages = len(labels) > SHOWN and codes >= 0.9 * len(labels)
+    return f"its labels: {shown}" + ("; it tells languages, and is a model for `language`" if languages else "")

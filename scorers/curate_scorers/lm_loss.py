@@ -6,8 +6,9 @@ Emits a struct: `bits_per_byte` (double) and `tokens` (int64, what the number wa
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,8 +17,10 @@ import pyarrow.compute as pc
 
 from curate.document import ID, TEXT
 from curate.errors import PipelineError
+from curate.files import check_sha256
 from curate.protocols import Scorer
 from curate_scorers import lm_loss_model
+from curate_scorers.lm_loss_folder import check_folder
 from curate_scorers.lm_loss_model import Device, Dtype, LanguageModel
 from curate_scorers.lm_loss_windows import Sequences, batches, windows
 
@@ -54,6 +57,7 @@ class LmLoss(Scorer):
     - `batch_tokens`: tokens of a forward pass, of documents of like length; null = 2,048 on a CPU, 16,384 on a GPU.
     - `device`: `auto` is a GPU where there is one.
     - `dtype`: `auto` is float32 on a CPU and bfloat16 on a GPU; log-probabilities are float32 always, sums are doubles.
+    - `sha256`: what the hashes of files in the folder must be, `{model.safetensors: HASH}`; empty = any.
 
     ## Source
     Window and stride: PreSelect (Shum et al., *Predictive Data Selection*, 2025), which has documents share windows; ours do not.
@@ -61,6 +65,7 @@ class LmLoss(Scorer):
 
     cost = "costly"
     reproducible = "tolerance"
+    files: ClassVar[tuple[str, ...]] = ("model",)
     folders: ClassVar[tuple[str, ...]] = ("model",)
 
     model: str
@@ -70,6 +75,7 @@ class LmLoss(Scorer):
     batch_tokens: int | None = None
     device: Device = "auto"
     dtype: Dtype = "auto"
+    sha256: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         least = {"window": self.window, "stride": self.stride, "max_tokens": self.max_tokens, "batch_tokens": self.batch_tokens}
@@ -78,6 +84,13 @@ class LmLoss(Scorer):
                 raise PipelineError(f"lm_loss: {name} is less than 1: {value}")
         if self.stride > self.window:
             raise PipelineError(f"lm_loss: stride {self.stride} is more than window {self.window}", "tokens between would not be measured")
+        if "://" in self.model or self.model.startswith("stage:"):
+            raise PipelineError(f"model is no folder: {self.model}", "language models are read from folders: copy it to each machine")
+        for sha256 in self.sha256.values():
+            check_sha256(sha256)
+
+    def verify_file(self, parameter: str, path: Path) -> None:
+        check_folder(path, self.sha256)
 
     def output(self) -> pa.DataType:
         return OUTPUT
@@ -137,7 +150,7 @@ class LmLoss(Scorer):
 
     @functools.cached_property
     def _model(self) -> LanguageModel:
-        return lm_loss_model.read_model(self.model, self.device, self.dtype)
+        return lm_loss_model.read_model(self.model, self.device, self.dtype, self.sha256)
 
 
 def _blocks(texts: pa.Array) -> Iterator[tuple[int, int]]:

@@ -9,22 +9,21 @@ lets us compute them for the wanted tokens only, a piece at a time.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import orjson
 
 from curate.errors import OperatorError
+from curate_scorers.lm_loss_folder import architecture, check_folder
 from curate_scorers.lm_loss_windows import Sequences, Windows
 
 Device = Literal["auto", "cpu", "cuda"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
-PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 PIECE_BYTES = {"cpu": 2 << 20, "cuda": 256 << 20}  # of float32 logits at a time: on a CPU they stay in its cache
 ROUNDING = {2: 0.05, 4: 1e-3}  # of logits beside the largest, by the bytes of a number
 LOG2E = 1 / np.log(2)
@@ -82,11 +81,12 @@ def package(name: str) -> Any:
         raise OperatorError(f"language models need {name}, which is not installed", hint) from error
 
 
-def read_model(folder: str, device: Device = "auto", dtype: Dtype = "auto") -> LanguageModel:
+def read_model(folder: str, device: Device = "auto", dtype: Dtype = "auto", sha256: Mapping[str, str] | None = None) -> LanguageModel:
     """Read a model's folder; raise `OperatorError` when it holds no causal language model that is safe to read."""
     path = Path(folder)
-    check_folder(path)
+    check_folder(path, sha256)
     torch = package("torch")
+    _check_architecture(path)
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     kind = ("float32" if where == "cpu" else "bfloat16") if dtype == "auto" else dtype
     network = _network(path, kind).to(where).eval()
@@ -96,26 +96,13 @@ def read_model(folder: str, device: Device = "auto", dtype: Dtype = "auto") -> L
     return LanguageModel(folder, tokenizer, start, window, network.config.vocab_size, network, plain_head)
 
 
-def check_folder(path: Path) -> None:
-    """Raise `OperatorError` unless a folder has the files of a causal language model, without loading one."""
-    config, tokenizer = path / "config.json", path / "tokenizer.json"
-    if not path.is_dir() or not config.is_file():
-        raise OperatorError(
-            f"language model {path}: there is no folder with a config.json", "`python -m curate_scorers.make_model_family` makes some"
-        )
-    if not any(path.glob("*.safetensors")):
-        pickles = sorted(file.name for file in path.iterdir() if file.suffix in PICKLES)
-        found = f"its weights are a pickle, {pickles[0]}, which could run any code" if pickles else "it has no weights"
-        raise OperatorError(f"language model {path}: {found}", "weights are read from *.safetensors only: save the model again")
-    if not tokenizer.is_file():
-        raise OperatorError(f"language model {path}: it has no tokenizer.json", "save its fast tokenizer beside it")
-    try:
-        named = (orjson.loads(config.read_bytes()).get("architectures") or ["no architecture"])[0]
-    except (orjson.JSONDecodeError, AttributeError) as error:
-        raise OperatorError(f"language model {path}: config.json cannot be read: {error}") from error
+def _check_architecture(path: Path) -> None:
+    """Raise `OperatorError` unless transformers knows a causal language model by the name in a folder."""
+    named = architecture(path)
     known = package("transformers.models.auto.modeling_auto").MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
     if named not in known:
-        raise OperatorError(f"language model {path}: config.json names {named}, no causal language model that transformers knows")
+        hint = "lm_loss needs a model that predicts the next token, such as LlamaForCausalLM"
+        raise OperatorError(f"language model {path}: config.json names {named}, no causal language model that transformers knows", hint)
 
 
 def _network(path: Path, dtype: str) -> Any:

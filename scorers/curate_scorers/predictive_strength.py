@@ -106,6 +106,9 @@ class PredictiveStrength(Scorer):
             return found[ALONE]
         return pa.StructArray.from_arrays(list(found.values()), fields=list(self.output()), mask=pa.array(~known))
 
+    def verify_file(self, parameter: str, path: Path) -> None:
+        self._ordered({ALONE: family_scores(path, self.target)})
+
     @property
     def _told(self) -> Mapping[str, Sequence[float]]:
         return self.targets or ({ALONE: self.scores} if self.scores is not None else {})
@@ -113,6 +116,10 @@ class PredictiveStrength(Scorer):
     @functools.cached_property
     def _pairs(self) -> dict[str, Any]:
         told = self._told if self.family is None else {ALONE: family_scores(local_file(self.family), self.target)}
+        return self._ordered(told)
+
+    def _ordered(self, told: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+        """Return the pairs of models that each target tells apart."""
         return {name: ordered_pairs(scores, len(self.losses), f"`{name or self.family or 'scores'}`") for name, scores in told.items()}
 
 

@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from curate.dataset import read_shard
 from curate.document import TEXT
+from curate.errors import OperatorError
 from curate.files import local_file
 from curate.protocols import DatasetOperator, Scorer
 
@@ -69,8 +70,32 @@ class Score(Scorer):
     def output(self):
         return pa.int64()
 
+    def verify_file(self, parameter, path):
+        if not path.read_text().isdigit():
+            raise OperatorError(f"{path} is no count, which {parameter} is", "train one")
+
     def score(self, docs):
         return pa.array([int(local_file(self.model).read_text())] * docs.num_rows)
+
+
+def marked(item, place):
+    for batch in read_shard(place.storage, item, ["id"]):
+        yield pa.record_batch([batch.column("id"), pa.array([True] * batch.num_rows)], ["id", "keep"])
+
+
+@dataclass(frozen=True)
+class Mark(Train):
+    """Emits attributes, and keeps a file beside them."""
+
+    emits = "attributes"
+
+    def adds(self):
+        return {"keep": pa.bool_()}
+
+    def run(self, inputs, work):
+        paths = [inputs[0].shard_path(i) for i in range(len(inputs[0].manifest.shards))]
+        work.write_file("counts", work.map("count", count, [paths])[0])
+        work.write_shards(marked, paths)
 '''
 
 
@@ -119,6 +144,38 @@ def test_one_of_several_files_is_named(pipe: Pipeline, tmp_path: Path) -> None:
     assert "keeps 2 files, where one is needed" in str(result.error)
 
 
+def test_attributes_may_keep_a_file(pipe: Pipeline, tmp_path: Path) -> None:
+    pipe = dataclasses.replace(pipe, stages={"marks": Stage("crawl", use="ops.py:Mark"), "score": scored("stage:marks")})
+    plan, _ = small.run(pipe, tmp_path / "ws")
+    assert plan.dataset("marks").manifest.kind == "attributes"
+    assert numbers(small.rows(plan.dataset("score"))) == {3 * sum(range(9))}
+
+
+def test_an_operator_looks_at_its_file_before_anything_runs(pipe: Pipeline, tmp_path: Path) -> None:
+    file = tmp_path / "count.txt"
+    file.write_text("seven")
+    with pytest.raises(PipelineError, match=r"score, step 1 \(Score\): `ops.py:Score`: .*count.txt is no count, which model is") as error:
+        small.plan(with_score(pipe, "count.txt"), tmp_path / "ws")
+    assert error.value.hint == "train one"
+    file.write_text("7")
+    small.plan(with_score(pipe, "count.txt"), tmp_path / "ws")
+    file.unlink()
+    for made, told in ((False, "there is no file count.txt"), (True, "count.txt is a folder, not a file")):
+        if made:
+            file.mkdir()
+        with pytest.raises(PipelineError, match=told):
+            small.plan(with_score(pipe, "count.txt"), tmp_path / "ws")
+
+
+def test_an_operator_looks_at_the_file_of_an_artifact_that_is_there(pipe: Pipeline, tmp_path: Path) -> None:
+    (tmp_path / "ops.py").write_text(TRAINER.replace("out.write(str", 'out.write(b"x" + str'))
+    plan, _ = small.run(dataclasses.replace(pipe, stages={"model": pipe.stages["model"]}), tmp_path / "old")
+    inputs = {**pipe.inputs, "kept": Input(artifact=plan.dataset("model").url)}
+    for name in ("stage:kept", "stage:kept/counts"):
+        with pytest.raises(PipelineError, match=r"score, step 1 \(Score\): `ops.py:Score`: .*counts is no count"):
+            small.plan(dataclasses.replace(pipe, inputs=inputs, stages={"score": scored(name)}), tmp_path / "new")
+
+
 def test_an_artifact_of_an_earlier_run_is_an_input(pipe: Pipeline, tmp_path: Path) -> None:
     first = dataclasses.replace(pipe, outputs={"model": Output(str(tmp_path / "out"))})
     plan, _ = small.run(first, tmp_path / "old")
@@ -147,7 +204,7 @@ def test_a_damaged_or_missing_file_is_told(pipe: Pipeline, tmp_path: Path) -> No
     [
         ("stage:crawl", "is an input"),
         ("stage:modle", "did you mean `model`?"),
-        ("stage:other", "`other` makes attributes, and `model` needs a file of an artifact"),
+        ("stage:other", "`other` makes attributes and keeps no file, but `model` needs one"),
     ],
 )
 def test_what_keeps_no_file_is_refused(model: str, told: str, pipe: Pipeline, tmp_path: Path) -> None:

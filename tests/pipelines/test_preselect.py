@@ -93,7 +93,7 @@ def test_a_missing_family_is_told(tmp_path: Path) -> None:
     options = {"inputs.crawl.path": crawl, "inputs.crawl.format": "jsonl", "text.english.keep": "length(text) > 0"}
     options |= {"vars.family": tmp_path / "none", "outputs.corpus.path": tmp_path / "out"}
     sets = [word for name, value in options.items() for word in ("--set", f"{name}={value}")]
-    failed = run("run", str(RECIPE), "-w", str(tmp_path / "ws"), "--on", "local", "--workers", "1", "-q", *sets, code=1)
+    failed = run("run", str(RECIPE), "-w", str(tmp_path / "ws"), "--on", "local", "--workers", "1", "-q", *sets, code=2)
     assert "there is no folder with a config.json" in failed.stderr
     assert "make_model_family" in failed.stderr
 

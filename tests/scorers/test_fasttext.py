@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import OperatorError, PipelineError
+from curate.errors import DatasetError, OperatorError, PipelineError
 from curate.kernels import read_model
 from curate.testing import check_operator
 from curate_operators.language import SHIPPED_MODEL
@@ -167,5 +167,5 @@ def test_bad_parameters(folder: Path) -> None:
     assert "part0" in str(caught.value.hint)
     good = hashlib.sha256(path.read_bytes()).hexdigest()
     assert FastText(str(path), sha256=good.upper()).score(docs("one")).null_count == 0
-    with pytest.raises(OperatorError, match="is another one: its SHA-256 is"):
+    with pytest.raises(DatasetError, match="is another file: its SHA-256 is"):
         FastText(str(path), sha256="0" * 64).score(docs("one"))

@@ -276,8 +276,8 @@ def without_tokenizer(folder: Path) -> None:
     [
         (without_weights, "it has no weights"),
         (pickled, r"its weights are a pickle, pytorch_model\.bin"),
-        (posing, "cannot be read"),
-        (cut_short, "cannot be read"),
+        (posing, "is no safetensors file, whatever its name says"),
+        (cut_short, "is damaged"),
         (incomplete, r"no weights for model\.layers\.1\.mlp\.up_proj\.weight"),
         (classifier, "names LlamaForSequenceClassification, no causal language model"),
         (unreadable, r"config\.json cannot be read"),
@@ -307,7 +307,8 @@ def test_missing_folders_and_packages(folder: Path, tmp_path: Path, monkeypatch:
 
 
 def test_bad_parameters() -> None:
-    for params in ({"window": 0}, {"stride": 0}, {"max_tokens": 0}, {"batch_tokens": 0}):
+    bad: list[dict[str, Any]] = [{"window": 0}, {"stride": 0}, {"max_tokens": 0}, {"batch_tokens": 0}]
+    for params in bad:
         with pytest.raises(PipelineError, match=f"lm_loss: {next(iter(params))} is less than 1"):
             LmLoss("model", **params)
     with pytest.raises(PipelineError, match="stride 9 is more than window 8"):
