@@ -69,6 +69,11 @@ class Cards:
         """The numbers of all clusters that have documents."""
         return [card["cluster"] for card in self.clusters]
 
+    @property
+    def range(self) -> str:
+        """A hint for whoever named a cluster that is not there."""
+        return f"there are {plural(len(self.clusters), 'cluster')}, from {min(self.numbers, default=0)} to {max(self.numbers, default=0)}"
+
 
 def read_cards(path: str | Path) -> Cards:
     """Read `cards.json`; raise `DatasetError` for a file that is something else."""
@@ -98,14 +103,17 @@ def headline(card: Card) -> str:
     return f"cluster {card['cluster']}: {size}, {plural(card['characters'], 'character')}"
 
 
-def told(card: Card) -> Iterator[str]:
-    """Yield the lines of a card for people: measures, words, and how its documents begin; nothing in them moves a cursor."""
+def told(card: Card, chars: int | None = OPENING_CHARS) -> Iterator[str]:
+    """Yield the lines of a card: measures, words, and how its documents begin (None = all that the card has of them).
+
+    Nothing in them moves a cursor.
+    """
     yield ", ".join(measures(card))
     if card["words"]:
         yield "words: " + ", ".join(printable(word["word"]) for word in card["words"][:SHOWN_WORDS])
     for side in ("nearest", "farthest"):
         for example in card[side]:
-            yield f"{side}: {number(example['distance'])} {printable(example['id'])}: {opening(example)}"
+            yield f"{side}: {number(example['distance'])} {printable(example['id'])}: {opening(example, chars)}"
 
 
 def measures(card: Card) -> Iterator[str]:
@@ -122,6 +130,7 @@ def measures(card: Card) -> Iterator[str]:
         yield f"{name} {number(mean) if mean is not None else '–'}"
 
 
-def opening(example: Mapping[str, Any], chars: int = OPENING_CHARS) -> str:
+def opening(example: Mapping[str, Any], chars: int | None = OPENING_CHARS) -> str:
     """Return how a document begins, on one line."""
-    return clip(" ".join(printable(" ".join(str(example["opening"]).split())).split()), chars)
+    line = printable(" ".join(str(example["opening"]).split()))
+    return line if chars is None else clip(line, chars)

@@ -23,6 +23,7 @@ COMMANDS = {
     "explain": ("curate.cli.inspect:explain", "Tell one document's whole story in a run."),
     "diff": ("curate.cli.diff:diff", "Compare two corpora: documents added, removed, changed, and why."),
     "thresholds": ("curate.cli.thresholds:thresholds", "Show what thresholds on a score would keep, before anything is cut."),
+    "clusters": ("curate.cli.clusters:clusters", "Show the cards of clusters, or decide in a file which clusters go."),
     "report": ("curate.cli.inspect:report", "Print a run's report, or open its page."),
     "clean": ("curate.cli.inspect:clean", "Remove datasets that nothing uses any more, after asking."),
 }

@@ -30,6 +30,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "code_quality": [{}, {"by": None, "min_visible_chars": 5}, {"language": "lang.code", "languages": {"en": {"max_line_chars": None}}}],
     "dclm_lines": [{}, {"max_upper_ratio": None, "counters": [], "boiler_phrases": ["word"], "boiler_endings": []}],
     "detect_code_language": [{}, {"by": "url"}],
+    "drop_clusters": [{"review": "review.yaml"}, {"drop": "share > 0.5 or line_repetition > 0.5", "drop_unclustered": True}],
     "extract_html": [{}, {"method": "trafilatura"}, {"keep_html": True}],
     "fasttext": [{"model": LANGUAGES}, {"model": LANGUAGES, "label": "en"}],
     "fineweb_quality": [{}, {"min_punctuated_line_ratio": None, "short_line_chars": 5, "max_repeated_line_char_ratio": 0.0}],
