@@ -100,9 +100,10 @@ def vectors_of(ids: pa.Array, column: pa.Array, dimension: int | None = None) ->
     given, names = column.drop_null(), ids.take(pa.array(known))
     lengths = np.asarray(pc.list_value_length(given).to_numpy(zero_copy_only=False))
     wanted = dimension if dimension is not None else int(lengths[0]) if len(lengths) else 0
-    _refuse(np.asarray(lengths != wanted), names, f"has not {wanted} numbers as others", "embed all documents with one model")
+    _refuse(lengths != wanted, names, f"is not of {wanted} numbers", "embed all documents with one model")
     vectors = unit(_filled(given.flatten()).reshape(len(given), wanted))
-    _refuse(np.isnan(vectors[:, :1]).any(axis=1), names, "has a number that is not finite, or too large", "embed it again, or drop it")
+    broken = np.asarray(np.isnan(vectors[:, :1]).any(axis=1))
+    _refuse(broken, names, "has a number that is not finite, or too large", "embed it again, or drop it")
     directed = vectors.any(axis=1)
     chosen = vectors if directed.all() else vectors[directed]
     return Found(chosen, known[directed], len(column) - len(known), int(np.count_nonzero(~directed)))

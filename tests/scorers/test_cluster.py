@@ -233,7 +233,7 @@ ANY = pa.list_(pa.float32())
 @pytest.mark.parametrize(
     ("docs", "kind", "params", "message"),
     [
-        (ODD, ANY, {}, "the vector of document `d100` has not 12 numbers as others"),
+        (ODD, ANY, {}, "the vector of document `d100` is not of 12 numbers"),
         (LATE, ANY, {}, "vectors are of different lengths: `d1` has 12 numbers, `d120` has 5 numbers"),
         (NAN, SIZED, {}, "the vector of document `d100` has a number that is not finite"),
         (GAP, ANY, {}, "the vector of document `d100` has a number that is not finite"),
@@ -311,7 +311,7 @@ def test_vectors_of_a_batch(dimension: int | None) -> None:
     )
     none = vectors_of(pa.array(list("abc")), pa.nulls(3, column.type), dimension)
     assert len(none.vectors) == 0 and none.empty == 3
-    with pytest.raises(BrokenVector, match="document `e` has not 3 numbers as others; embed all documents"):
+    with pytest.raises(BrokenVector, match="document `e` is not of 3 numbers; embed all documents"):
         vectors_of(pa.array(list("e")), column.slice(4), 3)
 
 
