@@ -26,7 +26,7 @@ from curate.errors import DatasetError, PipelineError
 from curate.shuffle import Range, ShuffleFile
 from curate.work import Place, Work
 from curate_scorers.semantic_dedup_read import Item, batches, keys_within, vectors_of
-from curate_scorers.semantic_dedup_vectors import Floats, Integers, mixed, unit_vectors
+from curate_scorers.semantic_dedup_vectors import Floats, Integers, in_doubles, mixed, unit_vectors
 
 BLOCK_BYTES = 64 << 20
 ROW = np.uint64(0xFFFFFFFF)
@@ -37,7 +37,7 @@ KEY_BYTES = 64
 
 @dataclass(frozen=True)
 class Block:
-    """Documents of one block in their order: unit vectors (n × d), clusters, keys, places (shard and row) and ids."""
+    """Documents of one block in their order: unit vectors (n × d, ready for products), clusters, keys, places (shard and row) and ids."""
 
     vectors: Floats
     clusters: Integers
@@ -210,6 +210,6 @@ def pack_block(item: Item, place: Place) -> str:
 def read_block(path: str, place: Place) -> Block:
     """Read a block."""
     table = place.read_table(path).combine_chunks()
-    vectors = pc.list_flatten(table.column("vector")).to_numpy().reshape(table.num_rows, -1).astype(np.float64)
+    vectors = pc.list_flatten(table.column("vector")).to_numpy().reshape(table.num_rows, -1)
     clusters, keys, places = (table.column(name).to_numpy() for name in ("cluster", "key", "place"))
-    return Block(vectors, clusters, keys, places, table.column(ID).combine_chunks())
+    return Block(in_doubles(vectors), clusters, keys, places, table.column(ID).combine_chunks())

@@ -25,7 +25,7 @@ from curate.work import Place, Work
 from curate_scorers.semantic_dedup_blocks import ROW, Block, Blocks, changed, parts_of, read_block, rows_of
 from curate_scorers.semantic_dedup_read import Item
 from curate_scorers.semantic_dedup_values import compared, values
-from curate_scorers.semantic_dedup_vectors import Floats, nearest, nearest_of, verify_type
+from curate_scorers.semantic_dedup_vectors import Floats, improve, nearest, told, verify_type
 
 ANSWER = pa.schema({"place": pa.uint64(), "kept_id": pa.string(), "similarity": pa.float64(), "value": pa.float64(), "leads": pa.bool_()})
 ADDED = {
@@ -58,7 +58,7 @@ def witness_block(item: Item, place: Place) -> Item:
     asked = np.flatnonzero(value > item["threshold"])
     best, winner, (places, ids) = _nearest_kept(item, place, block, asked)
     at, similarity = np.full(len(value), -1, np.int64), np.zeros(len(value))
-    at[asked], similarity[asked] = winner, best
+    at[asked], similarity[asked] = winner, told(best)
     evidence = [ids.take(pa.array(at, mask=at < 0)), pa.array(similarity, mask=at < 0), pa.array(value, mask=np.isneginf(value))]
     own = pa.RecordBatch.from_arrays([pa.array(block.places), *evidence, pa.array(np.zeros(len(at), np.bool_))], schema=ANSWER)
     rows = (own, _leading(np.unique(places[winner[winner >= 0]])))
@@ -75,22 +75,17 @@ def _nearest_kept(item: Item, place: Place, block: Block, asked: Any) -> tuple[F
     places, ids, begun = [], [], 0
     for path, its_values in zip(item["earlier"], item["earlier_values"], strict=True):
         other, kept = read_block(path, place), np.flatnonzero(values(its_values, place) <= item["threshold"])
-        _improve(best, winner, *nearest(block.vectors[asked], other.vectors[kept]), begun)
+        improve(best, winner, *nearest(block.vectors[asked], other.vectors[kept]), begun)
         places.append(other.places[kept])
         ids.append(other.ids.take(pa.array(kept)))
         begun += len(kept)
     own = np.setdiff1d(np.arange(len(block.ids)), asked, assume_unique=True)
     for rows in block.clusters_of():
         which, named = (slice(*np.searchsorted(chosen, [rows.start, rows.stop])) for chosen in (asked, own))
-        found, where = nearest_of(block.vectors[rows], asked[which] - rows.start, own[named] - rows.start)
-        _improve(best[which], winner[which], found, where, begun + rows.start)
+        ends = np.searchsorted(own[named], asked[which])
+        found, where = nearest(block.vectors[asked[which]], block.vectors[own[named]], ends)
+        improve(best[which], winner[which], found, own[named][where] if named.start < named.stop else where, begun)
     return best, winner, (np.concatenate([*places, block.places]), pa.concat_arrays([*ids, block.ids]))
-
-
-def _improve(best: Floats, winner: Any, found: Floats, where: Any, begun: int) -> None:
-    """Take over what is higher than what was found in the rows before, so that the first of equals stays."""
-    better = found > best
-    best[better], winner[better] = found[better], where[better] + begun
 
 
 def _leading(places: Any) -> pa.RecordBatch:

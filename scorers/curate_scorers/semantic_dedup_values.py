@@ -19,7 +19,7 @@ from curate.thresholds import ROUNDS, Mark, Weighed, advanced, binned, inside, i
 from curate.work import Place, Work
 from curate_scorers.semantic_dedup_blocks import Blocks, read_block
 from curate_scorers.semantic_dedup_read import Item
-from curate_scorers.semantic_dedup_vectors import Floats, nearest, nearest_before, settled
+from curate_scorers.semantic_dedup_vectors import Floats, highest, highest_before, settled, told
 
 BLOCKS_PER_SUM = 64
 GRID = tuple(round(10 ** (-3 + i / 16), 6) for i in range(49))  # 0.001 to 1
@@ -33,9 +33,10 @@ def compared(blocks: Blocks) -> list[Item]:
 def nearest_block(item: Item, place: Place) -> Item:
     """Keep the highest cosine of each document of a block to any before it, and count those above 1 − ε for each ε of a grid."""
     block = read_block(item["block"], place)
-    value = np.concatenate([np.zeros(0), *(nearest_before(block.vectors[own]) for own in block.clusters_of())])
+    value = np.concatenate([np.zeros(0), *(highest_before(block.vectors[own]) for own in block.clusters_of())])
     for other in item["earlier"]:
-        value = np.maximum(value, nearest(block.vectors, read_block(other, place).vectors)[0])
+        value = np.maximum(value, highest(block.vectors, read_block(other, place).vectors))
+    value = told(value)
     return {"values": _written(value, place), "above": [int((value > 1 - eps).sum()) for eps in GRID]}
 
 
@@ -50,9 +51,10 @@ def greedy_block(item: Item, place: Place) -> Item:
     value = values(item["values"], place) if item["values"] else np.full(len(block.ids), -np.inf)
     if item["last"]:
         kept = values(item["last"]["values"], place) <= item["threshold"]
-        value = np.maximum(value, nearest(block.vectors, read_block(item["last"]["block"], place).vectors[kept])[0])
+        value = np.maximum(value, highest(block.vectors, read_block(item["last"]["block"], place).vectors[kept]))
     for own in block.clusters_of() if item["turn"] else ():
         value[own] = settled(block.vectors[own], value[own], item["threshold"])
+    value = told(value)
     return {"values": _written(value, place), "gone": int((value > item["threshold"]).sum())}
 
 

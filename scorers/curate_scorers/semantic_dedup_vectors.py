@@ -1,9 +1,10 @@
 """Cosine similarities that are the same bits whatever the block, the number of threads and the processor.
 
-A vector is brought to the length 2²⁶ and its components are rounded to whole numbers. Products of two such vectors are sums of whole
-numbers, and any part of such a sum is at most |a|·|b| ≈ 2⁵² (Cauchy–Schwarz), so that doubles hold every step exactly: no order of
-additions, no fused operation and no size of a tile changes a bit. Rounding moves a cosine by some 10⁻⁸, as float32 vectors do
-themselves. A product in doubles took 1.4 times one in singles (4,096 × 4,096 of 384 dimensions, AVX-512).
+A vector is brought to the length 1 and its components are rounded to multiples of 2⁻²⁶. Products of two such vectors are sums of
+multiples of 2⁻⁵², and no part of such a sum is larger than |a|·|b| ≈ 1 (Cauchy–Schwarz), so that doubles hold every step exactly: no
+order of additions, no fused operation and no size of a tile changes a bit. Rounding moves a cosine by some 10⁻⁸, as float32 vectors do
+themselves; what is told of a cosine is rounded to 2⁻²⁴ and at most 1 (`told`), so that equal vectors have 1. Products in doubles take
+1.4 times those in singles (`python -m tests.benchmarks.semantic_dedup`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from curate.errors import OperatorError, PipelineError
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
-LENGTH = float(1 << 26)
+STEP, TOLD = 2.0**-26, 2.0**-24
 TILE_ROWS, TILE_COLUMNS = 1024, 4096  # a tile of products is 32 MiB
 _LISTS = (pa.types.is_fixed_size_list, pa.types.is_list, pa.types.is_large_list)
 
@@ -61,80 +62,81 @@ def mixed(use: str, one: str, other: str) -> OperatorError:
 
 
 def unit_vectors(vectors: Floats) -> np.ndarray[Any, np.dtype[np.int32]]:
-    """Return vectors, none of which is zero, at the length 2²⁶ in whole numbers."""
+    """Return vectors, none of which is zero, at the length 1, in whole numbers of 2⁻²⁶; `in_doubles` makes them ready for products."""
     scaled = vectors / np.abs(vectors).max(axis=1, initial=0.0)[:, None]  # so that no square overflows
     squares = np.zeros(len(vectors))
     for column in np.ascontiguousarray(scaled.T):  # not np.sum, whose order of additions is the processor's
         squares += column * column
-    return np.asarray(np.rint(scaled / np.sqrt(squares)[:, None] * LENGTH), np.int32)
+    return np.asarray(np.rint(scaled / np.sqrt(squares)[:, None] / STEP), np.int32)
 
 
-def cosines(rows: Floats, others: Floats) -> Floats:
-    """Return the cosine of each of `rows` (m × d) and each of `others` (n × d), m × n, for vectors of `unit_vectors`."""
-    products = rows @ others.T
-    products *= LENGTH**-2  # a power of two: nothing is rounded
-    return np.minimum(products, 1.0, out=products)
+def in_doubles(units: Any) -> Floats:
+    """Return unit vectors as their products are computed."""
+    return np.asarray(units * STEP, np.float64)
 
 
-def nearest(rows: Floats, others: Floats) -> tuple[Floats, Integers]:
-    """Return for each of `rows` the highest cosine to any of `others`, and the first of these that has it; −∞ and −1 for none."""
-    best, where = np.full(len(rows), -np.inf), np.full(len(rows), -1, np.int64)
+def told(cosines: Any) -> Any:
+    """Return cosines as marks tell them and as thresholds are compared with: to 2⁻²⁴, at most 1."""
+    return np.minimum(np.rint(cosines / TOLD) * TOLD, 1.0)
+
+
+def highest(rows: Floats, others: Floats) -> Floats:
+    """Return for each of `rows` (m × d) the highest cosine to any of `others` (n × d), −∞ where there are none."""
+    best = np.full(len(rows), -np.inf)
     for top in range(0, len(rows), TILE_ROWS):
-        own = slice(top, min(top + TILE_ROWS, len(rows)))
+        own = slice(top, top + TILE_ROWS)
         for left in range(0, len(others), TILE_COLUMNS):
-            _improve(best[own], where[own], cosines(rows[own], others[left : left + TILE_COLUMNS]), left)
-    return best, where
+            np.maximum(best[own], (rows[own] @ others[left : left + TILE_COLUMNS].T).max(axis=1), out=best[own])
+    return best
 
 
-def nearest_before(rows: Floats) -> Floats:
+def highest_before(rows: Floats) -> Floats:
     """Return for each of `rows` the highest cosine to any row before it, −∞ for the first."""
     best = np.full(len(rows), -np.inf)
     for top in range(0, len(rows), TILE_ROWS):
         tile = rows[top : top + TILE_ROWS]
-        within = cosines(tile, tile)
+        within = tile @ tile.T
         within[np.triu_indices(len(tile))] = -np.inf
-        best[top : top + TILE_ROWS] = np.maximum(nearest(tile, rows[:top])[0], within.max(axis=1))
+        best[top : top + TILE_ROWS] = np.maximum(highest(tile, rows[:top]), within.max(axis=1))
     return best
-
-
-def nearest_of(rows: Floats, asked: Integers, named: Integers) -> tuple[Floats, Integers]:
-    """Return for each row `asked` the highest cosine to a row before it among those `named`, and that row; −∞ and −1 for none.
-
-    Both are places in `rows`, in ascending order.
-    """
-    best, where = np.full(len(asked), -np.inf), np.full(len(asked), -1, np.int64)
-    for top in range(0, len(asked), TILE_ROWS):
-        own = slice(top, min(top + TILE_ROWS, len(asked)))
-        reach = int(np.searchsorted(named, asked[own][-1]))
-        for left in range(0, reach, TILE_COLUMNS):
-            chosen = named[left : min(left + TILE_COLUMNS, reach)]
-            found = cosines(rows[asked[own]], rows[chosen])
-            if chosen[-1] > asked[own][0]:
-                found[chosen[None, :] > asked[own][:, None]] = -np.inf
-            _improve(best[own], where[own], found, left)
-    return best, np.where(where >= 0, named[where] if len(named) else -1, -1)
 
 
 def settled(rows: Floats, best: Floats, threshold: float) -> Floats:
     """Return the highest cosine of each row to a row before it that stays, or `best` where that is higher.
 
-    A row stays unless its own is above the threshold; those that go are compared with nothing any more.
+    A row stays unless its own, as `told`, is above the threshold; those that go are compared with nothing any more.
     """
     best = best.copy()
     for top in range(0, len(rows), TILE_ROWS):
-        tile, kept = rows[top : top + TILE_ROWS], rows[:top][best[:top] <= threshold]
-        own = best[top : top + TILE_ROWS]
-        np.maximum(own, nearest(tile, kept)[0], out=own)
-        within = cosines(tile, tile)
+        tile, own = rows[top : top + TILE_ROWS], best[top : top + TILE_ROWS]
+        np.maximum(own, highest(tile, rows[:top][told(best[:top]) <= threshold]), out=own)
+        within = tile @ tile.T
         for row in range(len(tile)):
-            if own[row] <= threshold:
+            if told(own[row]) <= threshold:
                 np.maximum(own[row + 1 :], within[row, row + 1 :], out=own[row + 1 :])
     return best
 
 
-def _improve(best: Floats, where: Integers, found: Floats, left: int) -> None:
-    """Take over what is higher than what was found so far, so that the first of equals stays."""
-    at = found.argmax(axis=1)
-    value = found[np.arange(len(found)), at]
-    better = value > best
-    best[better], where[better] = value[better], at[better] + left
+def nearest(rows: Floats, others: Floats, ends: Integers | None = None) -> tuple[Floats, Integers]:
+    """Return for each of `rows` the highest cosine to any of `others`, and the first of these that has it; −∞ and −1 for none.
+
+    With `ends`, which ascend, a row is compared with that many of `others` only, the first ones.
+    """
+    best, where = np.full(len(rows), -np.inf), np.full(len(rows), -1, np.int64)
+    ends = np.full(len(rows), len(others)) if ends is None else ends
+    for top in range(0, len(rows), TILE_ROWS):
+        own = slice(top, min(top + TILE_ROWS, len(rows)))
+        reach = int(ends[own][-1])
+        for left in range(0, reach, TILE_COLUMNS):
+            found = rows[own] @ others[left : min(left + TILE_COLUMNS, reach)].T
+            if left + found.shape[1] > ends[own][0]:
+                found[left + np.arange(found.shape[1]) >= ends[own][:, None]] = -np.inf
+            at = found.argmax(axis=1)
+            improve(best[own], where[own], found[np.arange(len(found)), at], at, left)
+    return best, where
+
+
+def improve(best: Floats, where: Integers, found: Floats, at: Integers, begun: int) -> None:
+    """Take over what is higher than what was found before, so that the first of equals stays; `at` counts from `begun`."""
+    better = found > best
+    best[better], where[better] = found[better], at[better] + begun
