@@ -11,5 +11,6 @@ OPERATORS = {
     "semantic_dedup": "curate_scorers.semantic_dedup:SemanticDedup",
     "cluster_cards": "curate_scorers.cluster_cards:ClusterCards",
     "drop_clusters": "curate_scorers.drop_clusters:DropClusters",
+    "sample_clusters": "curate_scorers.sample_clusters:SampleClusters",
     "train_fasttext": "curate_scorers.train_fasttext:TrainFastText",
 }

@@ -65,6 +65,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "quantile": [{"column": "removed_word_ratio", "table": str(Path(__file__).with_name("quantiles.json"))}],
     "redact": [{}, {"kinds": ["email", "crypto"], "replacements": {"email": "email@example.com"}, "counts_into": None}],
     "sample": [{"fraction": 0.5}, {"fraction": 0.5, "by": "url"}],
+    "sample_clusters": [{"documents": 7}, {"documents": 9, "dropped": "dropped", "omega": 0.5, "validation": 2, "test": 3}],
     "select_top": [
         {"column": "quality", "fraction": 0.1},
         {"column": "a.b", "budget": 9, "unit": "tokens", "tokens": "n", "highest": False},
