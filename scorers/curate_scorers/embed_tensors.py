@@ -1,0 +1,92 @@
+"""Reads tensors from safetensors files: a table of contents in JSON, then plain numbers. No other format is read: a pickle can run code.
+
+It needs NumPy alone, so that the shape of a matrix is known while a pipeline is checked, without loading torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from curate.errors import OperatorError
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+MAX_CONTENTS = 100_000_000  # bytes of a table of contents, as the format's own library allows
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "<i1", "U8": "<u1", "I32": "<i4", "I64": "<i8"}
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """A file's tensors: name, type, shape and the place of each."""
+
+    path: Path
+    entries: dict[str, dict[str, Any]]
+    begin: int
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a tensor; raise `OperatorError` when there is none of this name."""
+        return tuple(self._entry(name)["shape"])
+
+    def read(self, name: str) -> Any:
+        """Return a tensor as numbers that NumPy can reckon with: bfloat16 becomes float32, other types stay."""
+        entry = self._entry(name)
+        first, last = entry["data_offsets"]
+        with open(self.path, "rb") as file:
+            file.seek(self.begin + first)
+            data = np.frombuffer(file.read(last - first), DTYPES[entry["dtype"]])
+        if entry["dtype"] == "BF16":
+            data = (data.astype(np.uint32) << 16).view(np.float32)
+        return data.reshape(entry["shape"])
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        if name not in self.entries:
+            shown = ", ".join(sorted(self.entries)[:5]) or "none"
+            raise OperatorError(f"{self.path}: there is no tensor `{name}`", f"its tensors: {shown}")
+        return self.entries[name]
+
+
+def open_tensors(path: Path) -> Tensors:
+    """Read a file's table of contents; raise `OperatorError` when there is no such file or it is no whole safetensors file."""
+    if not path.is_file():
+        raise OperatorError(
+            f"{path.parent}: {weights_missing(path.parent)}", "weights are read from *.safetensors only: save the model again"
+        )
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(MAX_CONTENTS, size - 8):
+            raise _damaged(path)
+        try:
+            found = orjson.loads(file.read(length))
+            entries = {name: entry for name, entry in found.items() if name != "__metadata__"}
+            whole = all(_fits(entry, size - 8 - length) for entry in entries.values())
+        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise _damaged(path) from error
+    if not whole:
+        raise _damaged(path)
+    return Tensors(path, entries, 8 + length)
+
+
+def weights_missing(folder: Path) -> str:
+    """Say in what way a folder lacks weights that are safe to read."""
+    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES) if folder.is_dir() else []
+    return f"its weights are a pickle, {pickles[0]}, which could run any code" if pickles else "it has no weights"
+
+
+def _fits(entry: dict[str, Any], size: int) -> bool:
+    """Tell whether a tensor lies within its file and has as many bytes as its shape says."""
+    first, last = entry["data_offsets"]
+    if entry["dtype"] not in DTYPES:
+        raise ValueError(f"type {entry['dtype']}")
+    count = 1
+    for length in entry["shape"]:
+        count *= length
+    return bool(0 <= first <= last <= size and last - first == count * np.dtype(DTYPES[entry["dtype"]]).itemsize)
+
+
+def _damaged(path: Path) -> OperatorError:
+    return OperatorError(f"{path}: it is no whole safetensors file", "save the model again, or copy it again")
