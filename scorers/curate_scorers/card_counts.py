@@ -157,7 +157,7 @@ def best_words(table: pa.Table, used: Integers, count: int) -> pa.Table:
     share, whole = counts / np.maximum(used[clusters], 1), int(used.sum())
     elsewhere = (in_all - counts) / np.maximum(whole - used[clusters], 1)
     average = whole / max(1, int((used > 0).sum()))
-    weight = share * np.log1p(average / np.maximum(in_all, 1))
+    weight = np.sqrt(share) * np.log1p(average / np.maximum(in_all, 1))
     kept = np.flatnonzero((counts > 1) & (share >= CHARACTERISTIC * elsewhere))
     kept = kept[ranks_within(clusters[kept], -weight[kept], table.column("key").to_numpy()[kept]) < count]
     text = table.column("text").take(pa.array(kept)).cast(pa.string())

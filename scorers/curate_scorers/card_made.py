@@ -11,13 +11,13 @@ import orjson
 import pyarrow as pa
 
 from curate.clusters_cards import FORMAT, numbers_of
-from curate.report.units import count, plural, share
+from curate.report.units import count, plural
 from curate.work import Place, Verdict
 from curate_scorers import card_counts as counts
 from curate_scorers.card_inputs import Floats, Item
 from curate_scorers.card_sums import FARTHEST, NEAREST, UNIT, vector_sums
 
-SHOWN, IN_REPORT = 20, 1000
+IN_REPORT = 1000
 REPORT_WORDS, REPORT_EXAMPLES, REPORT_CHARS = 10, 2, 240
 SIDES = ("nearest", "farthest")
 DIGITS = 9  # of a measure; what is beyond them could depend on the order of sums
@@ -79,7 +79,7 @@ def _counted(item: Item, place: Place) -> dict[str, Floats]:
 
 def _entropy(name: str, different: Floats, labelled: Floats, bits: Floats) -> dict[str, list[Any]]:
     """Return how many labels there are, their entropy in bits, and as a share of that of as many even ones."""
-    entropy = np.maximum(np.log2(np.maximum(labelled, 1)) - bits / np.maximum(labelled, 1), 0.0)
+    entropy = np.maximum(np.log2(np.maximum(labelled, 1)) - bits / np.maximum(labelled, 1), 0.0).round(DIGITS)
     even = np.where(different > 1, entropy / np.log2(np.maximum(different, 2)), 0.0)
     known = labelled > 0
     return {
@@ -149,22 +149,10 @@ def _openings(examples: Sequence[Item]) -> list[Item]:
 
 
 def verdict(found: Mapping[str, Any]) -> Verdict:
-    """Return how many clusters there are and the largest of them; numbers without documents are told."""
+    """Return how many clusters there are; numbers without documents are told. The report shows the cards themselves."""
     message = f"{plural(found['clusters'], 'cluster')} of {plural(found['documents'], 'document')}"
     if found["without_cluster"]:
         message += f"; {count(found['without_cluster'])} without a cluster are left out"
     if (missing := found["last"] + 1 - found["clusters"]) > 0:
         message += f"; {count(missing)} of the numbers up to {count(found['last'])} have no document"
-    shown = {f"{card['cluster']}": _row(card) for card in found["cards"][:SHOWN]}
-    return Verdict(True, message, shown)
-
-
-def _row(card: Mapping[str, Any]) -> dict[str, Any]:
-    alike = card["pairwise_similarity"]
-    repeated = card["line_repetition"]
-    return {
-        "documents": card["documents"],
-        "similarity": round(alike, 3) if alike is not None else "–",
-        "repeated lines": share(repeated, 1) if repeated is not None else "–",
-        "words": ", ".join(card["words"][:5]),
-    }
+    return Verdict(True, message)

@@ -48,9 +48,10 @@ class ClusterCards(DatasetOperator):
     Words are ordered by class-based TF-IDF, where tf is a word's share of the cluster's words, f how often it stands in all
     clusters, and A the mean number of words of a cluster:
 
-        weight = tf * log(1 + A / f)
+        weight = sqrt(tf) * log(1 + A / f)
 
-    among those that are at least twice as common in the cluster as in the others, which leaves stop words out. The mean cosine of
+    among those that are at least twice as common in the cluster as in the others. The root, which BERTopic has as an option, and this
+    leave most stop words out. The mean cosine of
     all pairs needs no pairs: with unit vectors v of n documents it is exactly
 
         (|sum of v|^2 - n) / (n * (n - 1))

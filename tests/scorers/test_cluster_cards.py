@@ -115,7 +115,7 @@ def test_words_have_the_weights_of_the_formula(docs: Docs, dataset: Dataset) -> 
         for word, n in counts[cluster].items():
             elsewhere = (whole[word] - n) / (whole.total() - used[cluster])
             if n > 1 and n / used[cluster] >= card_counts.CHARACTERISTIC * elsewhere:
-                expected[word] = n / used[cluster] * math.log(1 + average / whole[word])
+                expected[word] = math.sqrt(n / used[cluster]) * math.log(1 + average / whole[word])
         best = sorted(expected, key=lambda word: -expected[word])[:6]
         assert [entry["weight"] for entry in card["words"]] == pytest.approx([expected[word] for word in best])
         assert {entry["word"]: entry["count"] for entry in card["words"]} == {w["word"]: counts[cluster][w["word"]] for w in card["words"]}
