@@ -2,6 +2,8 @@
 
 OPERATORS = {
     "cluster": "curate_scorers.cluster:Cluster",
+    "cluster_cards": "curate_scorers.cluster_cards:ClusterCards",
+    "drop_clusters": "curate_scorers.drop_clusters:DropClusters",
     "embed": "curate_scorers.embed:Embed",
     "fasttext": "curate_scorers.fasttext_score:FastText",
     "lm_loss": "curate_scorers.lm_loss:LmLoss",
@@ -9,9 +11,7 @@ OPERATORS = {
     "perplexity_correlations": "curate_scorers.perplexity_correlations:PerplexityCorrelations",
     "predictive_strength": "curate_scorers.predictive_strength:PredictiveStrength",
     "prototypes": "curate_scorers.prototypes:Prototypes",
-    "semantic_dedup": "curate_scorers.semantic_dedup:SemanticDedup",
-    "cluster_cards": "curate_scorers.cluster_cards:ClusterCards",
-    "drop_clusters": "curate_scorers.drop_clusters:DropClusters",
     "sample_clusters": "curate_scorers.sample_clusters:SampleClusters",
+    "semantic_dedup": "curate_scorers.semantic_dedup:SemanticDedup",
     "train_fasttext": "curate_scorers.train_fasttext:TrainFastText",
 }
