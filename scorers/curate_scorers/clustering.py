@@ -5,7 +5,8 @@ similarities are cosines, float64, from -1 to 1. `nearest` in `clustering_neares
 threads, batch size and processor, and on a GPU.
 
 Each iteration gives every vector to the nearest centroid (of equally near ones, the first), and makes each centroid the direction of its
-vectors' sum. Sums of vectors of `unit` are exact in doubles (up to 2²⁹ vectors), so that no order of additions matters.
+vectors' sum. Sums of vectors of `unit` are exact in doubles (up to 2²⁹ vectors), so that no order of additions matters, and only vectors
+that moved have to be added and taken away.
 A cluster that has lost all its vectors takes half of a large one: see `_split`.
 
 Sources: Dhillon and Modha, *Concept Decompositions for Large Sparse Text Data using Clustering* (2001); used by SemDeDup (Abbas et al.
@@ -19,7 +20,19 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from curate.errors import OperatorError
-from curate_scorers.clustering_nearest import BLOCK_ROWS, Clusters, Device, Doubles, Vectors, nearest, search_on, similarities, total, unit
+from curate_scorers.clustering_nearest import (
+    BLOCK_ROWS,
+    Clusters,
+    Device,
+    Doubles,
+    Numbers,
+    Vectors,
+    nearest,
+    search_on,
+    similarities,
+    total,
+    unit,
+)
 
 __all__ = ["Trained", "assign", "train", "unit"]
 
@@ -50,16 +63,20 @@ def train(vectors: Vectors, k: int, iterations: int = 20, seed: int = 0, device:
         raise OperatorError(f"k-means: {k:,} clusters of {len(vectors):,} vectors", "`k` is from 1 to the number of vectors")
     centroids = vectors[_drawn(len(vectors), k, seed)]
     objective: list[float] = []
-    before, splits, converged = np.full(len(vectors), -1, np.int32), 0, False
+    sums, moved, splits, converged = np.zeros((k, vectors.shape[1])), np.arange(len(vectors)), 0, False
+    before: Clusters | None = None
     for _ in range(iterations):
         clusters = nearest(vectors, centroids, device)
-        sums, sizes = _sums(vectors, clusters, k)
+        if before is not None:
+            moved = np.flatnonzero(clusters != before)
+            _add(sums, vectors, before, moved, -1)
+        _add(sums, vectors, clusters, moved, 1)
         objective.append(total(sums * centroids) / len(vectors))
-        converged = np.array_equal(clusters, before)
+        converged = not len(moved)
         if converged:
             break
         centroids = np.where(sums.any(axis=1, keepdims=True), unit(sums), centroids)
-        splits += _split(vectors, clusters, sizes, centroids)
+        splits += _split(vectors, clusters, centroids)
         before = clusters
     return Trained(centroids, objective, converged, splits)
 
@@ -79,26 +96,24 @@ def _drawn(n: int, k: int, seed: int) -> Clusters:
     return np.argsort(mixed ^ (mixed >> np.uint64(31)), kind="stable")[:k].astype(np.int32)
 
 
-def _sums(vectors: Vectors, clusters: Clusters, k: int) -> tuple[Doubles, np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    """Return the sum of each cluster's vectors, and how many they are."""
-    sums = np.zeros((k, vectors.shape[1]))
-    for start in range(0, len(vectors), 64 * BLOCK_ROWS):
-        rows, own = vectors[start : start + 64 * BLOCK_ROWS], clusters[start : start + 64 * BLOCK_ROWS]
-        order = np.argsort(own, kind="stable")
-        edges = np.flatnonzero(np.diff(own[order], prepend=-1, append=k))
+def _add(sums: Doubles, vectors: Vectors, clusters: Clusters, moved: Numbers, sign: int) -> None:
+    """Add vectors that moved to the sums of their clusters, or take them away; sums are exact, so that nothing is left behind."""
+    for start in range(0, len(moved), 64 * BLOCK_ROWS):
+        rows = moved[start : start + 64 * BLOCK_ROWS]
+        rows = rows[np.argsort(clusters[rows], kind="stable")]
+        edges = np.flatnonzero(np.diff(clusters[rows], prepend=-1, append=len(sums)))
         for first, stop in zip(edges[:-1], edges[1:], strict=True):
-            members = order[first:stop]
-            sums[own[members[0]]] += rows[members].sum(axis=0, dtype=np.float64)
-    return sums, np.bincount(clusters, minlength=k)
+            sums[clusters[rows[first]]] += sign * vectors[rows[first:stop]].sum(axis=0, dtype=np.float64)
 
 
-def _split(vectors: Vectors, clusters: Clusters, sizes: np.ndarray[tuple[int], np.dtype[np.int64]], centroids: Vectors) -> int:
+def _split(vectors: Vectors, clusters: Clusters, centroids: Vectors) -> int:
     """Give each empty cluster half of another, in place, and return how many were given one.
 
     The first empty cluster halves the largest, the next one the next largest, each at most once. The halves lie on both sides of the
     centroid along the line to its farthest member. A cluster of copies cannot be halved; an empty cluster that finds none to halve stays
     as it is.
     """
+    sizes = np.bincount(clusters, minlength=len(centroids))
     donors = iter(np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes > 1)])
     done = 0
     for empty in np.flatnonzero(sizes == 0):

@@ -28,7 +28,8 @@ BLOCK_ROWS, BLOCK_CENTROIDS = 1024, 1024  # 4 MiB of products stay in a cache
 UNIT_ROWS = 128
 GPU_ROWS = 1 << 16
 GRID = float(1 << 24)
-Found = tuple[np.ndarray[Any, np.dtype[np.int64]], Vectors, Vectors]
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
+Found = tuple[Numbers, Vectors, Vectors]
 """For each vector, the nearest centroid, its cosine, and that of the second nearest (-inf where there is one centroid)."""
 
 
@@ -84,7 +85,7 @@ def nearest(vectors: Vectors, centroids: Vectors, search: Search | Device = "aut
     """Return each vector's nearest centroid, the first of equally near ones; both are rows that `unit` made."""
     search = search_on(centroids, search) if isinstance(search, str) else search
     clusters, best, second = search.best_two(vectors)
-    error = 2 * vectors.shape[1] * 2.0**-24  # twice what d additions and products of float32 can be off for vectors of length 1
+    error = 2.1 * vectors.shape[1] * 2.0**-24  # what two sums of d products in float32 can be off for vectors of length 1, and a little
     close = np.flatnonzero(best - second <= error)
     for start in range(0, len(close), BLOCK_ROWS):
         rows = close[start : start + BLOCK_ROWS]
@@ -92,7 +93,7 @@ def nearest(vectors: Vectors, centroids: Vectors, search: Search | Device = "aut
     return clusters.astype(np.int32)
 
 
-def _exactly(rows: Doubles, centroids: Vectors) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _exactly(rows: Doubles, centroids: Vectors) -> Numbers:
     best, at = np.full(len(rows), -np.inf), np.zeros(len(rows), np.int64)
     for start in range(0, len(centroids), BLOCK_CENTROIDS):
         products = rows @ centroids[start : start + BLOCK_CENTROIDS].astype(np.float64).T

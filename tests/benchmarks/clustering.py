@@ -84,6 +84,17 @@ def plain_sklearn(vectors: Vectors, begun: Vectors, iterations: int) -> Run:
     return timed(run)
 
 
+def stepped_sklearn(vectors: Vectors, begun: Vectors, iterations: int) -> Run:
+    def run() -> tuple[int, Any]:
+        centroids = begun
+        for _ in range(iterations):
+            found = KMeans(len(begun), init=centroids, n_init=1, max_iter=1, algorithm="lloyd", tol=0).fit(vectors)
+            centroids = unit(found.cluster_centers_)
+        return iterations, centroids
+
+    return timed(run)
+
+
 def mini_batches(vectors: Vectors, begun: Vectors, iterations: int) -> Run:
     def run() -> tuple[int, Any]:
         found = MiniBatchKMeans(len(begun), init=begun, n_init=1, max_iter=iterations, batch_size=16_384, random_state=0).fit(vectors)
@@ -96,6 +107,7 @@ METHODS: dict[str, Method] = {
     "`clustering.train`": ours,
     "`faiss.Kmeans(spherical=True)`": plain_faiss,
     "`sklearn.cluster.KMeans`": plain_sklearn,
+    "the same, centroids brought to length 1 after each iteration": stepped_sklearn,
     "`sklearn.cluster.MiniBatchKMeans`": mini_batches,
 }
 

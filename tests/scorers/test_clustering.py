@@ -85,6 +85,18 @@ def test_the_nearest_is_that_of_whole_numbers(name: str, seed: int, k: int, coun
     assert cosines.tolist() == [min(1.0, row[at] / 2**48) for row, at in zip(products.tolist(), wanted, strict=True)]
 
 
+@pytest.mark.parametrize("name", SEARCHES)
+def test_many_centroids(name: str) -> None:
+    """More than a block of them, each of the first thousand thrice, half of these a little moved: nearest ones lie in different blocks."""
+    vectors = blobs(300, 20, 6)
+    centroids = np.concatenate([*[blobs(1000, 20, 6, seed=1)] * 3, blobs(500, 20, 6, seed=2)])
+    centroids[1500:2500, 2] += np.float32(2.0**-24)
+    products = whole(vectors) @ whole(centroids).T
+    wanted = [row.index(max(row)) for row in products.tolist()]
+    assert nearest(vectors, centroids, search(name, centroids)).tolist() == wanted
+    assert len({at // 500 for at in wanted}) > 4
+
+
 def test_batches_and_the_order_of_numbers_do_not_matter() -> None:
     vectors, centroids = blobs(3000, 40, 96), blobs(1100, 40, 96, seed=1)
     clusters, cosines = assign(vectors, centroids)
