@@ -150,8 +150,7 @@ class Cluster(DatasetOperator):
             "wanted": self.wanted,
         }
         [trained] = work.map("train", phases.train_sample, [task | {"samples": samples}])
-        given = {"centroids": trained["table"], "groups": trained["groups"]}
-        work.write_shards(phases.assign_shard, [item | given for item in items], sizes)
+        work.write_shards(phases.assign_shard, [item | {"centroids": trained["table"]} for item in items], sizes)
         shards = [{"shard": resolve(work.folder, receipt.data)} for receipt in work.receipts]
         summed = work.map("sizes", phases.size_shard, shards)
         told = self._told(counted, trained, dimension)

@@ -7,9 +7,9 @@ clusters were not merged or only the file of the centroids is known.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import orjson
@@ -22,8 +22,9 @@ from curate.protocols import Scorer
 from curate_scorers import cluster_vectors as vectors
 from curate_scorers.cluster_phases import CENTROIDS, DESCRIPTION
 from curate_scorers.clustering import assign
-from curate_scorers.clustering_nearest import Device, Vectors, unit
+from curate_scorers.clustering_nearest import Device, Search, Vectors, search_on, unit
 
+SUFFIX = ".npy"
 OUTPUT = pa.struct([pa.field("cluster", pa.int32()), pa.field("distance", pa.float32()), pa.field("group", pa.int32())])
 
 
@@ -73,9 +74,9 @@ class NearestCentroid(Scorer):
         return OUTPUT
 
     def score(self, docs: pa.RecordBatch) -> pa.Array:
-        centroids, groups = self._trained
+        centroids, groups, search = self._trained
         found = vectors.vectors_of(docs.column(ID), leaf(docs, self.column), centroids.shape[1])
-        clusters, cosines = assign(found.vectors, centroids, self.device)
+        clusters, cosines = assign(found.vectors, centroids, search)
         at = np.full(docs.num_rows, -1)
         at[found.rows] = np.arange(len(found.rows))
         rows = pa.array(at, mask=at < 0)
@@ -83,14 +84,19 @@ class NearestCentroid(Scorer):
         columns = [values.take(rows) for values in (pa.array(clusters), pa.array((1 - cosines).astype(np.float32)), kinds)]
         return pa.StructArray.from_arrays(columns, fields=list(OUTPUT), mask=pa.array(at < 0))
 
+    def verify_file(self, parameter: str, path: Path) -> None:
+        read_centroids(str(path if path.suffix == SUFFIX else path / CENTROIDS))
+
     @functools.cached_property
-    def _trained(self) -> tuple[Vectors, pa.Array | None]:
-        """The centroids and their groups."""
-        if self.centroids.endswith(".npy"):
-            return read_centroids(self.centroids), None
-        clusters: Mapping[str, Any] = orjson.loads(local_file(f"{self.centroids}/{DESCRIPTION}").read_bytes())["clusters"]
+    def _trained(self) -> tuple[Vectors, pa.Array | None, Search]:
+        """The centroids, their groups, and what finds the nearest."""
+        if self.centroids.endswith(SUFFIX):
+            centroids, clusters = read_centroids(self.centroids), {}
+        else:
+            centroids = read_centroids(f"{self.centroids}/{CENTROIDS}")
+            clusters = orjson.loads(local_file(f"{self.centroids}/{DESCRIPTION}").read_bytes())["clusters"]
         groups = pa.array(clusters["group"], pa.int32()) if "group" in clusters else None
-        return read_centroids(f"{self.centroids}/{CENTROIDS}"), groups
+        return centroids, groups, search_on(centroids, self.device)
 
 
 def read_centroids(path: str) -> Vectors:

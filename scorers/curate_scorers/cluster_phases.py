@@ -28,7 +28,7 @@ from curate.work import Place
 from curate_scorers.cluster_vectors import BrokenVector, Found, Item, read, vectors_of
 from curate_scorers.clustering import assign, train
 from curate_scorers.clustering_merge import merged
-from curate_scorers.clustering_nearest import Vectors, on_gpu
+from curate_scorers.clustering_nearest import Vectors, on_gpu, search_on
 
 FORMAT = 1
 CENTROIDS, DESCRIPTION = "centroids.npy", "clusters.json"
@@ -79,14 +79,16 @@ def train_sample(item: Item, place: Place) -> Item:
     """Train centroids on the sample, and merge them."""
     vectors = _sample(item, place)
     trained = train(vectors, item["k"], item["iterations"], item["seed"], item["device"])
-    groups = merged(trained.centroids, item["merge"]).tolist() if item["merge"] else None
-    kind = pa.list_(pa.float32(), item["dimension"])
-    rows = pa.FixedSizeListArray.from_arrays(pa.array(trained.centroids.reshape(-1)), type=kind)
+    groups = merged(trained.centroids, item["merge"]) if item["merge"] else None
+    vector = pa.list_(pa.float32(), item["dimension"])
+    rows = pa.FixedSizeListArray.from_arrays(pa.array(trained.centroids.reshape(-1)), type=vector)
+    table = pa.table({"centroid": rows} | ({"group": pa.array(groups)} if groups is not None else {}))
     path = f"{place.prefix}.{CENTROIDS}"
     with place.storage.open_output(path) as out:
         np.lib.format.write_array(out, trained.centroids, allow_pickle=False)
     told = {"objective": trained.objective, "converged": trained.converged, "splits": trained.splits, "sample": len(vectors)}
-    return told | {"groups": groups, "table": place.write_table("centroids", pa.table({"centroid": rows})), "file": path}
+    told["groups"] = groups.tolist() if groups is not None else None
+    return told | {"table": place.write_table("centroids", table), "file": path}
 
 
 def _sample(item: Item, place: Place) -> Vectors:
@@ -113,13 +115,14 @@ def _matrix(column: pa.ChunkedArray) -> Vectors:
 
 def assign_shard(item: Item, place: Place) -> Iterator[pa.RecordBatch]:
     """Yield cluster and distance of each document of a shard, and its group."""
-    centroids = _matrix(place.read_table(item["centroids"]).column("centroid"))
-    groups = np.array(item["groups"], np.int32) if item["groups"] is not None else None
+    table = place.read_table(item["centroids"])
+    centroids = _matrix(table.column("centroid"))
+    search = search_on(centroids, item["device"])
     for ids, found in _vectors(item, place):
-        clusters, cosines = assign(found.vectors, centroids, item["device"])
+        clusters, cosines = assign(found.vectors, centroids, search)
         values = {"cluster": clusters, "distance": (1 - cosines).astype(np.float32)}
-        if groups is not None:
-            values["group"] = groups[clusters]
+        if "group" in table.column_names:
+            values["group"] = table.column("group").to_numpy()[clusters]
         spread = [_spread(value, found.rows, len(ids)) for value in values.values()]
         yield pa.RecordBatch.from_arrays([ids, *spread], [ID, *values])
 

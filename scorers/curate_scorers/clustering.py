@@ -26,9 +26,9 @@ from curate_scorers.clustering_nearest import (
     Device,
     Doubles,
     Numbers,
+    Search,
     Vectors,
     nearest,
-    search_on,
     similarities,
     total,
     unit,
@@ -81,9 +81,12 @@ def train(vectors: Vectors, k: int, iterations: int = 20, seed: int = 0, device:
     return Trained(centroids, objective, converged, splits)
 
 
-def assign(vectors: Vectors, centroids: Vectors, device: Device = "auto") -> tuple[Clusters, Doubles]:
-    """Return each vector's nearest centroid and its cosine to it; both are rows that `unit` made."""
-    clusters = nearest(vectors, centroids, search_on(centroids, device))
+def assign(vectors: Vectors, centroids: Vectors, search: Search | Device = "auto") -> tuple[Clusters, Doubles]:
+    """Return each vector's nearest centroid and its cosine to it; both are rows that `unit` made.
+
+    `search` is what `search_on` gives, for many calls with the same centroids, or a device.
+    """
+    clusters = nearest(vectors, centroids, search)
     return clusters, similarities(vectors, centroids, clusters)
 
 

@@ -23,6 +23,7 @@ from curate_scorers.cluster_nearest import NearestCentroid
 from curate_scorers.cluster_vectors import BrokenVector, vectors_of
 from curate_scorers.clustering import assign, train, unit
 from curate_scorers.clustering_merge import merged
+from curate_scorers.clustering_nearest import on_gpu
 from tests.contracts.duplicates import workplace
 from tests.engine import small
 
@@ -298,6 +299,26 @@ def test_a_missing_column_is_told_before_anything_runs(folder: Path) -> None:
     stages = {"text": Stage("crawl", operators=(Step("length"),)), "c": Stage("text", use="cluster", params={"column": "vectors", "k": 2})}
     with pytest.raises(PipelineError, match="reads the column `vectors`, which is not there"):
         small.plan(small.pipeline(folder / "in", stages), folder / "ws")
+
+
+@pytest.mark.parametrize(
+    ("centroids", "message"),
+    [("nowhere.npy", "no such file"), ("odd.npy", "not a NumPy file of numbers"), ("empty", "no such file: .*empty/centroids.npy")],
+)
+def test_centroids_that_are_not_there_are_told_before_anything_runs(folder: Path, centroids: str, message: str) -> None:
+    path = small.write_shards(folder / "in", DOCS, 1, schema())
+    (folder / "odd.npy").write_bytes(b"odd")
+    (folder / "empty").mkdir()
+    step = Step("nearest_centroid", into="kind", params={"column": "vector", "centroids": str(folder / centroids)})
+    with pytest.raises(PipelineError, match=message):
+        small.plan(small.pipeline(path, {"kinds": Stage("crawl", operators=(step,))}), folder / "ws")
+
+
+@pytest.mark.skipif(on_gpu("auto"), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_told_before_vectors_are_read(folder: Path) -> None:
+    with pytest.raises(OperatorError, match="device `gpu`") as told:
+        clustered(folder, NAN, device="gpu")
+    assert told.value.hint and "gpu" in told.value.hint
 
 
 @pytest.mark.parametrize("dimension", [None, 2])
