@@ -74,17 +74,22 @@ def write_opinions(cards: Cards, judge: Judge, path: str | Path) -> int:
     return len(asked)
 
 
-def read_opinions(path: str | Path, cards: Cards) -> dict[int, Opinion]:
-    """Read a file of verdicts; raise `PipelineError` with the line of the first that does not fit these cards."""
-    known, opinions = set(cards.numbers), {}
+def read_opinions(path: str | Path, cards: Cards | None, named: str | None = None) -> dict[int, Opinion]:
+    """Read a file of verdicts; raise `PipelineError` with the line of the first that does not fit these cards.
+
+    Without cards only its form is looked at. `named` is what errors call the file.
+    """
+    known, opinions = set(cards.numbers) if cards is not None else set(), {}
     for number, line in enumerate(Path(path).read_bytes().split(b"\n"), 1):
         if line.strip():
-            where = f"{path}:{number}"
+            where = f"{named or path}:{number}"
             data = _object(line, where)
-            check_clustering(where, data.get("clustering"), cards)
             cluster = data.get("cluster")
-            if not isinstance(cluster, int) or cluster not in known:
-                raise PipelineError(f"{where}: `cluster` is {found(cluster)}, and no cluster has that number", cards.range)
+            if cards is not None:
+                check_clustering(where, data.get("clustering"), cards)
+            if not isinstance(cluster, int) or isinstance(cluster, bool) or (cards is not None and cluster not in known):
+                hint = cards.range if cards is not None else "clusters have numbers"
+                raise PipelineError(f"{where}: `cluster` is {found(cluster)}, and no cluster has that number", hint)
             opinions[cluster] = Opinion(verb(where, data.get("decision")), reason_of(where, data.get("reason")))
     return opinions
 

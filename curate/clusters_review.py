@@ -57,8 +57,11 @@ class Review:
     positions: Positions
 
 
-def read_review(path: str | Path, cards: Cards, where: str | None = None) -> Review:
-    """Read a review of these cards; raise one `PipelineError` for all that is wrong, each with its line."""
+def read_review(path: str | Path, cards: Cards | None, where: str | None = None) -> Review:
+    """Read a review; raise one `PipelineError` for all that is wrong, each with its line.
+
+    Without cards only its form is looked at, and not whether it is of these clusters. `where` is what errors call the file.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -66,7 +69,7 @@ def read_review(path: str | Path, cards: Cards, where: str | None = None) -> Rev
     return _review(text, where or str(path), cards)
 
 
-def _review(text: str, file: str, cards: Cards) -> Review:
+def _review(text: str, file: str, cards: Cards | None) -> Review:
     data, positions = read_tree(text, file)
     if not isinstance(data, dict) or not isinstance(data.get("clusters") or {}, dict):
         raise PipelineError(f"{file}:1: {found(data)} instead of a review", "`curate clusters review` writes one")
@@ -75,12 +78,13 @@ def _review(text: str, file: str, cards: Cards) -> Review:
     if data.get("format") != FORMAT:
         mistakes.add(("format",), f"format {found(data.get('format'))}, not {FORMAT}", "`curate clusters review` writes reviews")
     mistakes.raise_any()
-    check_clustering(positions.where(("clustering",)), data.get("clustering"), cards)
-    decisions = {}
+    if cards is not None:
+        check_clustering(positions.where(("clustering",)), data.get("clustering"), cards)
+    decisions, known = {}, set(map(str, cards.numbers)) if cards is not None else None
     for name, entry in (data.get("clusters") or {}).items():
         place: Place = ("clusters", name)
-        if not name.isdecimal() or int(name) not in cards.numbers:
-            mistakes.add(place, f"no cluster `{name}`", cards.range)
+        if not name.isdecimal() or (known is not None and name not in known):
+            mistakes.add(place, f"no cluster `{name}`", cards.range if cards is not None else "clusters have numbers")
         elif (decision := _decision(entry, place, mistakes)) is not None:
             decisions[int(name)] = decision
     mistakes.raise_any()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -98,6 +99,12 @@ class DropClusters(DatasetOperator):
     def adds(self) -> Mapping[str, pa.DataType]:
         return {"keep": pa.bool_(), "reason": pa.string()}
 
+    def verify_file(self, parameter: str, path: Path) -> None:
+        if parameter == "review":
+            read_review(path, None, self.review)
+        else:
+            read_opinions(path, None, self.verdicts)
+
     def verify_artifacts(self, artifacts: Sequence[Dataset]) -> None:
         for artifact in artifacts:
             if not any(file.name.rpartition("/")[2] == FILE for file in artifact.manifest.files):
@@ -123,7 +130,7 @@ class DropClusters(DatasetOperator):
 
     def _decisions(self, cards: Cards) -> dict[int, Decision]:
         reviewed = read_review(local_file(self.review), cards, self.review).decisions if self.review else {}
-        opinions = read_opinions(local_file(self.verdicts), cards) if self.verdicts else {}
+        opinions = read_opinions(local_file(self.verdicts), cards, self.verdicts) if self.verdicts else {}
         return decide(cards, reviewed, opinions, parse(self.drop).reasons(cards) if self.drop else {})
 
 

@@ -231,6 +231,7 @@ def test_whatever_a_person_writes_it_is_kept_or_the_file_is_left_alone(
         (put(2, "    decision: drop", "    reason: [a]"), "    reason: [a]", "a reason is a text, not a list", "quotes"),
         (lambda text: text.replace("\n  11:", "\n  12:"), "  12:", "no cluster `12`", "there are 4 clusters"),
         (lambda text: text.replace("\n  11:", "\n  eleven:"), "  eleven:", "no cluster `eleven`", "there are 4 clusters, from 0 to 11"),
+        (lambda text: text.replace("\n  11:", "\n  011:"), "  011:", "no cluster `011`", "there are 4 clusters"),
         (lambda text: text.replace("\n  11:", "\n  2:"), "  2:", "key `2` stands here again", ""),
         (lambda text: text.replace("format: 1", "format: 2"), "format: 2", "format the number 2, not 1", "curate clusters review"),
         (lambda text: text.replace("00ff00ff00ff00ff", "1111000011110000"), "clustering:", "decisions of the clustering 1111000011110000", "decide anew"),

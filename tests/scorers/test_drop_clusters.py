@@ -110,6 +110,12 @@ def test_what_is_wrong_is_told(docs: Docs, cards: Dataset, tmp_path: Path) -> No
     invoke("review", cards.url, "--to", str(review))
     others = planted.documents(SIZES, seed=1)
     fails(PipelineError, "decisions of the clustering", others, review=str(review))
+    review.write_text(review.read_text().replace("  2:\n    decision:", "  2:\n    decision: dorp"))
+    line = review.read_text().splitlines().index("    decision: dorp") + 1
+    fails(PipelineError, f"{review}:{line}: cluster 2: a decision is", review=str(review))
+    verdicts = tmp_path / "verdicts.jsonl"
+    verdicts.write_text('{"cluster": 2, "decision": "kep"}\n')
+    fails(PipelineError, f"{verdicts}:1: a decision is", verdicts=str(verdicts))
 
 
 def test_other_sources_are_told(docs: Docs, cards: Dataset, tmp_path: Path) -> None:
