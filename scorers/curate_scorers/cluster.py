@@ -57,7 +57,7 @@ class Cluster(DatasetOperator):
     ids; training begins at `k` of its vectors and ends when nothing changes, or after `iterations`. A cluster that has lost all its
     documents takes half of a large one. With `merge`, Ward's method merges clusters into groups. Centroids stay as `centroids.npy`, for
     `nearest_centroid` on other data, and what the clusters are as `clusters.json`. The same bytes come out for any number of workers
-    and threads, and on a GPU.
+    and threads.
 
     ## Why
     Clusters show what a corpus is made of, and let kinds of documents be dropped, weighed or sampled evenly (MiniPile, CLIMB);
@@ -79,7 +79,8 @@ class Cluster(DatasetOperator):
       holds them: 4 bytes per document and dimension.
     - `merge`: `{count: 20}` = merge until so many groups are left, `{distance: 1.5}` = while Ward's distance is not greater; empty = off.
     - `seed`: of the sample and of the first centroids.
-    - `device`: `auto` is a GPU where FAISS finds one; give its stage `resources: {gpus: 1}`.
+    - `device`: `auto` is a GPU where FAISS finds one; give its stage `resources: {gpus: 1}`. A GPU only proposes, and doubles decide as
+      on a CPU, so that the bytes are the same by construction; it was not tried on one yet.
 
     ## Source
     Dhillon and Modha (2001), spherical k-means; Kaddour (2023), *The MiniPile Challenge*; Diao et al. (2025), *CLIMB*, for the merging;

@@ -7,7 +7,8 @@
     sizes     per shard: how many documents each cluster has there, and how far they are from the centroid
     describe  one task: all of them together, and the file that tells it
 
-`train` holds the sample, 4 bytes per document and dimension; the others hold a batch.
+`train` holds the sample, 4 bytes per document and dimension, and with it the largest part of it that comes from one shard, which is what
+`sample` holds; the others hold a batch.
 """
 
 from __future__ import annotations

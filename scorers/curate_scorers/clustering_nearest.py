@@ -5,8 +5,8 @@ such vectors are multiples of 2⁻⁴⁸, and any part of their sum is at most |
 of additions changes a bit. Rounding moves a cosine by some 10⁻⁸, as float32 vectors do themselves.
 
 A fast search in float32 proposes; where the second nearest is within its error of the nearest, doubles decide (of equals, the first
-centroid wins). On a CPU the search is a blocked matrix product: on one core (AVX-512) it took about a quarter of the time of FAISS's exact
-index, which compares the same numbers (`tests/benchmarks/clustering.py`). On a GPU it is FAISS's `GpuIndexFlatIP`.
+centroid wins). On a CPU the search is a blocked matrix product, of which `faiss.Kmeans` took some three times as much time on one core
+with AVX-512 (`tests/benchmarks/clustering.py`). On a GPU it is FAISS's flat index, which keeps TensorFloat-32 off.
 """
 
 from __future__ import annotations
