@@ -39,6 +39,13 @@ def split_bar(kept: int, dropped: int) -> Markup:
     return _stretched([_box(0, width, 0, 10, "kept"), _box(width, 100 - width if whole else 0, 0, 10, "dropped")], 10)
 
 
+def pair_bar(before: float, after: float, most: float) -> Markup:
+    """Return two bars on one scale, that of before above that of after."""
+    scale = 100 / most if most else 0
+    drawn = [_box(0, max(part * scale, 0.4) if part else 0, y, 4.5, css) for part, y, css in ((before, 0, "time"), (after, 5.5, "kept"))]
+    return _stretched(drawn, 10)
+
+
 def strip(values: Sequence[int], between: Sequence[float]) -> Markup:
     """Return a small histogram for a row of a table; its scale is its own."""
     peak, step = max(values, default=0) or 1, 100 / max(len(values), 1)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from curate import histogram
 from curate.histogram import LENGTH_EDGES, SCORE_EDGES
 from curate.manifest import Counts
-from curate.report import charts, clusters, evidence, notes, scores
+from curate.report import charts, clusters, evidence, groups, notes, scores
 from curate.report.evidence import Detail
 from curate.report.funnel import Stage, adds_up, counts_of, ran, steps_of
 from curate.report.markup import Child, Column, Markup, Row, code, details, element, table
 from curate.report.notes import anchor
 from curate.report.units import count, duration, number, plural, rate, share, size
-
-_SHOWN_GROUPS = 12
 
 
 def section(stage: Stage, detail: Detail, opened: bool) -> Markup:
@@ -31,7 +28,7 @@ def section(stage: Stage, detail: Detail, opened: bool) -> Markup:
             _titled("Distributions" if _measures_only(stage) else "Kept and dropped", _distributions(stage, detail)),
             scores.by_group(stage),
             scores.tails(stage, detail),
-            _groups(stage),
+            groups.by_column(stage, _measures_only(stage)),
             evidence.kept(stage, detail),
         ]
     anchored = element("div", body, {"id": anchor(name), "class": "body"})
@@ -181,48 +178,3 @@ def _lengths(stage: Stage) -> Markup:
     told = "about as long as" if 0.95 < ratio < 1.05 else f"{number(float(f'{ratio:.2g}'))} times as long as"
     sentence = f"By the median, documents that stayed are {told} those that went: {size(stayed)} of text against {size(went)}."
     return element("p", sentence, {"class": "quiet lengths"})
-
-
-_GROUP_COLUMNS = (
-    Column("Value"),
-    Column("Documents in", numeric=True),
-    Column("Out", numeric=True),
-    Column("Dropped", numeric=True),
-    Column("", wide=True),
-    Column("Text in", numeric=True, minor=True),
-    Column("Text out", numeric=True),
-)
-
-
-_MEASURED_COLUMNS = (Column("Value"), Column("Documents", numeric=True), Column("Text", numeric=True), Column("", wide=True))
-
-
-def _groups(stage: Stage) -> Markup:
-    groups = (stage.get("statistics") or {}).get("groups") or {}
-    return Markup("".join(_group(str(column), values, stage) for column, values in groups.items() if values))
-
-
-def _group(column: str, values: Mapping[str, Mapping[str, Any]], stage: Stage) -> Markup:
-    ordered = sorted(values.items(), key=lambda item: (-item[1].get("rows_in", 0), -item[1].get("rows_out", 0), item[0]))
-    columns, row = (_MEASURED_COLUMNS, _measured_row) if _measures_only(stage) else (_GROUP_COLUMNS, _group_row)
-    rows = [row(value, numbers) for value, numbers in ordered]
-    title = f"{stage['name']} by {column}"
-    shown = table(title, columns, rows[:_SHOWN_GROUPS])
-    rest = rows[_SHOWN_GROUPS:]
-    more = details(f"{count(len(rest))} more", table(f"{title}, the rest", columns, rest)) if rest else Markup()
-    return Markup(element("h4", f"By {column}") + shown + more)
-
-
-def _group_row(value: str, numbers: Mapping[str, Any]) -> Row:
-    came, left = numbers.get("rows_in", 0), numbers.get("rows_out", 0)
-    texts = size(numbers.get("text_bytes_in", 0)), size(numbers.get("text_bytes_out", 0))
-    if not came:  # a column that only this stage adds: its groups are known on the way out
-        return (value or "(empty)", "–", count(left), "–", None, "–", texts[1])
-    dropped = max(came - left, 0)
-    return (value or "(empty)", count(came), count(left), share(dropped, came), charts.split_bar(min(left, came), dropped), *texts)
-
-
-def _measured_row(value: str, numbers: Mapping[str, Any]) -> Row:
-    """Return a group of documents that were measured: none left, and attributes have no text."""
-    came = numbers.get("rows_in", 0)
-    return (value or "(empty)", count(came) if came else count(numbers.get("rows_out", 0)), size(numbers.get("text_bytes_in", 0)), None)
