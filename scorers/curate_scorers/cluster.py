@@ -27,6 +27,7 @@ cluster) and `clusters.json`:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -44,7 +45,7 @@ from curate_scorers.cluster_vectors import Item
 
 Device = Literal["auto", "cpu", "gpu"]
 PER_CLUSTER, MOST, LEAST_PER_CLUSTER = 256, 1_000_000, 40
-SHOWN = 20
+SHOWN, POINTS = 20, 200
 
 
 @dataclass(frozen=True)
@@ -203,5 +204,12 @@ def _verdict(described: Item) -> Verdict:
     parts += [f"{plural(empty, 'cluster')} without a document: `k` is too large for these documents"] if empty else []
     largest = sorted(range(told["k"]), key=lambda cluster: -sizes[cluster])[:SHOWN]
     rows = {str(cluster): {name: values[cluster] for name, values in clusters.items()} for cluster in largest}
-    points = [(float(number), max(0.0, cosine)) for number, cosine in enumerate(told["objective"], 1)]
-    return Verdict(empty == 0, "; ".join(parts), rows, Curve("iteration", "mean cosine of the sample", {"sample": points}))
+    return Verdict(empty == 0, "; ".join(parts), rows, _curve(sizes))
+
+
+def _curve(sizes: Sequence[int]) -> Curve:
+    """Return what share of the documents the largest clusters hold."""
+    reach = list(itertools.accumulate(sorted(sizes, reverse=True)))
+    chosen = sorted({round(step * len(sizes) / POINTS) for step in range(1, POINTS + 1)} - {0})
+    points = [(0.0, 0.0), *((float(number), reach[number - 1] / reach[-1]) for number in chosen)]
+    return Curve("clusters, the largest first", "share of the documents", {"documents": points})

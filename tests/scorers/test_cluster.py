@@ -125,6 +125,9 @@ def test_the_description_fits_the_rows(made: Dataset) -> None:
     assert told["iterations"] == len(told["objective"]) and 1 - told["mean_distance"] == pytest.approx(told["objective"][-1], abs=1e-6)
     [note] = made.manifest.notes
     assert note["passed"] and note["message"].startswith("233 documents in 6 clusters") and "7 without a vector" in note["message"]
+    largest = sorted(told["clusters"]["documents"], reverse=True)
+    assert note["curve"]["lines"]["documents"] == [[n, pytest.approx(sum(largest[:n]) / 233)] for n in range(7)]
+    assert next(iter(note["measures"].values()))["documents"] == largest[0]
     assert made.manifest.about == {"operator": "cluster"} | {
         key: value for key, value in told.items() if key not in ("objective", "clusters")
     }
