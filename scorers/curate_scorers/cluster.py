@@ -176,8 +176,8 @@ class Cluster(DatasetOperator):
         return found, sized[0]["dimension"]
 
     def _bound(self, found: int) -> int:
-        """Return the highest hash of what is sent to training: of somewhat more than wanted, by six standard deviations."""
-        share = (self.wanted + 6 * self.wanted**0.5) / found
+        """Return the highest hash of what goes on to training: of so many more than wanted that fewer come once in 10⁸ times or less."""
+        share = (self.wanted + 6 * self.wanted**0.5 + 36) / found
         return min((1 << 64) - 1, int(share * (1 << 64)))
 
     def _told(self, counted: Sequence[Item], trained: Item, dimension: int) -> dict[str, Any]:
