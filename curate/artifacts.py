@@ -67,7 +67,7 @@ def _verify_files(pipeline: Pipeline, built: Built, artifacts: Mapping[str, Data
             try:
                 operator.verify_file(key, local_file(f"{artifacts[name].url}{slash}{file}"))
             except CurateError as error:
-                mistakes.add((*place, "params", key), f"`{step.use}`: {error.message}", error.hint)
+                mistakes.add_said((*place, "params", key), step.use, error)
 
 
 def place_of(path: str, folder: Path) -> str:

@@ -84,7 +84,7 @@ def _verify_file(use: str, operator: Operator, path: Path, noted: tuple[Place, M
     try:
         operator.verify_file(str(spot[-1]), path)
     except CurateError as error:
-        mistakes.add(spot, f"`{use}`: {error.message}", error.hint)
+        mistakes.add_said(spot, use, error)
 
 
 def _check_keeps(name: str, pipeline: Pipeline, built: Built, noted: tuple[Place, Mistakes]) -> None:

@@ -84,7 +84,7 @@ class Walk:
             try:
                 self._step(step, operator, columns, spot)
             except CurateError as error:
-                self.mistakes.add(spot, f"`{step.use}`: {error.message}", error.hint)
+                self.mistakes.add_said(spot, step.use, error)
             measured |= {c: columns.types[c] for c in _made(step, operator) if c in columns.types}
         return Columns(measured) if self.built.kinds[name] == "attributes" else columns
 
@@ -139,7 +139,8 @@ class Walk:
                 if self._check_reads(str(stage.use), operator, columns, place) and not columns.open:
                     operator.verify(columns.schema())
             except CurateError as error:
-                self.mistakes.add(place, f"`{stage.use}`: {error.message}", error.hint)
+                self.mistakes.add_said(place, str(stage.use), error)
+        self._verify_sources(stage, operator, place)
         kind = kinds[str(place[1])]
         if kind == "artifact":
             return Columns({ID: ID_TYPE, **operator.adds()} if operator.adds() else {})
@@ -148,6 +149,12 @@ class Walk:
         first = self.results[documents[0]].copy()
         first.types |= operator.adds()
         return first
+
+    def _verify_sources(self, stage: Stage, operator: DatasetOperator, place: Place) -> None:
+        try:
+            operator.verify_sources({source: self.built.kinds.get(source, "documents") for source in stage.sources})
+        except CurateError as error:
+            self.mistakes.add_said(place, str(stage.use), error)
 
     def _check_reads(self, use: str, operator: Operator, columns: Columns, place: Place) -> bool:
         missing = [path for path in operator.reads() if not columns.has(path)]
@@ -166,7 +173,8 @@ class Walk:
             return "use `extract_html` first: it makes `text` from `html`"
         name = str(place[1])
         if self.built.kinds.get(head) == "attributes" and head != name:
-            return f"add it to the stage's sources: `from: [{', '.join([*self.pipeline.stages[name].sources, head])}]`"
+            sources = [source for source in self.pipeline.stages[name].sources if source != head] or [self.built.aligned[head]]
+            return f"add it to the stage's sources: `from: [{', '.join([*sources, head])}]`"
         paths = columns.paths()
         nested = [p for p in paths if p.endswith(f".{path}") or p.startswith(path)]
         if nested:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from curate.errors import PipelineError
+from curate.errors import CurateError, PipelineError
 from curate.pipeline import Pipeline
 
 Place = tuple[str | int, ...]
@@ -120,6 +120,10 @@ class Mistakes:
     def add_error(self, place: Place, error: PipelineError) -> None:
         """Note a mistake that somebody else found, at its place."""
         self.add(place, error.message, error.hint)
+
+    def add_said(self, place: Place, use: str, error: CurateError) -> None:
+        """Note what an operator says; its name stands before it once."""
+        self.add(place, f"`{use}`: {error.message.removeprefix(f'{use}: ')}", error.hint)
 
     def raise_any(self) -> None:
         """Raise one `PipelineError` with a line per mistake, or return when there is none."""

@@ -93,8 +93,8 @@ def make(cls: type[Operator], use: str, params: Mapping[str, Any], place: Place,
     try:
         return cls(**values)
     except (CurateError, ValueError) as error:
-        message, hint = (error.message, error.hint) if isinstance(error, CurateError) else (str(error), None)
-        mistakes.add(_culprit(message, params, place), f"`{use}`: {message}", hint)
+        said = error if isinstance(error, CurateError) else PipelineError(str(error))
+        mistakes.add_said(_culprit(said.message, params, place), use, said)
     except Exception as error:  # the user's own class may raise anything
         mistakes.add(place, f"`{use}` cannot be made: {type(error).__name__}: {error}")
     return None

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     from curate.dataset import Dataset
+    from curate.manifest import Kind
     from curate.work import Verdict, Work
 
 Reproducible = Literal["bytes", "cached", "tolerance"]
@@ -134,6 +135,10 @@ class DatasetOperator(Operator):
     def adds(self) -> Mapping[str, pa.DataType]:
         """Return the columns of the dataset that it emits, beyond `id`."""
         return {}
+
+    def verify_sources(self, sources: Mapping[str, Kind]) -> None:
+        """Raise `PipelineError` when it cannot work with the stages and inputs that it is to read: names, and what each holds, in order."""
+        return
 
     def verify_artifacts(self, artifacts: Sequence[Dataset]) -> None:
         """Raise `PipelineError` when artifacts that are there already, as inputs of the pipeline, are not what it can work with."""

@@ -20,7 +20,7 @@ from curate.thresholds_table import Asked, Corpus, kept
 
 BAR = 24
 EIGHTHS = " ▏▎▍▌▋▊▉█"
-SHOWN_GROUPS, SHOWN_STEPS, NAME_CHARS = 20, 9, 20
+SHOWN_GROUPS, SHOWN_STEPS, NAME_CHARS, DIGITS = 20, 9, 20, 4
 
 Found = Mapping[str, Any]
 
@@ -109,16 +109,18 @@ def _overall(name: str, found: Found) -> Iterator[str]:
 
 def _row(found: Found, place: int) -> list[str]:
     documents = found["kept_documents"][place]
-    cells = [_threshold(found, place), count(documents), share(documents, found["documents"]), _bar(documents, found["documents"])]
+    cells = [threshold_text(found, place), count(documents), share(documents, found["documents"]), _bar(documents, found["documents"])]
     if found["bytes"] is not None:
         length = found["kept_bytes"][place]
         cells += [size(length), share(length, found["bytes"]), _bar(length, found["bytes"])]
     return cells
 
 
-def _threshold(found: Found, place: int) -> str:
-    score = float(found["thresholds"][place])
-    return f"{'>=' if found['highest'] else '<='} {score:.6g}"
+def threshold_text(found: Found, place: int) -> str:
+    """Return a threshold with the digits, four at least, that tell all of them apart: near 1 more are needed."""
+    scores = [float(score) for score in found["thresholds"]]
+    digits = next((n for n in range(DIGITS, 17) if len({f"{score:.{n}g}" for score in scores}) == len(set(scores))), 17)
+    return f"{'>=' if found['highest'] else '<='} {scores[place]:.{digits}g}"
 
 
 def _bar(part: int, whole: int) -> str:

@@ -26,6 +26,7 @@ import pyarrow as pa
 
 from curate.dataset import Dataset
 from curate.errors import PipelineError
+from curate.manifest import Kind
 from curate.protocols import DatasetOperator
 from curate.report.units import count, plural
 from curate.thresholds import Group, Mark, json_number, score_of
@@ -94,6 +95,9 @@ class Calibrate(DatasetOperator):
 
     def verify(self, schema: pa.Schema) -> None:
         self.ranking.verify("calibrate", schema)
+
+    def verify_sources(self, sources: Mapping[str, Kind]) -> None:
+        rounds.verify_sources("calibrate", list(sources.values()))
 
     def run(self, inputs: list[Dataset], work: Work) -> None:
         items = rounds.shard_items("calibrate", inputs)

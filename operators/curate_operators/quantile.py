@@ -18,6 +18,7 @@ from curate.errors import OperatorError
 from curate.files import local_file
 from curate.protocols import Scorer
 from curate.thresholds import Group, coded
+from curate_operators.quantile_rounds import Ranking
 
 Doubles = np.ndarray[Any, np.dtype[np.float64]]
 HINT = "make it with `calibrate`, whose artifact holds `quantiles.json`"
@@ -83,6 +84,9 @@ class Quantile(Scorer):
 
     def reads(self) -> tuple[str, ...]:
         return (self.column,) if self.group_by is None else (self.column, self.group_by)
+
+    def verify(self, schema: pa.Schema) -> None:
+        Ranking(self.column, group_by=self.group_by).verify("quantile", schema)
 
     def output(self) -> pa.DataType:
         return pa.float32()

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from curate.dataset import Dataset, RowStream, read_shard
 from curate.document import ID, TEXT, leaf
 from curate.errors import DatasetError, OperatorError, PipelineError
+from curate.manifest import Kind
 from curate.thresholds import ROUNDS, Group, Mark, Unit, Weighed, advanced, binned, coded, inside, intervals_of, keys_of, merged, weights_of
 from curate.work import Place, Work
 
@@ -69,11 +70,16 @@ def _type_at(schema: pa.Schema, path: str) -> pa.DataType | None:
     return kind.value_type if kind is not None and pa.types.is_dictionary(kind) else kind
 
 
+def verify_sources(use: str, kinds: Sequence[Kind]) -> None:
+    """Raise `PipelineError` unless a stage reads one set of documents, and attributes of these."""
+    if kinds[0] != "documents" or any(kind != "attributes" for kind in kinds[1:]):
+        raise PipelineError(f"{use}: it reads one set of documents, and attributes of these", "write `from: [DOCUMENTS, SCORES]`")
+
+
 def shard_items(use: str, inputs: Sequence[Dataset]) -> list[Item]:
     """Return where each shard of the documents lies, and the shards of attributes beside it."""
+    verify_sources(use, [dataset.manifest.kind for dataset in inputs])
     documents, *beside = inputs
-    if documents.manifest.kind != "documents" or any(dataset.manifest.kind != "attributes" for dataset in beside):
-        raise PipelineError(f"{use} reads one set of documents, and attributes of these", "write `from: [DOCUMENTS, SCORES]`")
     return [
         {"documents": documents.shard_path(shard), "attributes": {dataset.name: dataset.shard_path(shard) for dataset in beside}}
         for shard in range(len(documents.manifest.shards))

@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 from curate.dataset import Dataset, read_shard
 from curate.document import ID
 from curate.errors import DatasetError, PipelineError
+from curate.manifest import Kind
 from curate.protocols import DatasetOperator
 from curate.thresholds import Group, Mark, Unit, json_number, score_of, scores_of
 from curate.work import Place, Work
@@ -110,6 +111,9 @@ class SelectTop(DatasetOperator):
 
     def verify(self, schema: pa.Schema) -> None:
         self.ranking.verify("select_top", schema)
+
+    def verify_sources(self, sources: Mapping[str, Kind]) -> None:
+        rounds.verify_sources("select_top", list(sources.values()))
 
     def adds(self) -> Mapping[str, pa.DataType]:
         return {"keep": pa.bool_(), "value": pa.float64(), "reason": pa.string()}

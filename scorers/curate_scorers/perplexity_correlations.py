@@ -13,6 +13,7 @@ from curate import shuffle
 from curate.dataset import Dataset
 from curate.document import TEXT
 from curate.errors import OperatorError, PipelineError
+from curate.manifest import Kind
 from curate.protocols import DatasetOperator
 from curate.shuffle import ShuffleFile
 from curate.work import Verdict, Work
@@ -106,6 +107,12 @@ class PerplexityCorrelations(DatasetOperator):
             _verify_type(schema, path, (pa.types.is_floating, pa.types.is_integer), "a loss is a number")
         if self.tokens is not None:
             _verify_type(schema, self.tokens, (pa.types.is_integer,), "tokens are counted in whole numbers")
+
+    def verify_sources(self, sources: Mapping[str, Kind]) -> None:
+        kinds = list(sources.values())
+        if kinds[0] != "documents" or any(kind != "attributes" for kind in kinds[1:]):
+            what = "perplexity_correlations: it reads one set of documents, and attributes of these"
+            raise PipelineError(what, "write `from: [DOCUMENTS, LOSSES]`")
 
     def adds(self) -> Mapping[str, pa.DataType]:
         number = pa.float64()

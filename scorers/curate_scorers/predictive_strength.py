@@ -22,6 +22,7 @@ from curate.document import TEXT, leaf
 from curate.errors import OperatorError, PipelineError
 from curate.files import local_file
 from curate.protocols import Scorer
+from curate.report.units import plural
 
 MEASURES = ("strength", "margin", "score")
 STRENGTH = pa.struct([pa.field(name, pa.float64()) for name in MEASURES])
@@ -125,8 +126,10 @@ class PredictiveStrength(Scorer):
 
 def ordered_pairs(scores: Sequence[float], models: int, name: str) -> Any:
     """Return the numbers of the worse and of the better model of each pair that differs; raise `PipelineError` if none does."""
-    if len(scores) != models or not all(isinstance(score, (int, float)) and math.isfinite(score) for score in scores):
-        raise PipelineError(f"predictive_strength: {name} has no number for each of {models} models", "in the order of `losses`")
+    odd = [score for score in scores if not (isinstance(score, (int, float)) and math.isfinite(score))]
+    if len(scores) != models or odd:
+        said = f"{odd[0]}, which is no finite number" if odd else f"{plural(len(scores), 'number')} for {plural(models, 'model')}"
+        raise PipelineError(f"predictive_strength: {name} has {said}", "one number for each model, in the order of `losses`")
     pairs = [(a, b) if scores[a] < scores[b] else (b, a) for a, b in combinations(range(models), 2) if scores[a] != scores[b]]
     if not pairs:
         raise PipelineError(f"predictive_strength: {name} says that all models are equally good", "models must differ on the benchmarks")

@@ -7,7 +7,7 @@ scores, and `evaluate` reads those.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +17,7 @@ from curate import shuffle
 from curate.dataset import Dataset, resolve
 from curate.document import TEXT
 from curate.errors import OperatorError, PipelineError
+from curate.manifest import Kind
 from curate.protocols import DatasetOperator, Reproducible
 from curate.report.units import plural
 from curate.shuffle import ShuffleFile
@@ -27,6 +28,7 @@ from curate_scorers import fasttext_training_text as text
 from curate_scorers.fasttext_training_text import Item
 
 SHOWN = 20  # labels in a table
+KINDS = "`from: [wanted, crawl]`"
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,26 @@ class TrainFastText(DatasetOperator):
         if self.label and self.label in schema.names:
             text.check_type(self.label, schema.field(self.label).type)
 
+    def verify_sources(self, sources: Mapping[str, Kind]) -> None:
+        """Raise `PipelineError` for what is no documents, and when sources are the labels, for one alone or not those that are named."""
+        if odd := [name for name, kind in sources.items() if kind != "documents"]:
+            hint = f"make documents of both first: `from: [DOCUMENTS, {odd[0]}]` with `operators`"
+            raise PipelineError(f"train_fasttext reads documents, and `{odd[0]}` has none", hint)
+        if self.label is not None:
+            return
+        if unknown := sorted(set(self.labels) - set(sources)):
+            raise PipelineError(f"labels: `{unknown[0]}` is no source of this stage", f"its sources are: {', '.join(sources)}")
+        labels = set(self._named(sources).values())
+        if len(labels) < 2:
+            told = f"all documents have the label `{min(labels)}`"
+            raise PipelineError(f"{told}, and a classifier tells two or more apart", f"name a source of another kind, {KINDS}")
+        if self.positive is not None and self.positive not in labels:
+            raise PipelineError(f"positive: no source has the label `{self.positive}`", f"labels are: {', '.join(sorted(labels))}")
+
+    def _named(self, sources: Iterable[str]) -> dict[str, str]:
+        """Return the label of each source that is used."""
+        return {source: self.labels.get(source, source) for source in sources if not self.labels or source in self.labels}
+
     def adds(self) -> Mapping[str, pa.DataType]:
         return quality.SCORED
 
@@ -155,12 +177,9 @@ class TrainFastText(DatasetOperator):
 
     def _items(self, inputs: Sequence[Dataset]) -> tuple[list[Item], list[int]]:
         """Return a task for each shard of every source, and their sizes."""
-        if odd := [dataset.name for dataset in inputs if dataset.manifest.kind != "documents"]:
-            hint = f"make documents of both first: `from: [DOCUMENTS, {odd[0]}]` with `operators`"
-            raise PipelineError(f"train_fasttext reads documents, and `{odd[0]}` has none", hint)
-        names = [dataset.name for dataset in inputs]
-        if self.label is None and self.labels and (unknown := sorted(set(self.labels) - set(names))):
-            raise PipelineError(f"labels: `{unknown[0]}` is no source of this stage", f"its sources are: {', '.join(names)}")
+        kinds = {dataset.name: dataset.manifest.kind for dataset in inputs}
+        self.verify_sources(kinds)
+        named = self._named(kinds)
         shared = {
             "column": self.label,
             "labels": dict(self.labels),
@@ -170,10 +189,10 @@ class TrainFastText(DatasetOperator):
         }
         items, sizes = [], []
         for dataset in inputs:
-            if self.label is None and self.labels and dataset.name not in self.labels:
+            if self.label is None and dataset.name not in named:
                 continue
             for shard, receipt in enumerate(dataset.manifest.shards):
-                items.append(shared | {"path": dataset.shard_path(shard), "label": self.labels.get(dataset.name, dataset.name)})
+                items.append(shared | {"path": dataset.shard_path(shard), "label": named.get(dataset.name)})
                 sizes.append(receipt.data.bytes)
         return items, sizes
 
@@ -191,7 +210,7 @@ class TrainFastText(DatasetOperator):
             raise OperatorError(f"train_fasttext: no documents to train on ({left_out})", "give documents that have a label and words")
         if len(counts) == 1:
             [(label, count)] = counts.items()
-            hint = "name a source or a column with documents of another kind, `from: [wanted, crawl]`"
+            hint = f"name a source or a column with documents of another kind, {KINDS}"
             raise OperatorError(f"train_fasttext: all {count['documents']:,} documents have the label `{label}` ({left_out})", hint)
         return dict(sorted(counts.items()))
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from curate import thresholds_table
 from curate.cli import cli
+from curate.cli.thresholds import threshold_text
 from curate.dataset import load
 from curate.errors import DatasetError
 from curate.launch import Request, launch
@@ -57,6 +58,21 @@ def made(place: Path) -> Plan:
     pipe = pipeline(place, words(list(range(1, 11))), 3, outputs)
     assert launch(pipe, None, Request(str(place / "ws"), "local", 1), lambda event: None)["status"] == "done"
     return small.plan(pipe, place / "ws")
+
+
+@pytest.mark.parametrize(
+    ("scores", "shown"),
+    [
+        ([0.123456, 0.0001234567], [">= 0.1235", ">= 0.0001235"]),
+        ([0.999998, 0.999991, 0.9], [">= 0.999998", ">= 0.999991", ">= 0.9"]),
+        ([1.0, 1.0 - 2**-53], [">= 1", ">= 0.9999999999999999"]),
+        (["inf", 2.0], [">= inf", ">= 2"]),
+        ([], []),
+    ],
+)
+def test_thresholds_have_four_digits_or_as_many_as_tell_them_apart(scores: list[float], shown: list[str]) -> None:
+    found = {"thresholds": scores, "highest": True}
+    assert [threshold_text(found, place) for place in range(len(scores))] == shown
 
 
 def invoke(place: Path, *arguments: str) -> str:

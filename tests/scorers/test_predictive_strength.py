@@ -118,7 +118,7 @@ def test_scores_of_a_family(tmp_path: Path) -> None:
         with pytest.raises(OperatorError, match="has no scores of its models"):
             strength(None)
     path.write_bytes(orjson.dumps({"models": models[:1]}))
-    with pytest.raises(PipelineError, match="has no number for each of 2 models"):
+    with pytest.raises(PipelineError, match="has 1 number for 2 models"):
         strength(None)
 
 
@@ -138,8 +138,8 @@ def test_passes_the_battery() -> None:
         ({"losses": ("a", "b")}, "not told once"),
         ({"losses": ("a", "b"), "scores": (1.0, 2.0), "family": "family.json"}, "not told once"),
         ({"losses": ("a", "b"), "scores": (1.0, 2.0), "target": "maths"}, "there is none"),
-        ({"losses": ("a", "b"), "scores": (1.0, 2.0, 3.0)}, "no number for each of 2 models"),
-        ({"losses": ("a", "b"), "scores": (1.0, math.nan)}, "no number for each of 2 models"),
+        ({"losses": ("a", "b"), "scores": (1.0, 2.0, 3.0)}, "`scores` has 3 numbers for 2 models"),
+        ({"losses": ("a", "b"), "scores": (1.0, math.nan)}, "`scores` has nan, which is no finite number"),
         ({"losses": ("a", "b"), "targets": {"maths": [1.0, 1.0]}}, "`maths` says that all models are equally good"),
         ({"losses": ("a", "b"), "scores": (1.0, 2.0), "min_chars": -1}, "min_chars is negative"),
     ],
