@@ -117,9 +117,10 @@ def _row(found: Found, place: int) -> list[str]:
 
 
 def threshold_text(found: Found, place: int) -> str:
-    """Return a threshold with the digits, four at least, that tell all of them apart: near 1 more are needed."""
+    """Return a threshold with four digits, or as many as tell all of them apart, and probabilities just below 1 from 1."""
     scores = [float(score) for score in found["thresholds"]]
-    digits = next((n for n in range(DIGITS, 17) if len({f"{score:.{n}g}" for score in scores}) == len(set(scores))), 17)
+    apart = len({1.0, *scores})
+    digits = next((n for n in range(DIGITS, 17) if len({1.0, *(float(f"{score:.{n}g}") for score in scores)}) == apart), 17)
     return f"{'>=' if found['highest'] else '<='} {scores[place]:.{digits}g}"
 
 
