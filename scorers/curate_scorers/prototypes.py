@@ -43,7 +43,8 @@ class Prototypes(DatasetOperator):
 
     ## Why
     What is closest to a centroid is most like everything else of its cluster, and teaches least. Where a crawl repeats a template,
-    centroids are pulled to it; so D4 deduplicates first, then clusters what is left anew, and only then takes prototypes out.
+    centroids are pulled to it; so D4 deduplicates first, then clusters what is left anew, and only then takes prototypes out. Short
+    texts tend to lie far from centroids: see in the report what the choice does to lengths.
 
     ## Example
         again: {from: unique, use: cluster, params: {column: vectors.embedding, k: 1000}}

@@ -22,7 +22,7 @@ from curate_scorers.semantic_dedup_read import Item
 from curate_scorers.semantic_dedup_vectors import Floats, highest, highest_before, settled, told
 
 BLOCKS_PER_SUM = 64
-GRID = tuple(round(10 ** (-3 + i / 16), 6) for i in range(49))  # 0.001 to 1
+GRID = (0.0, 0.001, 0.003, 0.005, *(i / 100 for i in range(1, 31)), *(i / 20 for i in range(7, 21)))
 
 
 def compared(blocks: Blocks) -> list[Item]:
