@@ -18,6 +18,7 @@ from curate.document import ID, TEXT
 from curate.errors import CurateError, PipelineError
 from curate.protocols import Scorer
 from curate_scorers.embed_folder import Folder, read_folder
+from curate_scorers.embed_static import Static, read_static
 from curate_scorers.embed_transformer import Transformer, read_transformer
 from curate_scorers.lm_loss_model import Device, Dtype
 
@@ -29,11 +30,12 @@ class Embed(Scorer):
     """Turns each document into a vector by an embedding model.
 
     ## What it does
-    Emits a list of float32 numbers, of the model's dimensions: the states of the document's first tokens under a transformer, pooled
-    as the model's folder says. The folder is one that sentence-transformers saves; weights are read from
-    safetensors only, none of the folder's code is run, and nothing is downloaded. Special tokens in a text are text. Null and blank
-    documents have no vector (null), nor have those whose vector is zero under `normalize`; a vector with a number that is none (NaN,
-    infinite) is an error, quarantined within the stage's `max_errors`.
+    Emits a list of float32 numbers, of the model's dimensions. The folder holds a transformer as sentence-transformers saves it: the
+    states of the document's first tokens, pooled as the folder says; or a static table as model2vec and sentence-transformers save it:
+    the mean of a vector for each token, which is far faster. Weights are read from safetensors only, none of
+    the folder's code is run, and nothing is downloaded. Special tokens in a text are text. Null and blank documents have no vector
+    (null), nor have those without a token that the model knows, and those whose vector is zero under `normalize`; a vector with a
+    number that is none (NaN, infinite) is an error, quarantined within the stage's `max_errors`.
 
     ## Why
     Documents on like subjects have vectors of a small angle: what clusters, semantic deduplication and retrieval work on.
@@ -49,11 +51,12 @@ class Embed(Scorer):
     - `prefix`: what stands before each text, such as `"query: "`; null = the model's own default, mostly nothing.
     - `normalize`: vectors of length 1; false = as the model's modules leave them.
     - `batch_tokens`: tokens of a forward pass, of documents of like length; null = 2,048 on a CPU, 16,384 on a GPU.
-    - `device`: `auto` is a GPU where there is one.
+    - `device`: `auto` is a GPU where there is one. A static table needs none.
     - `dtype`: `auto` is float32 on a CPU and float16 on a GPU; sums over tokens and lengths of vectors are float32 always.
 
     ## Source
-    Reimers and Gurevych, *Sentence-BERT* (2019), and the folders of their library sentence-transformers.
+    Reimers and Gurevych, *Sentence-BERT* (2019), and the folders of their library sentence-transformers; Tulkens and van Dongen,
+    *Model2Vec* (2024).
     """
 
     cost = "costly"
@@ -140,5 +143,7 @@ class Embed(Scorer):
         return found
 
     @functools.cached_property
-    def _model(self) -> Transformer:
+    def _model(self) -> Transformer | Static:
+        if self._folder.kind == "static":
+            return read_static(self._folder, self.max_tokens)
         return read_transformer(self._folder, self.max_tokens, self.device, self.dtype)

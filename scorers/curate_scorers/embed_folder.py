@@ -88,6 +88,13 @@ def read_json(path: Path) -> Any:
         raise OperatorError(f"embedding model {path.parent}: {path.name} cannot be read: {error}", HINT) from error
 
 
+def _object(path: Path) -> dict[str, Any]:
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise OperatorError(f"embedding model {path.parent}: {path.name} holds no object", HINT)
+    return found
+
+
 def _modules(path: Path) -> list[tuple[str, Path]]:
     """Return the kind and the folder of each module."""
     listed = read_json(path / "modules.json")
@@ -113,7 +120,7 @@ def _static(path: Path, network: Path, after: Sequence[str]) -> Folder:
     if len(shape) != 2 or not all(shape):
         raise OperatorError(f"embedding model {path}: its tensor `{matrix}` has the shape {shape}, not tokens × dimensions", HINT)
     _need_tokenizer(path, network)
-    config = read_json(network / "config.json") if matrix == "embeddings" and (network / "config.json").is_file() else {}
+    config = _object(network / "config.json") if matrix == "embeddings" and (network / "config.json").is_file() else {}
     limit = config.get("max_length", 512) if matrix == "embeddings" else None
     normalizes = "Normalize" in after or bool(config.get("normalize"))
     return Folder(path, "static", network, shape[1], normalizes=normalizes, max_tokens=limit, prefix=_prompt(path), matrix=matrix)
@@ -126,9 +133,11 @@ def _transformer(path: Path, modules: Sequence[tuple[str, Path]]) -> Folder:
         raise OperatorError(
             f"embedding model {path}: {weights_missing(network)}", "weights are read from *.safetensors only: save the model again"
         )
-    config = read_json(network / "config.json")
+    for file in network.glob("*.safetensors"):
+        open_tensors(file)
+    config = _object(network / "config.json")
     width = next((config[name] for name in WIDTHS if isinstance(config.get(name), int)), None)
-    pooling = read_json(modules[1][1] / "config.json")
+    pooling = _object(modules[1][1] / "config.json")
     poolings = _poolings(path, pooling)
     stated = pooling.get("embedding_dimension", pooling.get("word_embedding_dimension", width))
     if width is not None and stated != width:
@@ -142,7 +151,7 @@ def _transformer(path: Path, modules: Sequence[tuple[str, Path]]) -> Folder:
             dimensions = dense[-1].outputs
         else:
             raise OperatorError(f"embedding model {path}: a module {kind} in this place is not known", HINT)
-    settings = next((read_json(file) for file in sorted(network.glob("sentence_*_config.json"))), {})
+    settings = next((_object(file) for file in sorted(network.glob("sentence_*_config.json"))), {})
     return Folder(
         path,
         "transformer",
@@ -171,7 +180,7 @@ def _poolings(path: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _dense(path: Path, folder: Path, inputs: int) -> Dense:
-    config = read_json(folder / "config.json")
+    config = _object(folder / "config.json")
     activation = str(config.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
     places = {config.get("module_input_name", "sentence_embedding"), config.get("module_output_name") or "sentence_embedding"}
     if activation not in ACTIVATIONS or config.get("use_residual") or places != {"sentence_embedding"}:
@@ -187,7 +196,7 @@ def _dense(path: Path, folder: Path, inputs: int) -> Dense:
 def _prompt(path: Path) -> str:
     """Return what the model itself puts before every text."""
     file = path / "config_sentence_transformers.json"
-    config = read_json(file) if file.is_file() else {}
+    config = _object(file) if file.is_file() else {}
     name = config.get("default_prompt_name")
     return str(config.get("prompts", {}).get(name) or "") if name else ""
 

@@ -22,12 +22,16 @@ PROBE = "a"
 
 @dataclass(frozen=True)
 class Encoder:
-    """A tokenizer and the special tokens that it puts before and behind a text; `limit` counts tokens without them, None = all."""
+    """A tokenizer and the special tokens that it puts before and behind a text; `limit` counts tokens without them, None = all.
+
+    `unknown` is a token that is taken out of those that are left, None = none.
+    """
 
     tokenizer: Any
     before: tuple[int, ...]
     behind: tuple[int, ...]
     limit: int | None
+    unknown: int | None = None
 
     def encode(self, texts: Sequence[str]) -> list[Any]:
         """Return the token numbers of each text, int32, without special tokens; a special token in a text is text."""
@@ -42,9 +46,12 @@ class Encoder:
                 if cut is not None and len(each) < (self.limit or 0) + SPARE:
                     again.append(i)
                 else:
-                    found[i] = each[: self.limit]
+                    found[i] = self._known(each[: self.limit])
             waiting, chars = again, chars * GROWTH
         return found
+
+    def _known(self, tokens: Any) -> Any:
+        return tokens if self.unknown is None else tokens[tokens != self.unknown]
 
     def _cut(self, text: str, chars: int) -> int | None:
         """Return where to cut a text, None = nowhere."""
@@ -57,17 +64,22 @@ class Encoder:
         return [np.array(each.ids, np.int32) for each in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
 
-def encoder(tokenizer: Any, limit: int | None, where: str) -> Encoder:
-    """Return an encoder; `limit` counts special tokens, of which the tokenizer tells how many there are."""
+def plain(tokenizer: Any) -> Any:
+    """Return a tokenizer that neither cuts nor pads, and takes special tokens in a text for text."""
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
-    plain = tokenizer.encode(PROBE, add_special_tokens=False).ids
+    return tokenizer
+
+
+def encoder(tokenizer: Any, limit: int | None, where: str) -> Encoder:
+    """Return an encoder; `limit` counts special tokens, of which the tokenizer tells how many there are."""
+    probe = plain(tokenizer).encode(PROBE, add_special_tokens=False).ids
     encoded = tokenizer.encode(PROBE)
-    at = next((i for i in range(len(encoded.ids) - len(plain) + 1) if encoded.ids[i : i + len(plain)] == plain), None)
-    if not plain or at is None or any(encoded.type_ids):
+    at = next((i for i in range(len(encoded.ids) - len(probe) + 1) if encoded.ids[i : i + len(probe)] == probe), None)
+    if not probe or at is None or any(encoded.type_ids):
         raise OperatorError(f"embedding model {where}: its tokenizer surrounds a text with more than special tokens", "another model")
-    before, behind = tuple(encoded.ids[:at]), tuple(encoded.ids[at + len(plain) :])
+    before, behind = tuple(encoded.ids[:at]), tuple(encoded.ids[at + len(probe) :])
     rest = None if limit is None else limit - len(before) - len(behind)
     if rest is not None and rest < 1:
         raise OperatorError(f"embedding model {where}: {limit} tokens leave none for the text", "a larger `max_tokens`")
