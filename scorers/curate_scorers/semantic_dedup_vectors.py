@@ -21,7 +21,7 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 STEP, TOLD = 2.0**-26, 2.0**-24
-TILE_ROWS, TILE_COLUMNS = 1024, 4096  # a tile of products is 32 MiB
+TILE_ROWS, TILE_COLUMNS, LEAF_ROWS = 1024, 4096, 128  # a tile of products is 32 MiB
 _LISTS = (pa.types.is_fixed_size_list, pa.types.is_list, pa.types.is_large_list)
 
 
@@ -63,11 +63,15 @@ def mixed(use: str, one: str, other: str) -> OperatorError:
 
 def unit_vectors(vectors: Floats) -> np.ndarray[Any, np.dtype[np.int32]]:
     """Return vectors, none of which is zero, at the length 1, in whole numbers of 2⁻²⁶; `in_doubles` makes them ready for products."""
-    scaled = vectors / np.abs(vectors).max(axis=1, initial=0.0)[:, None]  # so that no square overflows
-    squares = np.zeros(len(vectors))
-    for column in np.ascontiguousarray(scaled.T):  # not np.sum, whose order of additions is the processor's
-        squares += column * column
-    return np.asarray(np.rint(scaled / np.sqrt(squares)[:, None] / STEP), np.int32)
+    units = np.empty(vectors.shape, np.int32)
+    for top in range(0, len(vectors), TILE_ROWS):
+        rows = vectors[top : top + TILE_ROWS]
+        columns = np.ascontiguousarray(rows.T) / np.abs(rows).max(axis=1)  # so that no square overflows
+        squares = np.zeros(len(rows))
+        for column in columns:  # not np.sum, whose order of additions is the processor's
+            squares += column * column
+        units[top : top + TILE_ROWS] = np.rint(columns / (np.sqrt(squares) * STEP)).T
+    return units
 
 
 def in_doubles(units: Any) -> Floats:
@@ -92,13 +96,12 @@ def highest(rows: Floats, others: Floats) -> Floats:
 
 def highest_before(rows: Floats) -> Floats:
     """Return for each of `rows` the highest cosine to any row before it, −∞ for the first."""
-    best = np.full(len(rows), -np.inf)
-    for top in range(0, len(rows), TILE_ROWS):
-        tile = rows[top : top + TILE_ROWS]
-        within = tile @ tile.T
-        within[np.triu_indices(len(tile))] = -np.inf
-        best[top : top + TILE_ROWS] = np.maximum(highest(tile, rows[:top]), within.max(axis=1))
-    return best
+    if len(rows) > LEAF_ROWS:
+        first, second = rows[: len(rows) // 2], rows[len(rows) // 2 :]
+        return np.concatenate([highest_before(first), np.maximum(highest_before(second), highest(second, first))])
+    within = rows @ rows.T
+    within[~np.tri(len(rows), k=-1, dtype=np.bool_)] = -np.inf
+    return np.asarray(within.max(axis=1, initial=-np.inf))
 
 
 def settled(rows: Floats, best: Floats, threshold: float) -> Floats:

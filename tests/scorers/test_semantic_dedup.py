@@ -198,6 +198,7 @@ def test_blocks_change_no_bit_and_greedy_keeps_more(seed: int, eps: float, rows:
         patch.setattr(shuffle, "partitions_for", lambda rows, row_bytes: 2)
         patch.setattr(vectors, "TILE_ROWS", 7)
         patch.setattr(vectors, "TILE_COLUMNS", 5)
+        patch.setattr(vectors, "LEAF_ROWS", 3)
         assert both(folder / "cut", docs, eps, 3) == whole
     kept = {name: {row["id"] for row in found if row["keep"]} for name, found in whole.items()}
     assert kept["greedy"] >= kept["plain"]
