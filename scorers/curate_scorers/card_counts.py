@@ -1,8 +1,9 @@
 """What clusters are told apart by: counts of their words, lines, sites and languages, through one shuffle by the hash of each.
 
-A map task sends rows of (kind, cluster, hash, count, characters, text); it adds equal rows up while they are few (`MAX_ROWS`). A reduce
-task sees every cluster's count of the words of its hashes, so that it knows how often a word is used in all, and keeps per cluster the
-best words and four sums. Entropies need no more than sums: with n documents of which n_i are of site i,
+A map task sends rows of (kind, cluster, hash, count, extent, text), where the extent of a word is the number of documents that have it
+and that of a line its characters; it adds equal rows up while they are few (`MAX_ROWS`). A reduce task sees every cluster's count of the
+words of its hashes, so that it knows how often a word is used in all, and keeps per cluster the best words and sums. Entropies need no
+more than sums: with n documents of which n_i are of site i,
 
     H = log2(n) - (1/n) * sum of n_i * log2(n_i)        bits
 
@@ -27,12 +28,13 @@ from curate_scorers.card_inputs import Hashes, Integers, Item, ranks_within
 
 WORD, LINE, SITE, LANGUAGE = range(4)
 ROWS = pa.schema(
-    {"kind": pa.uint8(), "cluster": pa.int64(), "key": pa.uint64(), "count": pa.int64(), "chars": pa.int64(), "text": pa.large_string()}
+    {"kind": pa.uint8(), "cluster": pa.int64(), "key": pa.uint64(), "count": pa.int64(), "extent": pa.int64(), "text": pa.large_string()}
 )
 WORDS = pa.schema({"cluster": pa.int64(), "word": pa.string(), "count": pa.int64(), "weight": pa.float64()})
 MEASURES = ("repeated", "sites", "with_site", "site_bits", "languages", "with_language", "language_bits")
 MAX_ROWS = 1 << 19
 MAX_WORD_CHARS = 30
+WIDESPREAD = 0.05  # of a cluster's documents have a word that speaks for it: one document can repeat a name hundreds of times
 CHARACTERISTIC = 2.0  # times as common in a cluster as in all others: 1 would let stop words through by chance
 _TEXTS = "es"  # rules of words that keep hyphens and apostrophes inside
 _HOST = r"^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?(?P<host>[^/:?#]*)"
@@ -65,8 +67,8 @@ class Counts:
 
 def added(table: pa.Table) -> pa.Table:
     """Return one row for each kind, cluster and hash."""
-    sums = table.group_by(["kind", "cluster", "key"], use_threads=False).aggregate([("count", "sum"), ("chars", "sum"), ("text", "first")])
-    return sums.rename_columns(["kind", "cluster", "key", "count", "chars", "text"]).select(ROWS.names).cast(ROWS)
+    sums = table.group_by(["kind", "cluster", "key"], use_threads=False).aggregate([("count", "sum"), ("extent", "sum"), ("text", "first")])
+    return sums.rename_columns(["kind", "cluster", "key", "count", "extent", "text"]).select(ROWS.names).cast(ROWS)
 
 
 def spread(tables: Iterator[pa.Table], partitions: int) -> Iterator[tuple[Any, pa.RecordBatch]]:
@@ -79,21 +81,30 @@ def spread(tables: Iterator[pa.Table], partitions: int) -> Iterator[tuple[Any, p
 def of_texts(texts: pa.Array, clusters: Integers) -> tuple[pa.Table, Integers, Integers]:
     """Return the counts of words and lines of documents, and how many words and characters of lines each document has."""
     from curate.kernels.line_spans import EMPTY
-    from curate.kernels.word_spans import ALPHABETIC
 
     view = kernels.Texts.of(pc.utf8_lower(pc.fill_null(texts, "").cast(pa.large_string())))
     words, lines = kernels.words(view, _TEXTS), kernels.lines(view, "any")
-    letters = (words.kind & ALPHABETIC > 0) & (words.chars <= MAX_WORD_CHARS)
-    letters &= (words.chars > 1) | (view.data[np.minimum(words.start, max(0, len(view.data) - 1))] >= 0xE0)  # a letter of Chinese is a word
+    letters = _letters(view, words)
     of_word, of_line = (np.repeat(np.arange(len(view)), np.diff(spans.first)) for spans in (words, lines))
     filled = lines.kind & EMPTY == 0
     found = [
-        _counted(WORD, clusters[of_word[letters]], words.hashes[letters], words.chars[letters], _Spans(view, words, letters)),
-        _counted(LINE, clusters[of_line[filled]], lines.hashes[filled], lines.chars[filled], None),
+        _counted(WORD, clusters[of_word[letters]], words.hashes[letters], of_word[letters], _Spans(view, words, letters)),
+        _counted(LINE, clusters[of_line[filled]], lines.hashes[filled], lines.chars[filled]),
     ]
     per_document = np.bincount(of_word[letters], minlength=len(view))
     line_chars = np.bincount(of_line[filled], weights=lines.chars[filled].astype(np.float64), minlength=len(view))
     return pa.concat_tables(found), per_document.astype(np.int64), line_chars.astype(np.int64)
+
+
+def _letters(view: kernels.Texts, words: kernels.Words) -> npt.NDArray[np.bool_]:
+    """Return which words have letters, are not too long, of more than one letter unless it is of Chinese and the like, and no ending."""
+    from curate.kernels.word_spans import ALPHABETIC
+
+    data = np.concatenate([view.data, np.zeros(3, np.uint8)])
+    first, second, third = (data[words.start + place] for place in range(3))
+    ending = (first == ord("'")) | ((first == 0xE2) & (second == 0x80) & (third == 0x99))  # 's and ’s are split off
+    long_enough = (words.chars > 1) | (first >= 0xE0)
+    return np.asarray((words.kind & ALPHABETIC > 0) & (words.chars <= MAX_WORD_CHARS) & long_enough & ~ending)
 
 
 class _Spans:
@@ -110,15 +121,17 @@ class _Spans:
         return pa.LargeStringArray.from_buffers(len(rows), pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(self._data[places])))
 
 
-def _counted(kind: int, clusters: Integers, keys: Hashes, chars: Any, spans: _Spans | None) -> pa.Table:
-    """Return the rows of one kind; `chars` of equal keys are added up."""
+def _counted(kind: int, clusters: Integers, keys: Hashes, measured: Any, spans: _Spans | None = None) -> pa.Table:
+    """Return the rows of one kind; of words, `measured` says whose document each is, ascending, of lines how long."""
     order = np.lexsort((keys, clusters))
-    ordered, hashes = clusters[order], keys[order]
-    begins = np.flatnonzero(np.r_[True, (ordered[1:] != ordered[:-1]) | (hashes[1:] != hashes[:-1])]) if len(order) else order
-    count = np.diff(np.r_[begins, len(order)])
-    summed = np.add.reduceat(chars[order].astype(np.int64), begins) if len(order) else begins
+    ordered, hashes, values = clusters[order], keys[order], measured[order].astype(np.int64)
+    new = (ordered[1:] != ordered[:-1]) | (hashes[1:] != hashes[:-1])
+    begins = np.flatnonzero(np.r_[True, new]) if len(order) else order
+    if kind == WORD:
+        values = np.r_[True, new | (values[1:] != values[:-1])][: len(order)].astype(np.int64)
+    summed = np.add.reduceat(values, begins) if len(order) else begins
     text = spans.take(order[begins]) if spans is not None else pa.nulls(len(begins), pa.large_string())
-    columns = [np.full(len(begins), kind, np.uint8), ordered[begins], hashes[begins], count, summed]
+    columns = [np.full(len(begins), kind, np.uint8), ordered[begins], hashes[begins], np.diff(np.r_[begins, len(order)]), summed]
     return pa.table([*(pa.array(column) for column in columns), text], schema=ROWS)
 
 
@@ -126,8 +139,7 @@ def of_labels(kind: int, labels: pa.Array, clusters: Integers) -> pa.Table:
     """Return how many documents of each cluster have each label; null is not counted."""
     there = labels.is_valid().to_numpy(zero_copy_only=False)
     known, owners = labels.filter(pa.array(there)).cast(pa.large_string()), clusters[there]
-    table = _counted(kind, owners, hash64(known), np.zeros(len(known), np.int64), None)
-    return table.set_column(5, "text", pa.nulls(table.num_rows, pa.large_string()))
+    return _counted(kind, owners, hash64(known), np.zeros(len(known), np.int64))
 
 
 def sites_of(column: pa.Array) -> pa.Array:
@@ -143,13 +155,14 @@ def reduce_counts(item: Item, place: Place) -> dict[str, str]:
     table = table.sort_by([("kind", "ascending"), ("cluster", "ascending"), ("key", "ascending")])
     totals = place.read_table(item["totals"])
     size = max(totals.column("cluster").to_pylist(), default=-1) + 1
-    used = np.zeros(size, np.int64)
-    used[totals.column("cluster").to_numpy()] = totals.column("words").to_numpy()
-    words = best_words(table.filter(pc.equal(table.column("kind"), WORD)), used, item["words"])
+    used, documents = np.zeros((2, size), np.int64)
+    for array, name in ((used, "words"), (documents, "documents")):
+        array[totals.column("cluster").to_numpy()] = totals.column(name).to_numpy()
+    words = best_words(table.filter(pc.equal(table.column("kind"), WORD)), used, documents, item["words"])
     return {"words": place.write_table("words", words), "measures": place.write_table("measures", _measures(table, size))}
 
 
-def best_words(table: pa.Table, used: Integers, count: int) -> pa.Table:
+def best_words(table: pa.Table, used: Integers, documents: Integers, count: int) -> pa.Table:
     """Return the `count` words of each cluster with the greatest c-TF-IDF, as `curate_scorers.cluster_cards` defines it."""
     clusters, counts = table.column("cluster").to_numpy(), table.column("count").to_numpy()
     _, word = np.unique(table.column("key").to_numpy(), return_inverse=True)
@@ -158,7 +171,8 @@ def best_words(table: pa.Table, used: Integers, count: int) -> pa.Table:
     elsewhere = (in_all - counts) / np.maximum(whole - used[clusters], 1)
     average = whole / max(1, int((used > 0).sum()))
     weight = np.sqrt(share) * np.log1p(average / np.maximum(in_all, 1))
-    kept = np.flatnonzero((counts > 1) & (share >= CHARACTERISTIC * elsewhere))
+    enough = np.minimum(np.maximum(WIDESPREAD * documents, 2), documents)[clusters]
+    kept = np.flatnonzero((counts > 1) & (share >= CHARACTERISTIC * elsewhere) & (table.column("extent").to_numpy() >= enough))
     kept = kept[ranks_within(clusters[kept], -weight[kept], table.column("key").to_numpy()[kept]) < count]
     text = table.column("text").take(pa.array(kept)).cast(pa.string())
     return pa.table([pa.array(clusters[kept]), text, pa.array(counts[kept]), pa.array(weight[kept])], schema=WORDS)
@@ -166,7 +180,7 @@ def best_words(table: pa.Table, used: Integers, count: int) -> pa.Table:
 
 def _measures(table: pa.Table, size: int) -> pa.Table:
     kind, clusters = table.column("kind").to_numpy(), table.column("cluster").to_numpy()
-    count, chars = table.column("count").to_numpy(), table.column("chars").to_numpy()
+    count, chars = table.column("count").to_numpy(), table.column("extent").to_numpy()
     lines = (kind == LINE) & (count > 1)
     columns = {"repeated": np.bincount(clusters[lines], weights=chars[lines].astype(np.float64), minlength=size)}
     for wanted, names in ((SITE, MEASURES[1:4]), (LANGUAGE, MEASURES[4:7])):

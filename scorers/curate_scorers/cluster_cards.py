@@ -50,8 +50,8 @@ class ClusterCards(DatasetOperator):
 
         weight = sqrt(tf) * log(1 + A / f)
 
-    among those that are at least twice as common in the cluster as in the others. The root, which BERTopic has as an option, and this
-    leave most stop words out. The mean cosine of
+    among those that are at least twice as common in the cluster as in the others, and stand in at least two and a twentieth of its
+    documents. The root, which BERTopic has as an option, and this leave out most stop words, and what one document repeats. The mean cosine of
     all pairs needs no pairs: with unit vectors v of n documents it is exactly
 
         (|sum of v|^2 - n) / (n * (n - 1))
