@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curate.clusters_cards import measures
-from curate.report import charts
 from curate.report.evidence import Detail
 from curate.report.funnel import Stage
 from curate.report.markup import Child, Column, Markup, Row, code, details, element, table
 from curate.report.units import clip, count, number, plural, share
 
 WIDTH, HEIGHT, MARGIN, ABOVE = 640.0, 400.0, 30.0, 44.0
-LEAST, MOST = 4.0, 26.0  # radius of a dot
+LEAST, MOST, ALL = 3.0, 26.0, 100.0  # radius of a dot; where there are many, that of all of one size in one dot
 SHOWN = 40  # cards before the rest, which is behind a click
 _WORD_CHARS, _ID_CHARS = 24, 200
 
@@ -26,10 +25,10 @@ _COLUMNS = (
     Column("Cluster"),
     Column("Documents", numeric=True),
     Column("Share", numeric=True),
-    Column("", wide=True),
-    Column("Similarity", numeric=True),
-    Column("Repeated lines", numeric=True, minor=True),
-    Column("Words", minor=True),
+    Column("Characters", numeric=True, minor=True),
+    Column("Similarity of pairs", numeric=True),
+    Column("Repeated lines", numeric=True),
+    Column("Sites", numeric=True, minor=True),
 )
 
 
@@ -47,8 +46,8 @@ def clusters(stage: Stage, detail: Detail) -> Markup:
 
 def _map(stage: str, cards: Sequence[Card]) -> Markup:
     """Return the picture: a dot's area is its share of the documents, small ones lie on top."""
-    largest = max(card["documents"] for card in cards)
-    dots = [_dot(stage, card, largest) for card in cards]
+    scale = min(MOST, ALL / len(cards) ** 0.5) / max(card["documents"] for card in cards) ** 0.5
+    dots = [_dot(stage, card, scale) for card in cards]
     hint = element("text", "Each dot is a cluster; what it is stands here while you point at it.", {"x": 0, "y": -28, "class": "hint"})
     box = f"0 -{ABOVE:.0f} {WIDTH:.0f} {HEIGHT + ABOVE:.0f}"
     label = f"{stage}: {plural(len(cards), 'cluster')} on the two main axes of their centroids; similar ones lie near each other."
@@ -57,9 +56,9 @@ def _map(stage: str, cards: Sequence[Card]) -> Markup:
     return element("figure", [caption, drawing], {"class": "clusters"})
 
 
-def _dot(stage: str, card: Card, largest: int) -> Markup:
+def _dot(stage: str, card: Card, scale: float) -> Markup:
     x, y = (MARGIN + (size - 2 * MARGIN) * (1 + place) / 2 for size, place in zip((WIDTH, HEIGHT), _place(card), strict=True))
-    radius = max(LEAST, MOST * (card["documents"] / largest) ** 0.5)
+    radius = max(LEAST, scale * card["documents"] ** 0.5)
     about = f"cluster {card['cluster']}: {plural(card['documents'], 'document')}, {share(card['share'], 1)}; {', '.join(measures(card))}"
     words = _words(card, 8)
     circle = element("circle", None, {"cx": round(x, 1), "cy": round(y, 1), "r": round(radius, 1), "class": "kept"})
@@ -95,19 +94,19 @@ def _row(card: Card) -> Row:
         str(card["cluster"]),
         count(card["documents"]),
         share(card["share"], 1),
-        charts.bar(card["share"], 1, "kept"),
+        count(card["characters"]),
         f"{alike:.3f}" if alike is not None else "–",
         share(repeated, 1) if repeated is not None else "–",
-        element("bdi", _words(card, 5)),
+        count(card["sites"]) if card["sites"] is not None else "–",
     )
 
 
 def _card(stage: str, card: Card, detail: Detail) -> Markup:
     """Return what a card says, behind a click; the address of its dot is inside, so that the browser opens it."""
-    told = [element("p", [", ".join(measures(card)), element("bdi", _words(card, 10))])]
+    told = element("article", element("p", ", ".join(measures(card))))
     shown = [_example(side, one, detail) for side in ("nearest", "farthest") for one in card[side][: detail.samples]]
-    summary = f"cluster {card['cluster']}: its measures, and documents of its middle and its edge"
-    return details(summary, element("div", [element("article", told), shown], {"id": _anchor(stage, card)}))
+    summary = element("bdi", _words(card, 10) or "(no words)")
+    return details(summary, element("div", [told, shown], {"id": _anchor(stage, card)}))
 
 
 def _example(side: str, example: Mapping[str, Any], detail: Detail) -> Markup:
