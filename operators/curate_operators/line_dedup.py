@@ -65,7 +65,7 @@ class LineDedup(DatasetOperator):
             - {use: remove_lines, params: {by: repeats}}
 
     ## Parameters
-    - `unit`: `line`, or `paragraph`: what blank lines separate.
+    - `unit`: `line`, or `paragraph`: what empty lines separate; run `normalize` before it, as a line of blanks is not empty.
     - `by`: per site: a line is a repeat only among documents with the same value of this column, such as `url` (of addresses, the
       host counts, without `www.`); documents without one keep all lines. null = all documents. `boilerplate_lines` also asks for a
       share of the site's documents, and removes a menu from the first page too.

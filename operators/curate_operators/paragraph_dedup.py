@@ -55,8 +55,9 @@ class ParagraphDedup(DatasetOperator):
     ## What it does
     Goes through paragraphs in the dataset's order. One goes when more than `max_seen_ratio` of its n-grams of words stand in
     paragraphs that are kept before it; a whole document goes when more than `max_document_seen_ratio` of all its n-grams do.
-    Paragraphs with fewer than `ngram_words` words stay. Nothing is removed here: `apply` drops the documents, `remove_lines` takes
-    the paragraphs out. Only repeats within a site, or frequent ones: `line_dedup` with `by` and `min_documents`.
+    Paragraphs with fewer than `ngram_words` words stay, and so do rulers and frames of tables, for signs are no words. Nothing is
+    removed here: `apply` drops the documents, `remove_lines` takes the paragraphs out. Only repeats within a site, or frequent
+    ones: `line_dedup` with `by` and `min_documents`.
 
     ## Why
     Texts that are copied are often edited: a line is added, a date or a name changes. Documents as wholes then differ, and so do
@@ -71,7 +72,8 @@ class ParagraphDedup(DatasetOperator):
             - {use: remove_lines, params: {by: repeats}}
 
     ## Parameters
-    - `unit`: `line` (what DCLM calls a paragraph) or `paragraph`: what blank lines separate.
+    - `unit`: `line` (what DCLM calls a paragraph) or `paragraph`: what empty lines separate. Run `normalize` before it: a line
+      of blanks or a carriage return is not empty.
     - `ngram_words`: words in an n-gram.
     - `max_seen_ratio`: the share of a paragraph's n-grams that may be seen before.
     - `max_document_seen_ratio`: the share of a document's; null = off.
@@ -84,10 +86,10 @@ class ParagraphDedup(DatasetOperator):
     ## Source
     DCLM (Li et al., 2024) and its tool BFF, mode `old-both`. There a single process inserts into one filter, in whatever order its
     threads come; here the order is the dataset's, and the result is the same for any number of workers. Paragraphs of a document
-    that goes count as not kept, so that no text goes with its last copy.
+    that goes count as not kept, so that no text goes with its last copy. Words of signs count there.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     emits: ClassVar[Literal["documents", "attributes", "artifact"]] = "attributes"
 
     unit: Unit = "line"

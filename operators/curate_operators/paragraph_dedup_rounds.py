@@ -22,6 +22,7 @@ import pyarrow as pa
 from curate import kernels, shuffle
 from curate.dataset import read_shard
 from curate.document import ID, TEXT
+from curate.kernels import word_spans
 from curate.shuffle import Range, ShuffleFile
 from curate.work import Place
 from curate_operators.site_lines import Ints, Keys, Mask, line_numbers
@@ -50,7 +51,7 @@ def _grams(item: dict[str, Any], place: Place, units: list[pa.RecordBatch], with
     for batch in read_shard(place.storage, item["path"], [ID, TEXT]):
         texts = kernels.texts(batch.column(TEXT))
         spans = kernels.lines(texts, "blank" if item["unit"] == "paragraph" else "feed")
-        counts, keys = kernels.gram_hashes(kernels.words(texts), spans.start, spans.end, item["ngram_words"])
+        counts, keys = kernels.gram_hashes(_wordlike(kernels.words(texts)), spans.start, spans.end, item["ngram_words"])
         of_span = np.repeat(np.arange(len(texts)), np.diff(spans.first))
         chosen = np.flatnonzero(counts)
         numbers, last = line_numbers(texts, spans, of_span, chosen)
@@ -61,6 +62,13 @@ def _grams(item: dict[str, Any], place: Place, units: list[pa.RecordBatch], with
         sent = {"key": keys, "unit": (of_key + unit).astype(np.uint32), "row": (of_span[chosen] + row)[of_key].astype(np.uint32)}
         yield partition_of(keys, item["partitions"]), pa.RecordBatch.from_pydict(sent, GRAMS)
         row, unit = row + len(texts), unit + len(chosen)
+
+
+def _wordlike(words: kernels.Words) -> kernels.Words:
+    """Return the words without those of signs only: rulers and frames of tables repeat everywhere, and say nothing."""
+    kept = words.kind & word_spans.WORDLIKE != 0
+    first = np.concatenate([[0], np.cumsum(kept)])[words.first]
+    return kernels.Words(first, *(column[kept] for column in (words.start, words.end, words.chars, words.kind, words.hashes)))
 
 
 def partition_of(keys: Keys, partitions: int) -> Ints:

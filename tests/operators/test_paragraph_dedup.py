@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,16 @@ Told = tuple[str, str | None, float | None, list[int], list[float]]
 
 
 def words(lines: list[str]) -> list[list[bytes]]:
-    """Return the words of each line, as the kernel finds them."""
+    """Return the words of each line that are not signs only, as the kernel finds them."""
     texts = kernels.Texts.of(pa.array(lines, pa.large_string()))
     found = kernels.words(texts)
     spans = [bytes(texts.data[start:end]) for start, end in zip(found.start, found.end, strict=True)]
-    return [spans[found.first[i] : found.first[i + 1]] for i in range(len(lines))]
+    return [[word for word in spans[found.first[i] : found.first[i + 1]] if says(word.decode())] for i in range(len(lines))]
+
+
+def says(word: str) -> bool:
+    """Tell whether a word has a character that is no punctuation, symbol or control."""
+    return any(unicodedata.category(char)[0] not in "PS" and unicodedata.category(char) != "Cc" for char in word)
 
 
 def grams(line: list[bytes], size: int) -> list[tuple[bytes, ...]]:
@@ -137,7 +143,7 @@ def edited(docs: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], set[str]]:
             text = f"{text}\n{line}"
             lines.add(line)
         rows.append(doc | {"text": text})
-    copy = docs[1] | {"id": "copy", "text": docs[1]["text"] + "\nAnd a line that nobody else has."}
+    copy = docs[1] | {"id": "copy", "text": docs[1]["text"] + "\nAnd a line of fourteen words or a few more, which nobody else in this sample has."}
     return [*rows, copy], lines
 
 
@@ -171,6 +177,12 @@ def test_paragraphs_between_blank_lines(tmp_path: Path) -> None:
     plan, _ = small.run(pipe(corpus(tmp_path, docs, 2), params), tmp_path / "ws")
     assert told(plan.dataset("repeats")) == [("d000", None, 0.0, [], []), ("d001", None, 4 / 6, [4, 5], [1.0, 1.0])]
     assert [row["text"] for row in small.rows(plan.dataset("clean"))] == [docs[0]["text"], "p q r\n\n\n\ns t u"]
+
+
+def test_rulers_are_no_text_that_repeats(tmp_path: Path) -> None:
+    docs = documents([f"title {k}\n{'=' * 40}\nbody {k} of its own here\n{'- ' * 30}" for k in "abc"])
+    plan, _ = small.run(pipe(corpus(tmp_path, docs, 2), {"ngram_words": 3}), tmp_path / "ws")
+    assert [row["text"] for row in small.rows(plan.dataset("clean"))] == [doc["text"] for doc in docs]
 
 
 def test_what_only_a_dropped_document_has_is_not_seen(tmp_path: Path) -> None:
