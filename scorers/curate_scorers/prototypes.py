@@ -67,6 +67,7 @@ class Prototypes(DatasetOperator):
     """
 
     version: ClassVar[int] = 1
+    cost: ClassVar[Literal["cheap", "costly"]] = "costly"
     emits: ClassVar[Literal["documents", "attributes", "artifact"]] = "attributes"
 
     keep_fraction: float

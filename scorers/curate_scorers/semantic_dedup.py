@@ -78,6 +78,7 @@ class SemanticDedup(DatasetOperator):
     """
 
     version: ClassVar[int] = 1
+    cost: ClassVar[Literal["cheap", "costly"]] = "costly"
     emits: ClassVar[Literal["documents", "attributes", "artifact"]] = "attributes"
 
     column: str = "vectors.embedding"

@@ -22,10 +22,11 @@ from curate.dataset import read_shard
 from curate.document import ID
 from curate.errors import PipelineError
 from curate.work import Place, Work
+from curate_scorers.cluster_vectors import verify_type
 from curate_scorers.semantic_dedup_blocks import ROW, Block, Blocks, changed, parts_of, read_block, rows_of
 from curate_scorers.semantic_dedup_read import Item
 from curate_scorers.semantic_dedup_values import compared, values
-from curate_scorers.semantic_dedup_vectors import Floats, improve, nearest, told, verify_type
+from curate_scorers.semantic_dedup_vectors import Floats, improve, nearest, told
 
 ANSWER = pa.schema({"place": pa.uint64(), "kept_id": pa.string(), "similarity": pa.float64(), "value": pa.float64(), "leads": pa.bool_()})
 ADDED = {
@@ -133,7 +134,7 @@ def distance_beside(cluster: str, distance: str | None) -> str:
 
 def verify_columns(use: str, schema: pa.Schema, column: str, cluster: str, distance: str | None) -> None:
     """Raise `PipelineError` when columns that are there are not vectors, whole numbers and numbers."""
-    verify_type(use, column, type_at(schema, column))
+    verify_type(use, schema, column)
     kind = type_at(schema, cluster)
     if kind is not None and not pa.types.is_integer(kind):
         raise PipelineError(f"{use}: column `{cluster}` is {kind}, not the number of a cluster", "`cluster` gives one")

@@ -15,22 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.errors import OperatorError, PipelineError
+from curate.errors import OperatorError
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 STEP, TOLD = 2.0**-26, 2.0**-24
 TILE_ROWS, TILE_COLUMNS, LEAF_ROWS = 1024, 4096, 128  # a tile of products is 32 MiB
-_LISTS = (pa.types.is_fixed_size_list, pa.types.is_list, pa.types.is_large_list)
-
-
-def verify_type(use: str, path: str, kind: pa.DataType | None) -> None:
-    """Raise `PipelineError` when a column that is there does not hold vectors."""
-    if kind is None or (any(test(kind) for test in _LISTS) and pa.types.is_floating(kind.value_type)):
-        return
-    fields = f"name a field of it: {', '.join(f'{path}.{field.name}' for field in kind)}" if pa.types.is_struct(kind) else None
-    raise PipelineError(f"{use}: column `{path}` is {kind}, not a vector of floating-point numbers", fields or "`embed` makes vectors")
 
 
 def matrix(use: str, column: pa.Array, ids: pa.Array) -> tuple[Floats, Flags]:

@@ -254,7 +254,7 @@ def test_a_note_tells_what_each_eps_would_remove(folder: Path) -> None:
         ({1: {"vector": [1.0, None]}}, VECTORS, "the vector of document `c` has a number that is not finite"),
         ({1: {"vector": [1.0, 2.0, 3.0]}}, VECTORS, "vectors are of different lengths: `d` has 2 dimensions, `c` has 3"),
         ({2: {"distance": None}}, VECTORS, "document `a` has a cluster, and in `distance` no distance"),
-        ({}, pa.list_(pa.int64()), "column `vector` is list<item: int64>, not a vector of floating-point numbers"),
+        ({}, pa.list_(pa.int64()), "column `vector` is list<item: int64>, not a vector (a list of float)"),
         ({}, pa.string(), "column `vector` is string, not a vector"),
     ],
 )
