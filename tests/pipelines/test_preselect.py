@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("fasttext")
 
+import torch
+
 from curate_scorers import make_model_family
 
 RECIPE = ROOT / "pipelines/preselect.yaml"
@@ -37,6 +41,15 @@ def text(kind: str, number: int) -> str:
     return " ".join(random.Random(f"{kind}{number}").choices(WORDS[kind].split(), k=60)) + "."
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Have torch use one thread: networks as small as these are slower on more, and much slower on a machine that others use."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, curate.Dataset]:
     """The recipe's datasets by stage; models are of mixtures of the kinds, and the target is metals."""
@@ -47,16 +60,18 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, curate.Dataset]:
     html = "<html><body><main><h1>Page</h1><p>{}</p></main></body></html>"
     pages = [{"id": f"{kind}-{n}", "html": html.format(text(kind, n)), "site": kind} for n in range(PAGES) for kind in kinds]
     small.write_jsonl(place / "crawl.jsonl", pages)
-    sizes = ("--width", "32", "--layers", "1", "--vocabulary", "300", "--window", "64", "--tokens", "60000", "--models", "4")
+    sizes = ("--width", "32", "--layers", "1", "--vocabulary", "300", "--window", "64", "--tokens", "40000", "--models", "6")
     files = ("--text", str(place / "train.jsonl"), "--by", "kind", "--target", str(place / "target.jsonl"))
-    assert make_model_family.main(["--out", str(place / "family"), *files, *sizes]) == 0
+    with one_thread():
+        assert make_model_family.main(["--out", str(place / "family"), *files, *sizes]) == 0
     options: dict[str, Any] = {"inputs.crawl.path": place / "crawl.jsonl", "inputs.crawl.format": "jsonl"}
     options |= {
         "vars.family": place / "family",
         "outputs.corpus.path": place / "out",
         "text.english.keep": "length(text) > 0",
         "spread.budget": 60,
-        "classifier.epoch": 25,
+        "classifier.epoch": 50,
+        "classifier.lr": 0.5,
     }
     sets = [word for name, value in options.items() for word in ("--set", f"{name}={value}")]
     how = ("-w", str(place / "ws"), "--on", "local", "--workers", "2", "-q", "--json")
@@ -76,9 +91,9 @@ def test_the_seed_is_spread_over_sites(done: dict[str, curate.Dataset]) -> None:
 def test_both_sides_are_ranks_of_strength(done: dict[str, curate.Dataset]) -> None:
     scores = {row["id"]: row["strength"]["score"] for row in small.rows(done["strengths"])}
     order = sorted(scores, key=lambda name: (-scores[name], name))
-    assert {row["id"] for row in small.rows(done["teaches"])} == set(order[:45])
-    assert {scores[row["id"]] for row in small.rows(done["teaches_not"])} == set(sorted(scores.values())[:45])
-    assert Counter(map(kind_of, small.rows(done["teaches"])))["metals"] > 40
+    assert {row["id"] for row in small.rows(done["teaches"])} == set(order[:18])
+    assert {scores[row["id"]] for row in small.rows(done["teaches_not"])} == set(sorted(scores.values())[:18])
+    assert Counter(map(kind_of, small.rows(done["teaches"])))["metals"] > 15
 
 
 def test_the_tenth_that_stays_is_like_the_target(done: dict[str, curate.Dataset]) -> None:
