@@ -88,7 +88,7 @@ def is_vector(kind: pa.DataType) -> bool:
     lists = (
         pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind)
     )  # Parquet files of others have lists
-    return lists and pa.types.is_floating(kind.value_type)
+    return bool(lists and pa.types.is_floating(kind.value_type))
 
 
 def _check(use: str, schema: pa.Schema, path: str | None, test: Any, wanted: str, hint: str) -> None:

@@ -91,7 +91,7 @@ def _entropy(name: str, different: Floats, labelled: Floats, bits: Floats) -> di
 
 def _ratio(part: Floats, whole: Floats) -> Floats:
     """Return a quotient, NaN where nothing is divided."""
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=np.asarray(whole) > 0)
+    return np.asarray(np.divide(part, whole, out=np.full(len(whole), np.nan), where=np.asarray(whole) > 0), np.float64)
 
 
 def _rounded(values: Floats) -> list[float | None]:

@@ -8,7 +8,7 @@ Vectors are added up as whole numbers of 2^-30: sums are exact, and no layout of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,12 @@ EXAMPLES = pa.schema(
 COUNTS = ("documents", "characters", "words", "line_characters", "distance")
 
 
+def blocks_of(docs: pa.RecordBatch, path: str) -> Iterator[tuple[slice, Floats]]:
+    """Yield the vectors of a batch, some documents at a time."""
+    for begun in range(0, docs.num_rows, BLOCK):
+        yield slice(begun, begun + BLOCK), vectors_of(docs.slice(begun, BLOCK), path)
+
+
 def vectors_of(docs: pa.RecordBatch, path: str) -> Floats:
     """Return vectors of length 1, shape (documents, dimensions); raise `OperatorError` where one is missing, zero or not finite."""
     column = leaf(docs, path)
@@ -44,7 +50,7 @@ def vectors_of(docs: pa.RecordBatch, path: str) -> Floats:
     if column.null_count or not sizes.all():
         raise _without(docs, column, path)
     if len(sizes) > 1:
-        raise mixed_dimensions(*sizes[:2].tolist(), path)
+        raise mixed_dimensions(int(sizes[0]), int(sizes[1]), path)
     rows = column.flatten().to_numpy(zero_copy_only=False).astype(np.float64).reshape(len(docs), -1 if len(docs) else 0)
     norms = np.linalg.norm(rows, axis=1)
     if not (np.isfinite(norms) & (norms > 0)).all():
@@ -76,7 +82,7 @@ class Sums:
         self._scores: dict[str, Floats] = {f"{name}.{part}": np.zeros(0) for name in scores for part in ("sum", "count")}
         self._vectors = np.zeros((0, 0), np.int64)
 
-    def add(self, clusters: Integers, counts: dict[str, Any], vectors: Floats, scores: dict[str, Floats]) -> None:
+    def add(self, clusters: Integers, counts: dict[str, Any], scores: dict[str, Floats]) -> None:
         """Take documents; `counts` has a whole number for each by name, `scores` a number or NaN."""
         size = max(len(self._vectors), int(clusters.max(initial=-1)) + 1)
         for name, values in ({"documents": np.ones(len(clusters), np.int64)} | counts).items():
@@ -86,14 +92,16 @@ class Sums:
             for part, added in (("sum", np.where(there, values, 0.0)), ("count", there.astype(np.float64))):
                 before = _grown(self._scores[f"{name}.{part}"], size)
                 self._scores[f"{name}.{part}"] = before + np.bincount(clusters, weights=added, minlength=size)
-        dimensions = self._vectors.shape[1]
-        if len(clusters) and dimensions not in (0, vectors.shape[1]):
+        self._vectors = _grown(self._vectors, size)
+
+    def add_vectors(self, clusters: Integers, vectors: Floats) -> None:
+        """Take the unit vectors of documents that were added, shape (documents, dimensions)."""
+        size, dimensions = self._vectors.shape
+        if dimensions not in (0, vectors.shape[1]):
             raise mixed_dimensions(dimensions, vectors.shape[1])
-        self._vectors = _grown(self._vectors if dimensions else np.zeros((0, vectors.shape[1]), np.int64), size)
-        for begun in range(0, len(clusters), BLOCK):
-            block = slice(begun, begun + BLOCK)
-            whole = np.rint(vectors[block] * UNIT).astype(np.int64)
-            self._vectors += _added(clusters[block], whole, size)
+        if not dimensions:
+            self._vectors = np.zeros((size, vectors.shape[1]), np.int64)
+        self._vectors += _added(clusters, np.rint(vectors * UNIT).astype(np.int64), size)
 
     def table(self) -> pa.Table:
         """Return a row for each cluster that has documents."""

@@ -51,8 +51,8 @@ class ClusterCards(DatasetOperator):
         weight = sqrt(tf) * log(1 + A / f)
 
     among those that are at least twice as common in the cluster as in the others, and stand in at least two and a twentieth of its
-    documents. The root, which BERTopic has as an option, and this leave out most stop words, and what one document repeats. The mean cosine of
-    all pairs needs no pairs: with unit vectors v of n documents it is exactly
+    documents. The root, which BERTopic has as an option, and this leave out most stop words, and what one document repeats. The mean
+    cosine of all pairs needs no pairs: with unit vectors v of n documents it is exactly
 
         (|sum of v|^2 - n) / (n * (n - 1))
 
@@ -195,7 +195,9 @@ class _Shard:
         chars = pc.fill_null(pc.utf8_length(docs.column(TEXT)), 0).to_numpy(zero_copy_only=False)
         whole = np.rint(distances * sums.UNIT)
         summed = {"characters": chars, "words": words, "line_characters": line_chars, "distance": whole}
-        self.sums.add(clusters, summed, sums.vectors_of(docs, item["vector"]), scores)
+        self.sums.add(clusters, summed, scores)
+        for block, vectors in sums.blocks_of(docs, item["vector"]):
+            self.sums.add_vectors(clusters[block], vectors)
         self.examples = sums.best(pa.concat_tables([self.examples, sums.examples_of(docs, clusters, distances, item)]), item["count"])
 
 

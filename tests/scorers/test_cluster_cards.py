@@ -18,7 +18,7 @@ from curate.dataset import Dataset
 from curate.errors import CurateError, DatasetError, OperatorError, PipelineError
 from curate.pipeline import Stage
 from curate.pipeline_yaml import load_pipeline
-from curate_scorers import card_counts
+from curate_scorers import card_counts, card_sums
 from curate_scorers.cluster_cards import ClusterCards
 from tests.engine import small
 from tests.scorers import planted_clusters as planted
@@ -195,6 +195,7 @@ def test_what_is_wrong_is_told(docs: Docs, tmp_path: Path) -> None:
         (docs, {"scores": {"a": "lang"}}, OperatorError, "column `lang` is string, which has no mean"),
         ([doc | {"vector": None} for doc in docs], {}, OperatorError, "has a cluster, and no vector in `vector`"),
         ([doc | {"vector": [0.0] * 8} for doc in docs], {}, OperatorError, "has a cluster, and no vector in `vector`"),
+        ([doc | {"vector": [1.0, float("nan")] * 4} for doc in docs], {}, OperatorError, "has a cluster, and no vector in `vector`"),
         ([doc | {"distance": None} for doc in docs], {}, OperatorError, "no distance in `distance`"),
         ([doc | {"cluster": -7} for doc in docs], {}, OperatorError, "has -7, which is no cluster's number"),
         ([doc | {"cluster": None} for doc in docs], {}, OperatorError, "no document has a cluster in `cluster`"),
@@ -203,6 +204,19 @@ def test_what_is_wrong_is_told(docs: Docs, tmp_path: Path) -> None:
         with pytest.raises(CurateError) as caught:
             planted.made(tmp_path / str(number), given, stages(**params), 1)
         assert isinstance(caught.value, kind) and message in caught.value.message, caught.value
+
+
+def test_vectors_of_other_lengths_are_told(tmp_path: Path) -> None:
+    ids, kind = ["a", "b", "c"], pa.list_(pa.float32())
+    for lengths, block in (([2, 3, 2], 4096), ([2, 2, 3], 2)):
+        vectors = pa.array([[1.0] * length for length in lengths], kind)
+        docs = pa.RecordBatch.from_pydict({"id": ids, "vector": vectors})
+        total = card_sums.Sums([])
+        total.add(np.zeros(3, np.int64), {}, {})
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(OperatorError, match="vectors of 2 and of 3 numbers"):
+            patch.setattr(card_sums, "BLOCK", block)
+            for rows, found in card_sums.blocks_of(docs, "vector"):
+                total.add_vectors(np.zeros(3, np.int64)[rows], found)
 
 
 def test_other_files_are_no_cards(tmp_path: Path) -> None:
