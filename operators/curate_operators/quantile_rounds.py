@@ -172,13 +172,16 @@ def measured(work: Work, items: Sequence[Item], ranking: Ranking, sizes: Sequenc
     return [result["local"] for result in found], bins
 
 
-def settled(work: Work, local: Sequence[str], marks: Sequence[Mark], bins: pa.Table) -> list[Mark]:
-    """Return the marks, each with one key left, or with no document when its group has no scores."""
-    found = advanced(marks, bins)
+def settled(work: Work, local: Sequence[str], marks: Sequence[Mark], bins: pa.Table, beside: Sequence[Mark] = ()) -> list[Mark]:
+    """Return the marks, each with one key left, or with no document when its group has no scores.
+
+    Marks `beside` them follow, as near to one key as the rounds have brought them that the others needed.
+    """
+    found = advanced([*marks, *beside], bins)
     for rounds in range(2, ROUNDS + 1):
-        bins_left = [[group, *(keys.tolist() for keys in pair)] for group, pair in intervals_of(found).items()]
-        if not bins_left:
+        if not intervals_of(found[: len(marks)]):
             break
+        bins_left = [[group, *(keys.tolist() for keys in pair)] for group, pair in intervals_of(found).items()]
         items = [{"local": path, "intervals": bins_left, "rounds": rounds} for path in local]
         found = advanced(found, summed(work, f"sum{rounds}", work.map(f"bins{rounds}", bin_shard, items)))
     return found

@@ -131,7 +131,8 @@ class SelectTop(DatasetOperator):
         local, bins = rounds.measured(work, items, self.ranking, sizes)
         groups = rounds.totals(bins)
         targets = [Mark(group, self.target(found["weight"])) for group, found in groups.items()]
-        marks = rounds.settled(work, local, targets, bins)
+        found_marks = rounds.settled(work, local, targets, bins, notes.points(groups))
+        marks, curve = found_marks[: len(targets)], found_marks[len(targets) :]
         ends = cuts(work, items, local, marks)
         choices = [_choice(mark, ends.get(mark.group)) for mark in marks]
         shards = [
@@ -143,7 +144,7 @@ class SelectTop(DatasetOperator):
         about = {"column": self.column, "unit": self.unit, "group_by": self.group_by, "highest": self.highest, "thresholds": found}
         work.about = {"operator": "select_top", **about}
         work.write_file(FILE, work.map("thresholds", rounds.write_json, [about])[0])
-        work.note("threshold", notes.verdict(about, bins))
+        work.note("threshold", notes.verdict(about, curve))
 
     def _found(self, mark: Mark, cut: Cut | None, total: Mapping[str, int]) -> dict[str, Any]:
         """Return what a group's threshold is and keeps, and the best score that it does not keep."""

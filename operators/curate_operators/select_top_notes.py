@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from curate.report.units import count, plural, share
-from curate.thresholds import scored_groups, scores_of
+from curate.thresholds import Group, Mark, score_of
 from curate.work import Curve, Verdict
 
-SHOWN, POINTS = 50, 200
+SHOWN, POINTS = 50, 100
 
 
-def verdict(about: Mapping[str, Any], bins: pa.Table) -> Verdict:
+def verdict(about: Mapping[str, Any], marks: Sequence[Mark]) -> Verdict:
     """Return the note; it does not pass when a group has too few documents with scores for its budget."""
     rows, unit = about["thresholds"], about["unit"]
     docs, kept = (sum(row[name] for row in rows) for name in ("documents", "kept_documents"))
@@ -27,7 +26,7 @@ def verdict(about: Mapping[str, Any], bins: pa.Table) -> Verdict:
     parts += [f"{plural(without, 'document')} without a score{' or tokens' if unit == 'tokens' else ''}"] if without else []
     short = [row for row in rows if not row["reached"]]
     parts += [f"the budget is not reached{_of_groups(about, len(short))}"] if short else []
-    return Verdict(not short, f"{_threshold(about)}: {', '.join(parts)}", _table(about), _curve(about, bins))
+    return Verdict(not short, f"{_threshold(about)}: {', '.join(parts)}", _table(about), _curve(about, marks))
 
 
 def _of_groups(about: Mapping[str, Any], number: int) -> str:
@@ -56,22 +55,30 @@ def _table(about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _curve(about: Mapping[str, Any], bins: pa.Table) -> Curve | None:
+def points(groups: Mapping[Group, Mapping[str, int]]) -> list[Mark]:
+    """Return the weights at which the curve has its points, where there is one group."""
+    if len(groups) != 1:
+        return []
+    [(group, found)] = groups.items()
+    return [Mark(group, target) for target in sorted({-(-step * found["weight"] // POINTS) for step in range(1, POINTS + 1)} - {0})]
+
+
+def _curve(about: Mapping[str, Any], marks: Sequence[Mark]) -> Curve | None:
     """Return what share of documents and of their weight each threshold keeps, where there is one threshold."""
-    found = list(scored_groups(bins))
-    threshold = about["thresholds"][0]["threshold"] if len(about["thresholds"]) == 1 else None
-    if len(found) != 1 or threshold is None:
+    row = about["thresholds"][0] if len(about["thresholds"]) == 1 else None
+    if row is None or row["threshold"] is None:
         return None
-    columns, row = found[0][1], about["thresholds"][0]
-    chosen = np.unique(np.linspace(0, len(columns["docs"]) - 1, POINTS).astype(int))
-    scores = scores_of(columns["most"][chosen], about["highest"])
-    lines = {"documents": _line(scores, np.cumsum(columns["docs"])[chosen] / row["documents"])}
+    kept = {mark.most: (mark.docs_before + mark.docs, mark.weight_before + mark.weight) for mark in marks if mark.docs}
+    scores = [score_of(key, about["highest"]) for key in sorted(kept)]
+    docs, weights = (np.array([kept[key][column] for key in sorted(kept)]) for column in (0, 1))
+    lines = {"documents": _line(scores, docs / row["documents"])}
     if about["unit"] != "docs":
-        lines[about["unit"]] = _line(scores, np.cumsum(columns["weight"])[chosen] / max(row[about["unit"]], 1))
+        lines[about["unit"]] = _line(scores, weights / max(row[about["unit"]], 1))
+    threshold = row["threshold"]
     return Curve(
         f"threshold of {about['column']}", "share kept", lines, marks={"kept to": threshold} if not isinstance(threshold, str) else {}
     )
 
 
-def _line(scores: Any, shares: Any) -> list[tuple[float, float]]:
-    return [(float(score), float(kept)) for score, kept in zip(scores, shares, strict=True) if np.isfinite(score)]
+def _line(scores: Sequence[float], shares: Any) -> list[tuple[float, float]]:
+    return [(score, float(kept)) for score, kept in zip(scores, shares, strict=True) if np.isfinite(score)]

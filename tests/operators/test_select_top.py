@@ -156,6 +156,21 @@ def test_worked_numbers(folder: Path) -> None:
     assert kept(fraction=1)[0] == "abcd" and kept(budget=5)[1]["reached"] is False
 
 
+@pytest.mark.parametrize("highest", [True, False])
+def test_the_curve_is_exact_where_scores_crowd(folder: Path, highest: bool) -> None:
+    scores = [0.4995 + (i * 37 % 200) ** 2 * 1e-9 for i in range(200)]  # all of them share the leading 16 bits
+    lengths = [i % 5 for i in range(200)]
+    docs = [{"id": f"d{i}", "text": "x" * lengths[i], "score": score, "tokens": 1} for i, score in enumerate(scores)]
+    params = {"fraction": 0.1, "unit": "chars", "highest": highest}
+    lines = selected(folder / f"crowd-{highest}", docs, 3, params).dataset("top").manifest.notes[0]["curve"]["lines"]
+    assert len(lines["documents"]) >= 60
+    for threshold, share in lines["documents"]:
+        assert share == sum(score >= threshold if highest else score <= threshold for score in scores) / 200
+    for threshold, share in lines["chars"]:
+        inside = [size for score, size in zip(scores, lengths, strict=True) if (score >= threshold if highest else score <= threshold)]
+        assert share == sum(inside) / 400
+
+
 def test_reasons_and_the_note(folder: Path) -> None:
     scores = [0.5, 0.5, 0.5, 0.1, None, 0.7]
     docs = [{"id": f"d{i}", "text": "x", "score": score, "tokens": i if i < 5 else None} for i, score in enumerate(scores)]
