@@ -1,4 +1,4 @@
-"""Cards, dropped clusters and samples go on where they were stopped, in every phase, and end in the same bytes."""
+"""Cards, dropped clusters and samples: stopped in every phase, damaged, and on an object store, they end in the same bytes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from curate.cli import cli
+from curate.files import local_file
+from curate.launch import plan_for
 from curate.pipeline import Input, Pipeline, Stage
+from curate.storage import open_storage
 from curate.work import Place
 from curate_scorers import card_counts, card_made, card_sums, cluster_cards, drop_clusters
 from curate_scorers import sample_clusters_phases as sampling
 from tests.contracts.workspaces import contents
 from tests.engine import small
+from tests.s3_server import S3Server
 from tests.scorers import planted_clusters as planted
 from tests.scorers.planted_clusters import HERE
 
@@ -54,6 +60,21 @@ def test_goes_on_after_a_failure_in_every_phase(tmp_path: Path) -> None:
             assert "killed" in str(failed.error), name
     small.run(pipe, tmp_path / "ws")
     assert contents(tmp_path / "ws") == contents(tmp_path / "clean")
+
+
+@pytest.mark.s3
+def test_the_store_does_not_matter(tmp_path: Path, s3: S3Server) -> None:
+    pipe = pipeline(small.write_shards(tmp_path / "crawl", planted.documents((20, 10, 6), without=2), 3, planted.SCHEMA))
+    alone, _ = small.run(pipe, tmp_path / "ws")
+    bucket = f"s3://{s3.new_bucket()}"
+    remote = plan_for(pipe, None, open_storage(f"{bucket}/ws"))
+    assert small.execute(remote).status == "done"
+    for name in ("dropped", "sample", "kept"):
+        assert small.rows(remote.dataset(name)) == small.rows(alone.dataset(name))
+    here, there = (local_file(f"{plan.dataset('cards').url}/cards.json").read_bytes() for plan in (alone, remote))
+    assert here == there
+    shown = CliRunner().invoke(cli, ["clusters", "show", remote.dataset("cards").url, "1"])
+    assert shown.exit_code == 0 and shown.output.startswith("cluster 1: 10 documents")
 
 
 def test_a_damaged_intermediate_file_is_told(tmp_path: Path) -> None:
