@@ -5,6 +5,7 @@ OPERATORS = {
     "cluster_cards": "curate_scorers.cluster_cards:ClusterCards",
     "drop_clusters": "curate_scorers.drop_clusters:DropClusters",
     "embed": "curate_scorers.embed:Embed",
+    "embed_hash": "curate_scorers.embed_hash:EmbedHash",
     "fasttext": "curate_scorers.fasttext_score:FastText",
     "lm_loss": "curate_scorers.lm_loss:LmLoss",
     "nearest_centroid": "curate_scorers.cluster_nearest:NearestCentroid",

@@ -19,7 +19,7 @@ from curate_scorers.embed_tensors import Tensors, open_tensors
 from curate_scorers.embed_tokens import Encoder, plain
 from curate_scorers.embed_transformer import least, package
 
-PIECE = 4096  # tokens of a text that are looked up at a time
+PIECE = 256  # tokens of a text that are looked up and summed in float32 at a time; sums of sums are doubles
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Static:
         found = np.zeros((len(ids), self.table.shape[1]))
         for total, row in zip(found, ids, strict=True):
             for start in range(0, len(row), PIECE):
-                total += self.table[row[start : start + PIECE]].sum(0, dtype=np.float64)
+                total += self.table[row[start : start + PIECE]].sum(0)
             total /= max(1, len(row))
         return found.astype(np.float32)
 
