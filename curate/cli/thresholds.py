@@ -97,7 +97,8 @@ def _made(storage: Storage, wanted: Any) -> Dataset | None:
 def _overall(name: str, found: Found) -> Iterator[str]:
     """Yield what each threshold keeps of all, as a table with bars: documents above, bytes below in the same line."""
     texts = f", {size(found['bytes'])} of text" if found["bytes"] is not None else ""
-    without = f"; {plural(found['without_score'], 'document')} without a score are never kept" if found["without_score"] else ""
+    verb = "is" if found["without_score"] == 1 else "are"
+    without = f"; {plural(found['without_score'], 'document')} without a score {verb} never kept" if found["without_score"] else ""
     yield f"{name}: `{found['column']}` of {plural(found['documents'], 'document')}{texts}{without}"
     rows = [_row(found, place) for place in range(len(found["thresholds"]))]
     if not rows:

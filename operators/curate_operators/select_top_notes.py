@@ -15,7 +15,7 @@ SHOWN, POINTS = 50, 100
 
 
 def verdict(about: Mapping[str, Any], marks: Sequence[Mark]) -> Verdict:
-    """Return the note; it does not pass when a group has too few documents with scores for its budget."""
+    """Return the note; it does not pass when there are too few documents with scores for the budget. That of a group is a cap."""
     rows, unit = about["thresholds"], about["unit"]
     docs, kept = (sum(row[name] for row in rows) for name in ("documents", "kept_documents"))
     parts = [f"kept {count(kept)} of {plural(docs, 'document')} ({share(kept, docs)})"]
@@ -26,7 +26,9 @@ def verdict(about: Mapping[str, Any], marks: Sequence[Mark]) -> Verdict:
     parts += [f"{plural(without, 'document')} without a score{' or tokens' if unit == 'tokens' else ''}"] if without else []
     short = [row for row in rows if not row["reached"]]
     parts += [f"the budget is not reached{_of_groups(about, len(short))}"] if short else []
-    return Verdict(not short, f"{_threshold(about)}: {', '.join(parts)}", _table(about), _curve(about, marks))
+    return Verdict(
+        not short or about["group_by"] is not None, f"{_threshold(about)}: {', '.join(parts)}", _table(about), _curve(about, marks)
+    )
 
 
 def _of_groups(about: Mapping[str, Any], number: int) -> str:

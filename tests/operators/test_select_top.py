@@ -185,6 +185,8 @@ def test_reasons_and_the_note(folder: Path) -> None:
     assert {row["reason"] for row in marks(turned)} == {None, "above_threshold", "no_score"}
     short = selected(folder / "short", docs, 3, {"budget": 7}).dataset("top").manifest.notes[0]
     assert not short["passed"] and short["message"].endswith("the budget is not reached")
+    capped = selected(folder / "capped", docs, 3, {"budget": 7, "group_by": "tokens"}).dataset("top").manifest.notes[0]
+    assert capped["passed"] and capped["message"].endswith("the budget is not reached in 6 of 6 groups")
 
 
 SCORES = st.one_of(st.sampled_from([None, math.nan, 0.5, 0.25, 0.0, -0.0, math.inf, -math.inf, 1e-320]), st.floats())
