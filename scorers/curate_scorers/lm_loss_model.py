@@ -87,7 +87,10 @@ def read_model(folder: str, device: Device = "auto", dtype: Dtype = "auto", sha2
     check_folder(path, sha256)
     torch = package("torch")
     _check_architecture(path)
-    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    there = torch.cuda.is_available()
+    if device == "cuda" and not there:
+        raise OperatorError("lm_loss: `device: cuda`, and torch sees no GPU here", "`device: auto` takes one where there is one")
+    where = ("cuda" if there else "cpu") if device == "auto" else device
     kind = ("float32" if where == "cpu" else "bfloat16") if dtype == "auto" else dtype
     network = _network(path, kind).to(where).eval()
     plain_head = _tried_out(network, path)
@@ -122,7 +125,12 @@ def _network(path: Path, dtype: str) -> Any:
 
 def _tokenizer(path: Path) -> tuple[Any, int | None]:
     """Return the tokenizer, which takes special tokens in a text for text, and the number of the token that begins documents."""
-    wrapped = package("transformers").AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    try:
+        with quiet():
+            wrapped = package("transformers").AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        said = f"{type(error).__name__}: {str(error).strip()[:500]}"
+        raise OperatorError(f"language model {path}: its tokenizer cannot be read: {said}", "save its fast tokenizer again") from error
     if not wrapped.is_fast:
         raise OperatorError(f"language model {path}: its tokenizer.json is not read by the package tokenizers", "save a fast tokenizer")
     tokenizer = wrapped.backend_tokenizer

@@ -267,6 +267,10 @@ def unreadable(folder: Path) -> None:
     (folder / "config.json").write_bytes(b"{")
 
 
+def spoilt_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").write_bytes(b"{}")
+
+
 def without_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.json").unlink()
 
@@ -282,6 +286,7 @@ def without_tokenizer(folder: Path) -> None:
         (classifier, "names LlamaForSequenceClassification, no causal language model"),
         (unreadable, r"config\.json cannot be read"),
         (without_tokenizer, "has no tokenizer.json"),
+        (spoilt_tokenizer, "its tokenizer cannot be read"),
     ],
 )
 def test_models_that_are_refused(tmp_path: Path, spoil: Callable[[Path], None], said: str) -> None:
@@ -304,6 +309,12 @@ def test_missing_folders_and_packages(folder: Path, tmp_path: Path, monkeypatch:
     with pytest.raises(OperatorError, match="torch, which is not installed") as caught:
         LmLoss(str(folder)).score(docs("text"))
     assert "[lm]" in str(caught.value.hint)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_ends_the_stage(folder: Path) -> None:
+    with pytest.raises(OperatorError, match="torch sees no GPU here"):
+        LmLoss(str(folder), device="cuda").score(docs("text"))
 
 
 def test_bad_parameters() -> None:
