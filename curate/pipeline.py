@@ -45,8 +45,9 @@ class Step:
 
     @property
     def label(self) -> str:
-        """The step's name in the ledger: `name`, else the last part of `use`."""
-        return self.name or self.use.rpartition(":")[2] or self.use
+        """The step's name in the ledger: `name`, else whose marks are applied, else the last part of `use`."""
+        applied = self.params.get("by") if self.use == "apply" else None
+        return self.name or (applied if isinstance(applied, str) else None) or self.use.rpartition(":")[2] or self.use
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ class Walk:
             there = ", ".join(path.partition(".")[2] for path in columns.paths() if path.startswith(f"{name}.")) or "nothing"
             hint = f"decide with `use: where` and a condition on `{name}.…` instead"
             self.mistakes.add(place, f"`apply` needs a true-or-false column `{name}.{KEEP}`; `{name}` has {there}", hint)
-        columns.remove(name, "`apply` has used it up")
+        columns.remove(name, f"`apply` has used it up; to read it afterwards, write `{{use: apply, params: {{by: {name}}}}}` as a step")
 
     def _step(self, step: Step, operator: Operator, columns: Columns, place: Place) -> None:
         complete = self._check_reads(step.use, operator, columns, place)

@@ -144,7 +144,7 @@ def _align(name: str, pipeline: Pipeline, kinds: Mapping[str, Kind | None], mist
 
 
 def _note_second(source: str, stage: Stage, spot: Place, mistakes: Mistakes) -> None:
-    hint = "an input may have several paths; datasets become one in a dataset operator"
+    hint = "an input may have several paths, `path: [a/*.parquet, b/*.parquet]`; datasets become one in a dataset operator"
     mistakes.add(spot, f"a chain reads one documents dataset, and `{source}` is a second one after `{stage.sources[0]}`", hint)
 
 

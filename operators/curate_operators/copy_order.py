@@ -24,8 +24,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.document import TEXT, leaf
-from curate.errors import PipelineError
+from curate.errors import DatasetError, PipelineError
 
+TWICE = "leave `id:` out of the input and ids are made of places; or keep one of each first, with `exact_dedup` and `by: id`"
 Ranks = np.ndarray[Any, np.dtype[np.uint64]]
 WORDS = ("first", "longest", "shortest")
 COLUMNS = ("highest", "lowest", "latest", "earliest")
@@ -166,3 +167,10 @@ def _is_date(kind: pa.DataType) -> bool:
 def _is_text(kind: pa.DataType) -> bool:
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
     return any(test(value) for test in (pa.types.is_string, pa.types.is_large_string))
+
+
+def verify_others(ids: pa.Array, kept_id: pa.Array, path: str) -> None:
+    """Raise `DatasetError` when a document is to go for one of its own id: no mark, drop or story could tell them apart."""
+    alike = pc.equal(ids, kept_id)
+    if pc.any(alike).as_py():
+        raise DatasetError(f"the id `{ids.filter(alike)[0].as_py()}` stands twice: in {path} and in another shard", TWICE)

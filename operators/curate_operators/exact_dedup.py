@@ -125,7 +125,7 @@ class ExactDedup(DatasetOperator):
         groups = [{"parts": [asdict(part) for part in group], "shards": len(paths), "rules": rules} for group in parts]
         answers = shuffle.ranges(work.storage, [ShuffleFile(**result) for result in work.map("decide", decide_partition, groups)])
         marks = [
-            {"path": path, "shard": i, "local": hashed[i]["local"], "parts": [asdict(part) for part in answers[i]]}
+            {"path": path, "shard": i, "by": self.by, "local": hashed[i]["local"], "parts": [asdict(part) for part in answers[i]]}
             for i, path in enumerate(paths)
         ]
         work.write_shards(mark_shard, marks, sizes)
@@ -190,7 +190,10 @@ def mark_shard(item: dict[str, Any], place: Place) -> Iterator[pa.RecordBatch]:
     if len(ids) != len(key.high):
         raise DatasetError(f"{item['path']} changed: {len(ids)} rows, {len(key.high)} were hashed", "run again")
     answer = looked_up(Keys(key.high[best], key.low[best]), Keys(answers.column("high").to_numpy(), answers.column("low").to_numpy()))
-    yield _marked(ids, best, group, _elsewhere(answers, answer, item["shard"]))
+    marks = _marked(ids, best, group, _elsewhere(answers, answer, item["shard"]))
+    if item["by"] != ID:
+        copy_order.verify_others(ids, marks.column("kept_id"), item["path"])
+    yield marks
 
 
 def _elsewhere(answers: pa.Table, answer: Any, shard: int) -> tuple[Any, pa.Array]:

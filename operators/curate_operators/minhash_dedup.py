@@ -49,7 +49,7 @@ from curate_operators import minhash_known as known
 from curate_operators import minhash_sign as sign
 from curate_operators import minhash_verify as verify
 from curate_operators import removal_guard
-from curate_operators.copy_order import parse
+from curate_operators.copy_order import parse, verify_others
 from curate_operators.minhash_curve import Bands, choose
 from curate_operators.minhash_search import search
 from curate_operators.minhash_sign import BUCKET_BYTES, CLASS_BYTES, Item, ranges
@@ -232,6 +232,7 @@ def mark_shard(item: Item, place: Place) -> Iterator[pa.RecordBatch]:
     keep = (where < 0) & ~follows
     told = pa.array(where, mask=where < 0)
     kept_id = pc.if_else(pa.array(follows), ids.take(pa.array(leader)), verdicts.column("kept_id").take(told).combine_chunks())
+    verify_others(ids, kept_id, item["path"])
     similarity = pc.if_else(pa.array(follows), 1.0, verdicts.column("similarity").take(told).combine_chunks())
     yield pa.RecordBatch.from_pydict(
         {

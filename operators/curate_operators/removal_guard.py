@@ -50,7 +50,7 @@ def parse(given: float | Mapping[str, Any] | None) -> Guard | None:
     values = dict(given) if isinstance(given, Mapping) else {"ratio": given}
     odd = [name for name in values if name not in Guard.__dataclass_fields__]
     guard = Guard() if odd else Guard(**values)
-    is_ratio = isinstance(guard.ratio, int | float) and 0 <= guard.ratio <= 1
+    is_ratio = isinstance(guard.ratio, int | float) and not isinstance(guard.ratio, bool) and 0 <= guard.ratio <= 1
     is_rest = isinstance(guard.column, str) and isinstance(guard.min_documents, int) and guard.otherwise in ("warn", "fail")
     if odd or not is_ratio or not is_rest or guard.min_documents < 1:
         raise PipelineError(f"max_removed_ratio_per_source: {given!r} is no guard", HINT)
@@ -127,11 +127,12 @@ def sum_partition(item: dict[str, Any], place: Place) -> dict[str, Any]:
     order = [("ratio", "descending"), ("documents", "descending"), ("source", "ascending")]
     worst = judged.append_column("ratio", ratio).sort_by(order)
     above = pc.sum(pc.greater(ratio, guard.ratio)).as_py() or 0
-    return {"judged": judged.num_rows, "above": above, "worst": worst.slice(0, SHOWN).to_pylist()}
+    small = [pc.sum(column).as_py() or 0 for column in (counts.column("documents"), judged.column("documents"))]
+    return {"judged": judged.num_rows, "above": above, "worst": worst.slice(0, SHOWN).to_pylist(), "small": small[0] - small[1]}
 
 
 def _verdict(guard: Guard, found: list[dict[str, Any]]) -> Verdict:
-    judged, above = (sum(one[key] for one in found) for key in ("judged", "above"))
+    judged, above, small = (sum(one[key] for one in found) for key in ("judged", "above", "small"))
     worst = sorted((row for one in found for row in one["worst"]), key=lambda row: (-row["ratio"], -row["documents"], row["source"]))
     named = [f"{_name(row)} {share(row['removed'], row['documents'])} of {row['documents']:,}" for row in worst[: min(3, above) or 1]]
     limit = f"more than {round(100 * guard.ratio, 6):g}%"
@@ -141,9 +142,11 @@ def _verdict(guard: Guard, found: list[dict[str, Any]]) -> Verdict:
     elif judged and worst[0]["removed"]:
         message = f"no `{guard.column}` lost {limit}; most lost {named[0]}"
     elif judged:
-        message = f"no `{guard.column}` lost any document"
+        message = f"no `{guard.column}` of {guard.min_documents:,} documents or more lost any" if small else f"no `{guard.column}` lost any document"
     else:
         message = f"not judged what each source loses: no `{guard.column}` has {guard.min_documents:,} documents"
+    if small and judged:
+        message += f"; {plural(small, 'document')} of smaller ones not judged"
     table = {
         _name(row): {"documents": row["documents"], "removed": row["removed"], "ratio": round(row["ratio"], 4)} for row in worst[:SHOWN]
     }

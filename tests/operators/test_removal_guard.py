@@ -55,7 +55,7 @@ def test_what_each_source_loses(operator: str, tmp_path: Path) -> None:
     corpus(tmp_path, 4)
     note = sources(tmp_path, operator)
     assert not note["passed"]
-    assert note["message"] == "1 of 4 sources (`source`) lost more than 50%: `books` 80.0% of 150"
+    assert note["message"] == "1 of 4 sources (`source`) lost more than 50%: `books` 80.0% of 150; 50 documents of smaller ones not judged"
     assert note["measures"] == {
         "`books`": {"documents": 150, "removed": 120, "ratio": 0.8},
         "`wiki`": {"documents": 200, "removed": 20, "ratio": 0.1},
@@ -95,7 +95,7 @@ def test_small_sources_and_hosts(tmp_path: Path) -> None:
     assert note["measures"]["``"] == {"documents": 100, "removed": 0, "ratio": 0.0}
     note = sources(tmp_path, "exact_dedup", max_removed_ratio_per_source=0.8)
     assert note["passed"]
-    assert note["message"] == "no `source` lost more than 80%; most lost `books` 80.0% of 150"
+    assert note["message"] == "no `source` lost more than 80%; most lost `books` 80.0% of 150; 50 documents of smaller ones not judged"
 
 
 def test_the_same_for_any_shards_partitions_and_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_many_sources_above_are_counted_and_the_worst_named(tmp_path: Path, monk
     small.write_shard(tmp_path / "in/0.parquet", [pa.RecordBatch.from_pylist(rows, SCHEMA)], SCHEMA)
     note = sources(tmp_path, "exact_dedup", max_removed_ratio_per_source={"min_documents": 10})
     assert note["message"].startswith("29 of 29 sources")
-    assert note["message"].endswith("`s02` 100% of 10, `s03` 100% of 10, `s04` 100% of 10, and 26 more")
+    assert note["message"].endswith("`s02` 100% of 10, `s03` 100% of 10, `s04` 100% of 10, and 26 more; 9 documents of smaller ones not judged")
     assert list(note["measures"]) == ["`s02`", "`s03`", "`s04`", "`s05`"]
 
 

@@ -118,7 +118,7 @@ NOT_THERE = "which is not there; columns:"
             "hint: add it to the stage's sources: `from: [clean, marks]`"),
         (chain(DIGITS) + MARKS + "  corpus:\n    from: [clean, marks]\n    apply: [marks]\n" + steps(at_least("marks.keep")),
             TEXT, f"p.yaml:13: `my_rules.py:AtLeast` reads the column `marks.keep`, {NOT_THERE} id, text, source, n, score\n"
-            "hint: `apply` has used it up"),
+            "hint: `apply` has used it up; to read it afterwards, write `{use: apply, params: {by: marks}}` as a step"),
         (chain(DIGITS) + MARKS.replace("marks", "score") + "  corpus:\n    from: [clean, score]\n    apply: [score]\n", TEXT,
             "p.yaml:10: the attributes `score` clash with a column of `clean`\nhint: give the stage another name"),
         (chain(DIGITS) + "  scores:\n    from: clean\n" + steps(LETTERS) + "  corpus:\n    from: [clean, scores]\n    apply: [scores]\n",
