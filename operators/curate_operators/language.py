@@ -74,6 +74,9 @@ class Language(Scorer):
         if self.prefix_chars is not None and self.prefix_chars < 1:
             raise PipelineError(f"language: prefix_chars is less than 1: {self.prefix_chars}", "null = the whole text")
 
+    def verify_file(self, parameter: str, path: Path) -> None:
+        kernels.read_model(path)
+
     def output(self) -> pa.DataType:
         return OUTPUT
 

@@ -112,6 +112,7 @@ CASES: dict[str, tuple[str, str, str]] = {
         "keeps no file, but `model` needs one",
         "trains a model",
     ),
+    "language: pickle": (scorer("language", "model: pickle.bin"), "`language`: not a fastText model", "fastText .bin or .ftz"),
     "lm_loss: missing": (scorer("lm_loss", "model: none"), "none: there is no folder with a config.json", "make_model_family"),
     "lm_loss: a file": (scorer("lm_loss", "model: lid.ftz"), "there is no folder with a config.json", "relative to the pipeline file"),
     "lm_loss: URL": (scorer("lm_loss", "model: 's3://b/m'"), "model is no folder: s3://b/m", "copy it to each machine"),
