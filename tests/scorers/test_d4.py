@@ -41,7 +41,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, curate.Dataset]:
     options |= {"clusters.k": 6, "again.k": 5, "outputs.corpus.path": place / "out"}
     sets = [word for name, value in options.items() for word in ("--set", f"{name}={value}")]
     summary = orjson.loads(
-        run("run", str(RECIPE), "-w", str(place / "ws"), "--on", "local", "--workers", "2", "-q", "--json", *sets).stdout
+        run("run", str(RECIPE), "-w", str(place / "ws"), "--on", "local", "--workers", "1", "-q", "--json", *sets).stdout
     )
     assert summary["status"] == "done"
     return {name: curate.load(about["dataset"]) for name, about in summary["stages"].items()}
