@@ -40,14 +40,14 @@ class EmbedHash(Scorer):
 
     ## Parameters
     - `dimensions`: length of the vectors; words share sums, so that more dimensions tell more documents apart.
-    - `grams`: the most words in a run; 1 = single words only.
+    - `grams`: the most words in a run; 1 = single words only. Runs are many, and crowd the words out of a small vector.
 
     ## Source
     Weinberger et al., *Feature Hashing for Large Scale Multitask Learning* (2009).
     """
 
     dimensions: int = 256
-    grams: int = 2
+    grams: int = 1
 
     def __post_init__(self) -> None:
         for name, value, most in (("dimensions", self.dimensions, 1 << 16), ("grams", self.grams, 8)):
