@@ -13,7 +13,8 @@
 | › `nearest`, `farthest` | `{id, distance, url, opening}`, nearest to and farthest from the centroid first                 |
 | › `mean_distance`     | mean of 1 - cosine to the centroid                                                                |
 | › `pairwise_similarity` | mean cosine of all its pairs of documents, null for one document                                |
-| › `line_repetition`   | share of the characters of its lines that stand in lines that it has more than once               |
+| › `line_repetition`   | share of the characters of its lines that stand in lines that it has more than once, in one       |
+|                       | document or in several; lines that differ in case only are the same                               |
 | › `sites`, `site_entropy`, `site_evenness` | how many, bits, and bits as a share of those of as many even ones (1 = even, 0 = one)|
 | › `languages`, `language_entropy`, `language_evenness` | the same of languages                                            |
 | › `scores`            | `{name: mean}`, null where no document has the score                                              |
