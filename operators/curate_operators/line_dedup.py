@@ -99,6 +99,9 @@ class LineDedup(DatasetOperator):
     def __post_init__(self) -> None:
         if self.min_documents < 2:
             raise PipelineError(f"line_dedup: min_documents is less than 2: {self.min_documents}", "one document repeats no other")
+        for name in ("min_chars", "min_words"):
+            if (least := getattr(self, name)) is not None and least < 0:
+                raise PipelineError(f"line_dedup: {name} is negative: {least}", "null = lines of any size may go")
         removal_guard.parse(self.max_removed_ratio_per_source)
 
     def reads(self) -> tuple[str, ...]:

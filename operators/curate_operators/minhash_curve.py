@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ class Bands:
         return {k / 20: self.probability(k / 20) for k in range(1, 21)}
 
 
+@functools.lru_cache(maxsize=64)
 def choose(similarity: float, recall: float, permutations: int) -> Bands:
     """Return the bands that find pairs at the threshold with probability `recall` and compare the fewest below it.
 

@@ -54,6 +54,8 @@ from curate_operators.minhash_curve import Bands, choose
 from curate_operators.minhash_search import search
 from curate_operators.minhash_sign import BUCKET_BYTES, CLASS_BYTES, Item, ranges
 
+MAX_VALUES, MAX_PLANTED = 4096, 10_000  # of a signature; of each similarity
+
 
 @dataclass(frozen=True)
 class MinhashDedup(DatasetOperator):
@@ -121,8 +123,11 @@ class MinhashDedup(DatasetOperator):
         _in_range(self.n >= 1 and self.max_heads >= 1 and self.permutations >= 1, "n, max_heads and permutations begin at 1")
         _in_range((self.bands is None) == (self.rows is None), "give both `bands` and `rows`, or neither")
         _in_range(self.bands is None or self.rows is None or min(self.bands, self.rows) >= 1, "bands and rows begin at 1")
-        _in_range(self.planted is None or self.planted >= 1, f"planted is less than 1: {self.planted}")
+        _in_range(self.planted is None or 1 <= self.planted <= MAX_PLANTED, f"planted is not from 1 to {MAX_PLANTED:,}: {self.planted}")
         _in_range(0 <= self.seed < 1 << 32, f"seed does not fit into 32 bits: {self.seed}")
+        _in_range(self.permutations <= MAX_VALUES, f"permutations is more than {MAX_VALUES:,}: {self.permutations}")
+        values = self.curve().permutations
+        _in_range(values <= MAX_VALUES, f"bands of so many rows make signatures of more than {MAX_VALUES:,} values: {values:,}")
 
     def reads(self) -> tuple[str, ...]:
         rules = [rule.column for rule in parse(self.keep)]

@@ -142,7 +142,8 @@ def _verdict(guard: Guard, found: list[dict[str, Any]]) -> Verdict:
     elif judged and worst[0]["removed"]:
         message = f"no `{guard.column}` lost {limit}; most lost {named[0]}"
     elif judged:
-        message = f"no `{guard.column}` of {guard.min_documents:,} documents or more lost any" if small else f"no `{guard.column}` lost any document"
+        which = f"of {guard.min_documents:,} documents or more lost any" if small else "lost any document"
+        message = f"no `{guard.column}` {which}"
     else:
         message = f"not judged what each source loses: no `{guard.column}` has {guard.min_documents:,} documents"
     if small and judged:

@@ -102,6 +102,8 @@ class SubstringDedup(DatasetOperator):
         removal_guard.parse(self.max_removed_ratio_per_source)
         if self.min_length < 1:
             raise PipelineError(f"substring_dedup: min_length is less than 1: {self.min_length}")
+        if self.min_rest_chars is not None and self.min_rest_chars < 0:
+            raise PipelineError(f"substring_dedup: min_rest_chars is negative: {self.min_rest_chars}")
         if self.max_removed_ratio is not None and not 0 <= self.max_removed_ratio <= 1:
             raise PipelineError(f"substring_dedup: max_removed_ratio is not between 0 and 1: {self.max_removed_ratio}")
 

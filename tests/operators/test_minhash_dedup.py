@@ -290,6 +290,9 @@ def test_the_curve() -> None:
         ({"bands": 0, "rows": 1}, "begin at 1"),
         ({"keep": "best"}, "keep"),
         ({"n": 0}, "begin at 1"),
+        ({"planted": 1_000_000}, "planted is not from 1 to 10,000"),
+        ({"permutations": 100_000}, "permutations is more than 4,096"),
+        ({"bands": 1000, "rows": 1000}, "signatures of more than 4,096 values: 1,000,000"),
         ({"similarity": 0.5, "permutations": 4, "recall": 0.99}, "4 permutations find 0.938 of the pairs"),
     ],
 )
