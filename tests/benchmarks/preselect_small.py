@@ -35,9 +35,21 @@ from tests.benchmarks.preselect_small_table import Found
 NAME = "PreSelect in small"
 
 
+def folder_of(seed: int, names: Sequence[str], work: Path) -> Path:
+    """Return the folder of a seed and its targets."""
+    return work / f"{'+'.join(names)}-{seed}"
+
+
+def spread(name: str, folders: Sequence[Path]) -> float:
+    """Return by how many bits per byte of a target the best model is ahead of the worst, the mean of families."""
+    families = [orjson.loads((folder / "family/family.json").read_bytes())["models"] for folder in folders]
+    scores = [[model["scores"][name] for model in models] for models in families]
+    return statistics.fmean(max(each) - min(each) for each in scores)
+
+
 def measured(seed: int, names: Sequence[str], work: Path) -> list[Found]:
     """Return what every method selects of one seed's pool for each target, from the work folder if it is there."""
-    folder = work / f"{'+'.join(names)}-{seed}"
+    folder = folder_of(seed, names, work)
     done = folder / "found.json"
     if not done.exists():
         done.write_bytes(orjson.dumps(measure(seed, names, folder), option=orjson.OPT_INDENT_2))
@@ -98,7 +110,9 @@ def main() -> None:
     with ProcessPoolExecutor(args.processes, get_context("spawn")) as executor:
         done = [executor.submit(measured, seed, tuple(args.targets), args.work) for seed in args.seeds]
         rows = [row for each in done for row in each.result()]
-    text = tables.text(rows, {name: pools.TARGETS[name] for name in args.targets})
+    folders = [folder_of(seed, args.targets, args.work) for seed in args.seeds]
+    spreads = {name: spread(name, folders) for name in args.targets}
+    text = tables.text(rows, {name: pools.TARGETS[name] for name in args.targets}, spreads)
     print(text)
     if args.write:
         readme.write(NAME, text)

@@ -51,12 +51,12 @@ def gain(rows: Sequence[Found], target: str, rival: str) -> Interval:
     return interval([ours - theirs for ours, theirs in pairs])
 
 
-def text(rows: Sequence[Found], targets: Mapping[str, Target]) -> str:
-    """Return the tables and the verdicts."""
-    return "\n\n".join([_shares(rows, targets), _gains(rows, targets), _verdicts(rows, list(targets))])
+def text(rows: Sequence[Found], targets: Mapping[str, Target], spreads: Mapping[str, float]) -> str:
+    """Return the tables and the verdicts; `spreads` is how far apart the models are on each target, in bits per byte."""
+    return "\n\n".join([_shares(rows, targets, spreads), _gains(rows, targets), _verdicts(rows, list(targets))])
 
 
-def _shares(rows: Sequence[Found], targets: Mapping[str, Target]) -> str:
+def _shares(rows: Sequence[Found], targets: Mapping[str, Target], spreads: Mapping[str, float]) -> str:
     seeds = len({row.seed for row in rows})
     head = f"Share of useful characters in the selected tenth, mean of {seeds} seeds (95 % t-interval over seeds):"
     lines = [f"| method | {' | '.join(targets)} |", "|---|" + "---|" * len(targets)]
@@ -66,6 +66,7 @@ def _shares(rows: Sequence[Found], targets: Mapping[str, Target]) -> str:
     for method in METHODS:
         lines.append(f"| {method} | {' | '.join(_share(interval(of(rows, target, method))) for target in targets)} |")
     lines.append(f"| *{TAUGHT}* | {' | '.join(f'{statistics.fmean(of(rows, target, TAUGHT)):.2f}' for target in targets)} |")
+    lines.append(f"| *best model ahead of the worst, bits per byte* | {' | '.join(f'{spreads[target]:.2f}' for target in targets)} |")
     return head + "\n\n" + "\n".join(lines)
 
 

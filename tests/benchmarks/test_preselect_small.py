@@ -45,7 +45,7 @@ def test_verdicts_follow_the_differences_pool_by_pool() -> None:
     rows = found("PreSelect", 0.2, 0.5, 0.8) + found("random", 0.1, 0.39, 0.7) + found("lowest loss", 0.25, 0.45, 0.8)
     rows += found("middle loss", 0.3, 0.61, 0.9) + found("DCLM, instructions", 0.1, 0.39, 0.7) + found("DCLM, the target", 0.2, 0.6, 0.7)
     rows += found(tables.POOL, 0.3, 0.3, 0.3) + found(tables.TAUGHT, 0.4, 0.4, 0.4)
-    told = tables.text(rows, {"t": Target(frozenset({"good"}))})
+    told = tables.text(rows, {"t": Target(frozenset({"good"}))}, {"t": 0.1})
     assert "- beside *random*: better on t." in told
     assert "- beside *lowest loss*: not told apart on t." in told
     assert "- beside *middle loss*: worse on t." in told
