@@ -140,7 +140,7 @@ def _transformer(path: Path, modules: Sequence[tuple[str, Path]]) -> Folder:
     pooling = _object(modules[1][1] / "config.json")
     poolings = _poolings(path, pooling)
     stated = pooling.get("embedding_dimension", pooling.get("word_embedding_dimension", width))
-    if width is not None and stated != width:
+    if not isinstance(stated, int) or width not in (None, stated):
         raise OperatorError(f"embedding model {path}: it pools {stated} numbers of each token, and its states have {width}", HINT)
     dense, normalizes, dimensions = [], False, stated * len(poolings)
     for kind, folder in modules[2:]:

@@ -77,7 +77,6 @@ def _table(folder: Folder, tensors: Tensors) -> Any:
 def _unknown(tokenizer: Any, content: Mapping[str, Any]) -> int | None:
     """Return the number of the token that stands for what a vocabulary lacks."""
     model = content["model"]
-    if model.get("type") == "Unigram":
-        return model.get("unk_id")
     token = model.get("unk_token")
-    return None if token is None else tokenizer.token_to_id(token)
+    number = model.get("unk_id") if model.get("type") == "Unigram" else token and tokenizer.token_to_id(token)
+    return number if isinstance(number, int) else None

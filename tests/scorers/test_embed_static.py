@@ -61,6 +61,14 @@ def test_unknown_tokens_are_left_out(tmp_path: Path) -> None:
     assert Embed(operator.model, normalize=False).score(docs("zebra")).null_count == 1
 
 
+def test_unknown_tokens_of_a_unigram_vocabulary(tmp_path: Path) -> None:
+    words = tokenizers.Tokenizer(tokenizers.models.Unigram([("<unk>", -9.0), ("▁the", -1.0), ("▁cat", -2.0), ("s", -3.0)], unk_id=0))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    model2vec.StaticModel(DRAWN[:4], words).save_pretrained(tmp_path)
+    texts = ["the cats", "the 港 cat ß s"]
+    np.testing.assert_allclose(rows(Embed(str(tmp_path)).score(docs(*texts))), made(tmp_path, texts), atol=1e-6)
+
+
 @pytest.mark.parametrize("unit", [True, False])
 def test_lengths_of_vectors(tmp_path: Path, unit: bool) -> None:
     folder = save(tmp_path / "model", normalize=unit)
