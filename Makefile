@@ -6,7 +6,7 @@ BIN := .venv/bin
 LINKS := $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 INSTALL := $(if $(LINKS),UV_FIND_LINKS=$(LINKS) )$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --quiet
 
-.PHONY: quickstart test check bench peers fidelity quality speed dedup format clean
+.PHONY: quickstart test check bench peers fidelity quality speed dedup scorers format clean
 
 quickstart: .venv/.core
 	$(BIN)/curate run pipelines/quickstart.yaml
@@ -29,6 +29,8 @@ format: .venv/.dev
 bench: .venv/.dev
 	$(BIN)/python -m tests.benchmarks.run
 	$(BIN)/python -m tests.benchmarks.speed_filters
+	$(BIN)/python -m tests.benchmarks.fasttext_speed
+	$(BIN)/python -m tests.benchmarks.lm_loss_speed
 
 # The peers' environments, then our decisions and speed beside theirs; both need ../shared/data.
 peers: .venv/.dev
@@ -43,6 +45,15 @@ quality: .venv/.dev
 
 dedup: .venv/.dev
 	$(BIN)/python -m tests.benchmarks.dedup_peers --write
+
+# Scorers with models: what they are worth on labels never trained on, and their speed.
+scorers: .venv/.dev
+	$(BIN)/python -m tests.benchmarks.quality_scorers --write
+	$(BIN)/python -m tests.benchmarks.fasttext_speed --write
+	$(BIN)/python -m tests.benchmarks.lm_loss_speed --write
+	$(BIN)/python -m tests.benchmarks.embed_speed --write
+	$(BIN)/python -m tests.benchmarks.clustering --write
+	$(BIN)/python -m tests.benchmarks.semantic_dedup --write
 
 speed: .venv/.dev
 	$(BIN)/python -m tests.benchmarks.speed_filters --write
