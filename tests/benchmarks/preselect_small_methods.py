@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,6 +48,7 @@ class Bench:
 def make_family(bench: Bench, targets: Sequence[str], seed: int, models: int) -> dict[str, Any]:
     """Train the models, unless they are there, and return `family.json`; one family serves all targets, for each has its scores."""
     if not (bench.family / "family.json").exists():
+        shutil.rmtree(bench.family, ignore_errors=True)  # of a run that was broken off
         files = ("--text", str(bench.pool.train), "--by", "site", "--target", *(str(bench.pool.target(name)) for name in targets))
         words = ("--out", str(bench.family), *files, "--models", str(models), "--seed", str(seed), *FAMILY)
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as told:
