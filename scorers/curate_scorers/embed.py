@@ -47,7 +47,8 @@ class Embed(Scorer):
 
     ## Parameters
     - `model`: folder of the model; its files are part of the identity.
-    - `max_tokens`: only so many tokens of a document are read, special ones included; null = as many as the model was made for.
+    - `max_tokens`: only so many tokens of a document are read, special ones included, and no more than the model has places for;
+      null = as many as its folder says.
     - `prefix`: what stands before each text, such as `"query: "`; null = the model's own default, mostly nothing.
     - `normalize`: vectors of length 1; false = as the model's modules leave them.
     - `batch_tokens`: tokens of a forward pass, of documents of like length; null = 2,048 on a CPU, 16,384 on a GPU.

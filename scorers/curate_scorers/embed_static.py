@@ -17,7 +17,7 @@ from curate.errors import OperatorError
 from curate_scorers.embed_folder import Folder, read_json
 from curate_scorers.embed_tensors import Tensors, open_tensors
 from curate_scorers.embed_tokens import Encoder, plain
-from curate_scorers.embed_transformer import least, package
+from curate_scorers.embed_transformer import package
 
 PIECE = 256  # tokens of a text that are looked up and summed in float32 at a time; sums of sums are doubles
 
@@ -55,7 +55,7 @@ def read_static(folder: Folder, max_tokens: int | None) -> Static:
     if highest >= len(table):
         raise OperatorError(f"embedding model {folder.path}: its tokenizer has the token {highest}, and its table {len(table)} rows")
     unknown = _unknown(tokenizer, read_json(path)) if folder.matrix == "embeddings" else None
-    return Static(Encoder(plain(tokenizer), (), (), least(folder.max_tokens, max_tokens), unknown), table)
+    return Static(Encoder(plain(tokenizer), (), (), max_tokens or folder.max_tokens, unknown), table)
 
 
 def _table(folder: Folder, tensors: Tensors) -> Any:

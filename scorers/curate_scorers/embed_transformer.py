@@ -94,8 +94,8 @@ def read_transformer(folder: Folder, max_tokens: int | None, device: Device, dty
         )
     kind = ("float32" if where == "cpu" else "float16") if dtype == "auto" else dtype
     network = _network(folder, kind).to(where).eval()
-    wrapped, limit = _tokenizer(folder, network.config)
-    made = encoder(wrapped.backend_tokenizer, least(limit, max_tokens), str(folder.path))
+    wrapped = _tokenizer(folder)
+    made = encoder(wrapped.backend_tokenizer, _limit(folder, wrapped, network.config, max_tokens), str(folder.path))
     dense = tuple(_layer(each, kind).to(where) for each in folder.dense)
     return Transformer(made, network, wrapped.pad_token_id or 0, folder.poolings, dense, folder.dimensions)
 
@@ -148,8 +148,17 @@ def _network(folder: Folder, dtype: str) -> Any:
     return network
 
 
-def _tokenizer(folder: Folder, config: Any) -> tuple[Any, int | None]:
-    """Return the tokenizer and the most tokens that the model takes, special ones included."""
+def _limit(folder: Folder, wrapped: Any, config: Any, max_tokens: int | None) -> int | None:
+    """Return how many tokens of a text are read, special ones included: as told, else as its folder says, and no more than it can."""
+    stated = folder.max_tokens or (
+        wrapped.model_max_length if wrapped.model_max_length < 1 << 40 else None
+    )  # a huge number stands for none
+    places = getattr(config, "max_position_embeddings", None)
+    return least(max_tokens or stated, places if places and places > 0 else None)
+
+
+def _tokenizer(folder: Folder) -> Any:
+    """Return the tokenizer as transformers wraps it."""
     transformers, tokenizers = package("transformers"), package("tokenizers")
     try:
         wrapped = transformers.AutoTokenizer.from_pretrained(folder.network, local_files_only=True, trust_remote_code=False)
@@ -161,9 +170,7 @@ def _tokenizer(folder: Folder, config: Any) -> tuple[Any, int | None]:
         normalizers = tokenizers.normalizers
         rest = [wrapped.backend_tokenizer.normalizer] if wrapped.backend_tokenizer.normalizer else []
         wrapped.backend_tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *rest])
-    stated = wrapped.model_max_length if wrapped.model_max_length < 1 << 40 else None  # a huge number stands for none
-    positions = getattr(config, "max_position_embeddings", None)
-    return wrapped, folder.max_tokens or least(stated, positions if positions and positions > 0 else None)
+    return wrapped
 
 
 def _layer(dense: Dense, dtype: str) -> Any:

@@ -89,8 +89,20 @@ def test_the_first_tokens_only(folder: Path) -> None:
         model.max_seq_length = limit
         found = rows(Embed(str(folder), max_tokens=limit).score(docs(*texts)))
         np.testing.assert_allclose(found, model.encode(texts, show_progress_bar=False), atol=CLOSE)
-    same = rows(Embed(str(folder), max_tokens=1000).score(docs(*texts)))  # the model takes no more than 64
+    same = rows(Embed(str(folder), max_tokens=1000).score(docs(*texts)))  # the model has places for 64
     np.testing.assert_array_equal(same, rows(Embed(str(folder)).score(docs(*texts))))
+
+
+def test_more_tokens_than_the_folder_says(folder: Path, tmp_path: Path) -> None:
+    model = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+    model.max_seq_length = 8
+    model.save(str(tmp_path / "short"))
+    texts = ["the cat sat . " * 9]
+    np.testing.assert_allclose(
+        rows(Embed(str(tmp_path / "short")).score(docs(*texts))), model.encode(texts, show_progress_bar=False), atol=CLOSE
+    )
+    longer = rows(Embed(str(tmp_path / "short"), max_tokens=64).score(docs(*texts)))
+    np.testing.assert_array_equal(longer, rows(Embed(str(folder)).score(docs(*texts))))
 
 
 def test_prefixes(folder: Path, tmp_path: Path) -> None:
