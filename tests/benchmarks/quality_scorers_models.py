@@ -58,8 +58,7 @@ def strength_classifier(folder: Path, seed: int, groups: Sequence[Mapping[str, S
     recipe = load_pipeline(PRESELECT, [f"{name}={value}" for name, value in sets.items()]).pipeline
     names = list(recipe.stages)
     stages = {name: recipe.stages[name] for name in names[: names.index("classifier") + 1]}
-    draw = stages["text"].operators[-1:]  # of a clean crawl the recipe takes no more; a chain of scorers alone emits no documents
-    stages["text"] = replace(stages["text"], operators=draw, emits="documents")
+    stages["text"] = replace(stages["text"], operators=stages["text"].operators[-1:])  # as the recipe says: of a clean crawl, only `draw`
     done = _run(replace(recipe, stages=stages, outputs={}), folder)
     return {"family": family, "classifier": done["classifier"], **{side: _groups(done[side]) for side in ("teaches", "teaches_not")}}
 
