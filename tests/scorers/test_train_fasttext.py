@@ -267,11 +267,13 @@ def test_deciding_words_are_products_of_rows(made: Dataset) -> None:
 
 
 ERRORS: Mapping[str, tuple[Mapping[str, int], dict[str, Any], str]] = {
-    "one source": ({"wanted": 9}, {}, "all 9 documents have the label `wanted`"),
+    "one source": ({"wanted": 9}, {}, "all documents have the label `wanted`, and a classifier tells two or more apart"),
+    "one value": ({"wanted": 9}, {"label": "kind"}, "all 9 documents have the label `wanted`"),
     "one class": ({"wanted": 9, "empty": 4}, {}, "all 9 documents have the label `wanted` \\(0 unlabelled, 4 empty\\)"),
-    "nothing": ({"empty": 4}, {}, "no documents to train on \\(0 unlabelled, 4 empty\\)"),
-    "no such label": ({"wanted": 9, "crawl": 9}, {"positive": "good"}, "no document has the label `good`"),
-    "renamed alike": ({"wanted": 9, "crawl": 9}, {"labels": {"wanted": "x", "crawl": "x"}}, "all 18 documents have the label `x`"),
+    "nothing": ({"empty": 4}, {"label": "kind"}, "no documents to train on \\(0 unlabelled, 4 empty\\)"),
+    "no such label": ({"wanted": 9, "crawl": 9}, {"positive": "good"}, "no source has the label `good`"),
+    "no such value": ({"wanted": 9, "crawl": 9}, {"label": "kind", "positive": "good"}, "no document has the label `good`"),
+    "renamed alike": ({"wanted": 9, "crawl": 9}, {"labels": {"wanted": "x", "crawl": "x"}}, "all documents have the label `x`"),
     "none of the values": ({"wanted": 9}, {"label": "kind", "labels": {"good": "x"}}, "no documents to train on \\(9 unlabelled"),
     "two words": ({"wanted": 9, "crawl": 9}, {"labels": {"wanted": "a b", "crawl": "c"}}, "not a label for fastText: `a b`"),
     "too many labels": ({"wanted": 1200}, {"label": "id"}, "more than 1,000 labels"),
