@@ -32,7 +32,7 @@ from curate.pipeline_validate import READ_STEP, Built
 from curate.protocols import Operator
 from curate.readers import reader
 from curate.readers.base import ReadOptions
-from curate.registry import OperatorSpec
+from curate.registry import OperatorSpec, build
 from curate.steps import StepSpec
 from curate.storage import Storage, is_remote, join, open_file
 
@@ -330,5 +330,5 @@ def named_file(key: str, value: Any, operator: Operator, folder: Path) -> Path |
 
 
 def operator_of(planned: PlannedStage, plan: Plan) -> Operator:
-    """Return the instance of a stage's dataset operator."""
-    return plan.built.operators[planned.name][0]
+    """Return the instance of a stage's dataset operator, its files and stages as workers know them."""
+    return build(planned.operator) if planned.operator is not None else plan.built.operators[planned.name][0]

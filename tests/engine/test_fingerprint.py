@@ -16,6 +16,7 @@ from curate.pipeline import Input, Pipeline, Stage, Step
 from curate.plan import FILE_CACHE
 from curate.storage import LocalStorage
 from curate.units import shard_tasks
+from curate_operators.language import SHIPPED_MODEL
 from tests.engine import small
 
 STAGES = ("first", "second", "mark", "third")
@@ -136,10 +137,10 @@ def test_a_file_in_a_parameter_counts_by_its_content(source: Path, tmp_path: Pat
 
 def test_a_file_counts_whatever_its_name_where_the_operator_says_that_it_is_one(source: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
-    model.write_bytes(b"a")
+    model.write_bytes(SHIPPED_MODEL.read_bytes())
     pipe = small.pipeline(source, {"first": Stage("crawl", [Step("language", {"model": "model"}, into="lang")])}, folder=tmp_path)
     before = identities(pipe, tmp_path / "ws")
-    model.write_bytes(b"b")
+    model.write_bytes(SHIPPED_MODEL.read_bytes().replace(b"__label__en\0", b"__label__english\0"))
     assert identities(pipe, tmp_path / "ws") != before
     model.unlink()
     with pytest.raises(PipelineError, match=r"stage first, step 1 \(language\): `model`: there is no file model"):
