@@ -31,12 +31,12 @@ def check_columns(
     an operator's parameters name and that are not there.
     """
     mistakes = Mistakes(positions or InWords(pipeline))
+    _check_files(pipeline, built, mistakes)  # first: what an operator finds in its file may say what it puts out
     walk = Walk(pipeline, built, mistakes)
     walk.results = {name: _of_input(schemas.get(name)) for name in pipeline.inputs}
     for name in built.order:
         walk.results[name] = walk.stage(name)
     _check_report_by(pipeline, walk.results, mistakes)
-    _check_files(pipeline, built, mistakes)
     mistakes.raise_any()
     return {name: walk.results[name].schema() for name in built.order}
 
