@@ -37,7 +37,19 @@ WORDS = ("spacy==3.8.18", "pyvi", "jieba", "indic-nlp-library", "pythainlp", "su
 NEAR = ("xxhash<4", "orjson", "tokenizers")  # what its near-duplicates import, and its Parquet reader
 PEERS = {
     "datatrove": Peer(
-        ("datatrove==0.10.1", "pyarrow", "numpy", "regex", "tldextract", "pyahocorasick", "fasteners", "idna", *WORDS, *NEAR)
+        (
+            "datatrove==0.10.1",
+            "pyarrow",
+            "numpy",
+            "regex",
+            "tldextract",
+            "pyahocorasick",
+            "fasteners",
+            "idna",
+            "fasttext-numpy2-wheel",
+            *WORDS,
+            *NEAR,
+        )
     ),
     "data_juicer": Peer(("py-data-juicer==1.6.1", "aiohttp", "msgpack", "ray")),
     "dolma": Peer(("dolma==1.2.1",)),
