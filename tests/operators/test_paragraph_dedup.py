@@ -143,7 +143,10 @@ def edited(docs: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], set[str]]:
             text = f"{text}\n{line}"
             lines.add(line)
         rows.append(doc | {"text": text})
-    copy = docs[1] | {"id": "copy", "text": docs[1]["text"] + "\nAnd a line of fourteen words or a few more, which nobody else in this sample has."}
+    copy = docs[1] | {
+        "id": "copy",
+        "text": docs[1]["text"] + "\nAnd a line of fourteen words or a few more, which nobody else in this sample has.",
+    }
     return [*rows, copy], lines
 
 

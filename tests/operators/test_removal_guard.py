@@ -116,7 +116,9 @@ def test_many_sources_above_are_counted_and_the_worst_named(tmp_path: Path, monk
     small.write_shard(tmp_path / "in/0.parquet", [pa.RecordBatch.from_pylist(rows, SCHEMA)], SCHEMA)
     note = sources(tmp_path, "exact_dedup", max_removed_ratio_per_source={"min_documents": 10})
     assert note["message"].startswith("29 of 29 sources")
-    assert note["message"].endswith("`s02` 100% of 10, `s03` 100% of 10, `s04` 100% of 10, and 26 more; 9 documents of smaller ones not judged")
+    assert note["message"].endswith(
+        "`s02` 100% of 10, `s03` 100% of 10, `s04` 100% of 10, and 26 more; 9 documents of smaller ones not judged"
+    )
     assert list(note["measures"]) == ["`s02`", "`s03`", "`s04`", "`s05`"]
 
 
