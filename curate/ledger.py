@@ -25,6 +25,7 @@ from curate.document import ID, TEXT, leaf, text_bytes
 from curate.hashing import hash64
 from curate.histogram import length_histogram, score_histogram
 from curate.manifest import Counts, add_nested
+from curate.scored import TAILS, Scored, merge_tails
 
 DROPS = pa.schema(
     {
@@ -78,6 +79,7 @@ class Ledger:
         self._statistics: dict[str, Any] = {}
         self._groups_of: dict[tuple[str, str], dict[str, Any]] = {}
         self._scores = scores
+        self._scored = Scored(scores, report_by)
         self._report_by = report_by
         self._emit = emit
         self._tables: dict[str, list[tuple[Rows, pa.RecordBatch]]] = {name: [] for name in TABLES}
@@ -167,11 +169,11 @@ class Ledger:
         groups: dict[str, Any] = {}
         for (name, _), sums in sorted(self._groups_of.items()):
             add_nested(groups.setdefault(name, {}), sums)
-        return self._statistics | fold_groups({"groups": groups} if groups else {})
+        return self._statistics | self._scored.statistics() | fold_groups({"groups": groups} if groups else {})
 
     def samples(self) -> dict[str, Any]:
         """Return the sample documents, lowest hash of id first: {"kept": [...], "dropped": {step: {reason: [...]}}}."""
-        tree: dict[str, Any] = {}
+        tree: dict[str, Any] = self._scored.samples()
         for path, heap in sorted(self._samples.items()):
             node = tree
             for part in path[:-1]:
@@ -182,6 +184,7 @@ class Ledger:
         return tree
 
     def _describe(self, docs: pa.RecordBatch, fate: str) -> None:
+        self._scored.add(docs)
         if TEXT in docs.schema.names:
             lengths = _numbers(_lengths(docs.column(TEXT)))
             add_nested(self._statistics, {"length": {fate: length_histogram(lengths)}})
@@ -233,7 +236,9 @@ def fold_groups(statistics: dict[str, Any]) -> dict[str, Any]:
 def merge_samples(into: dict[str, Any], other: Mapping[str, Any], keep: int = 5) -> None:
     """Add the samples of another shard, keeping the first few of each list."""
     for key, value in other.items():
-        if isinstance(value, Mapping):
+        if key == TAILS:
+            merge_tails(into.setdefault(key, {}), value)
+        elif isinstance(value, Mapping):
             merge_samples(into.setdefault(key, {}), value, keep)
         else:
             into[key] = (into.get(key, []) + list(value))[:keep]

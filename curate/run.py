@@ -24,6 +24,7 @@ from curate.pipeline_graph import references
 from curate.plan import Plan, PlannedStage, operator_of
 from curate.protocols import DatasetOperator
 from curate.publish import publish
+from curate.scored import fold_scores
 from curate.shard import ShardTask, run_shard
 from curate.storage import join
 from curate.units import finished, shard_tasks
@@ -210,6 +211,7 @@ class Run:
         samples: dict[str, Any] = {}
         for shard in shards:
             add_nested(statistics, shard.statistics)
+            fold_scores(statistics)
             merge_samples(samples, shard.samples)
         manifest = Manifest(
             kind=planned.kind,

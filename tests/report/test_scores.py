@@ -11,8 +11,8 @@ import pytest
 from curate.histogram import SCORE_EDGES, score_histogram
 from curate.manifest import add_nested
 from curate.report.html import render
-from curate.report.scored import GROUPS, KEPT, OTHER, Scored, merge_tails
 from curate.report.scores import quantile
+from curate.scored import GROUPS, KEPT, OTHER, Scored, fold_scores, merge_tails
 from tests.report.test_html import HOSTILE, Page
 
 Report = dict[str, Any]
@@ -110,6 +110,16 @@ def test_many_sources_are_folded_and_none_is_lost() -> None:
     found = gathered(docs, 50).statistics()["scores_by"]["source"]["quality"]
     assert len(found) == GROUPS and OTHER in found
     assert sum(sum(one.values()) for one in found.values()) == 398
+    assert all(gathered(docs, batch).statistics()["scores_by"]["source"]["quality"] == found for batch in (1, 7, 400))
+
+
+def test_shards_choose_the_same_sources() -> None:
+    docs = documents(400, sources=300)
+    statistics: dict[str, Any] = {}
+    for begin in range(0, 400, 80):
+        add_nested(statistics, gathered(docs.slice(begin, 80), 30).statistics())
+        fold_scores(statistics)
+    assert statistics == gathered(docs, 400).statistics()
 
 
 def test_no_documents_and_no_scores_tell_nothing() -> None:

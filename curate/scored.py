@@ -3,13 +3,14 @@
     statistics()  {"scores_by": {column: {score: {value of the column: {bin: n}}}}}, bins as in `curate.histogram`
     samples()     {"tails": {score: {"lowest": [{"id", "url", "value", "excerpt"}], "highest": […]}}}
 
-Both are the same for any batch size. Parts of shards are added up with `add_nested` and `merge_tails`. A batch costs a binary search
-per value, and nothing per group.
+Both are the same for any batch size and order. Of a column with many values those with the lowest hashes are told apart, so that every
+shard chooses the same ones. Parts of shards are added up with `add_nested`, `fold_scores` and `merge_tails`. A batch costs a binary
+search per value, and nothing per group.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -21,10 +22,11 @@ import pyarrow.compute as pc
 from curate.document import ID, TEXT, leaf
 from curate.hashing import hash64
 from curate.histogram import SCORE_EDGES, score_histogram
+from curate.manifest import add_nested
 
 TAILS = "tails"
 SCORES_BY = "scores_by"
-GROUPS = 64  # values of a column that a shard tells apart, the first to come; the others are `OTHER`
+GROUPS = 64  # values of a column that are told apart, those with the lowest hashes; the others are `OTHER`
 OTHER = "other"
 TAILED = 6  # scores with documents at their ends: a scorer of many measures would fill the receipts
 KEPT = 3  # documents at each end
@@ -58,6 +60,8 @@ class Scored:
                 self._count((column, score), rows[finite], bins)
             if number < TAILED:
                 self._extend(score, values, docs)
+        for column in groups:
+            self._fold(column)
 
     def statistics(self) -> dict[str, Any]:
         """Return the histograms by column, score and value; a column with one value says no more than the whole does."""
@@ -83,15 +87,23 @@ class Scored:
             words = _words(docs, column)
             if words is not None:
                 encoded = pc.fill_null(words, "").dictionary_encode()
-                rows = [self._row(names, name) for name in encoded.dictionary.to_pylist()]
+                rows = [names.setdefault(name, len(names)) for name in encoded.dictionary.to_pylist()]
                 found[column] = np.array(rows, np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
         return found
 
-    @staticmethod
-    def _row(names: dict[str, int], name: str) -> int:
-        if name not in names and len(names) >= GROUPS - 1:
-            name = OTHER
-        return names.setdefault(name, len(names))
+    def _fold(self, column: str) -> None:
+        """Count values beyond `GROUPS` as `OTHER`."""
+        names = self._names[column]
+        if len(names) <= GROUPS:
+            return
+        chosen = _chosen(names)
+        self._names[column] = {name: row for row, name in enumerate((*chosen, OTHER))}
+        target = np.array([self._names[column].get(name, len(chosen)) for name in names])
+        for key, counts in self._counts.items():
+            if key[0] == column:
+                folded = np.zeros((GROUPS, len(SCORE_EDGES)), np.int64)
+                np.add.at(folded, target[: len(counts)], counts)
+                self._counts[key] = folded
 
     def _count(self, key: tuple[str, str], rows: Rows, bins: Rows) -> None:
         width, height = len(SCORE_EDGES), len(self._names[key[0]])
@@ -118,6 +130,23 @@ class Scored:
                     tail.append((*place, _entry(docs, row, float(values[row]))))
                     tail.sort(key=lambda entry: entry[:2])
                     del tail[KEPT:]
+
+
+def fold_scores(statistics: dict[str, Any]) -> None:
+    """Count values beyond `GROUPS` as `OTHER`, in place: after each shard's statistics were added."""
+    for scores in statistics.get(SCORES_BY, {}).values():
+        names = dict.fromkeys(name for groups in scores.values() for name in groups)
+        if len(names) > GROUPS:
+            chosen = set(_chosen(names))
+            for groups in scores.values():
+                for name in [name for name in groups if name not in chosen and name != OTHER]:
+                    add_nested(groups.setdefault(OTHER, {}), groups.pop(name))
+
+
+def _chosen(names: Iterable[str]) -> list[str]:
+    """Return the values that are told apart: of any set that has them, these have the lowest hashes."""
+    known = [name for name in names if name != OTHER]
+    return [known[k] for k in np.argsort(hash64(pa.array(known, pa.string())), kind="stable")[: GROUPS - 1].tolist()]
 
 
 def merge_tails(into: dict[str, Any], other: Mapping[str, Any], keep: int = KEPT) -> None:
