@@ -68,7 +68,11 @@ def _options() -> argparse.ArgumentParser:
 
 def make(out: Path, text: Texts, target: Texts, recipe: Recipe) -> dict[str, Any]:
     """Train the models, measure them on held-out documents and on the target, and write them in the order of their mean scores."""
-    if out.exists() and any(out.iterdir()):
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OperatorError(f"{out} cannot be made: {error.strerror}") from error
+    if any(out.iterdir()):
         raise OperatorError(f"{out} is not empty", "name a new folder")
     trained, held_out = split(text, recipe.seed)
     tokenizer = make_tokenizer([each for group in trained.values() for each in group], recipe.vocabulary)
@@ -145,7 +149,10 @@ def read(files: Sequence[str], by: str | None) -> dict[str, list[str]]:
     stems = [Path(file).name.partition(".")[0] for file in files]
     for file, stem in zip(files, stems, strict=True):
         name = stem if stems.count(stem) == 1 else f"{Path(file).absolute().parent.name}/{stem}"
-        for row in _rows(Path(file)):
+        rows = _rows(Path(file))
+        if by is not None and rows and not any(by in row for row in rows):
+            raise OperatorError(f"{file} has no column `{by}`", f"its columns: {', '.join(sorted(rows[0]))}")
+        for row in rows:
             if isinstance(row.get("text"), str) and row["text"].strip():
                 groups.setdefault(name if by is None else str(row.get(by)), []).append(row["text"])
     if not groups:

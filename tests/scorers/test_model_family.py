@@ -137,7 +137,9 @@ def test_files_of_all_kinds_and_groups(tmp_path: Path) -> None:
         (("--vocabulary", "200"), "no room for 256 bytes"),
         (("--window", "100000"), "less than a window"),
         (("--text", "none.jsonl"), "none.jsonl cannot be read"),
-        (("--by", "site", "--vary", "mixture"), "makes no mixtures"),
+        (("--by", "site"), "text.jsonl has no column `site`"),
+        (("--vary", "mixture"), "makes no mixtures"),
+        (("--out", "/dev/null/family"), "/dev/null/family cannot be made"),
     ],
 )
 def test_mistakes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], said: str) -> None:
