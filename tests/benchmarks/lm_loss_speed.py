@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -155,7 +154,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
     args = parser.parse_args()
     if not (DATA / "pile_slices").is_dir():
-        sys.exit(f"no pile_slices in {DATA} (set CURATE_TEST_DATA)")
+        print(f"lm_loss_speed is left out: no pile_slices in {DATA} (set CURATE_TEST_DATA)")
+        return
     torch.set_num_threads(1)
     transformers.utils.logging.disable_progress_bar()
     documents = texts(args.docs)
