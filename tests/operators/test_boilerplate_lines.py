@@ -142,7 +142,7 @@ def test_planted_lines_go_and_prose_stays(tmp_path: Path) -> None:
     for doc in docs[:-1]:
         expected = [line for line in doc["text"].split("\n") if line not in ("Home | News", "Our shop is closed.")]
         assert texts[doc["id"]] == "\n".join(expected)
-    drop = {"id": "menu", "step": "apply", "reason": "only_boilerplate", "kept_id": None, "similarity": None}
+    drop = {"id": "menu", "step": "boilerplate", "reason": "only_boilerplate", "kept_id": None, "similarity": None}
     assert small.ledger(plan.dataset("clean"), "drops") == [drop | {"value": 11 / 13}]
     edited = plan.dataset("clean").manifest.counts.edited["remove_lines"]
     assert (edited["rows"], edited["bytes_removed"]) == (50, 50 * len("Home | News\n") + 10 * len("Our shop is closed.\n"))

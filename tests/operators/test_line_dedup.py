@@ -165,7 +165,7 @@ def test_whole_copies_are_dropped_and_explained(tmp_path: Path) -> None:
     docs += [docs[1] | {"id": "copy"}, {"id": "half", "url": None, "text": f"{docs[2]['text']}And more."}]
     plan, _ = small.run(pipe(corpus(tmp_path, docs, 3), {}), tmp_path / "ws")
     assert small.ledger(plan.dataset("clean"), "drops") == [
-        {"id": "copy", "step": "apply", "reason": "only_repeated_lines", "value": 23 / 26, "kept_id": "d1", "similarity": None}
+        {"id": "copy", "step": "repeats", "reason": "only_repeated_lines", "value": 23 / 26, "kept_id": "d1", "similarity": None}
     ]
     events = {event.stage: event for event in explain.explain([plan.dataset("repeats"), plan.dataset("clean")], "half")}
     details = events["repeats"].details
