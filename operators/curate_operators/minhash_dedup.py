@@ -80,7 +80,8 @@ class MinhashDedup(DatasetOperator):
     - `recall`: the probability with which a pair at exactly that similarity is compared; more alike ones are found more surely.
     - `permutations`: how many values a signature may have at most; bands and rows are chosen within it.
     - `bands`, `rows`: give both to choose yourself: 14 and 8 is FineWeb's choice.
-    - `n`, `unit`: n-grams of `words` or `characters`.
+    - `n`, `unit`: n-grams of `words` or `characters`. Between words, punctuation and blanks count for nothing. As characters they do:
+      punctuation as it stands unless `fold` is set, and white space between words, however much of it, as a single blank.
     - `fold`: FineWeb's normalisation: digits are zeros, diacritics and punctuation are nothing.
     - `keep`: which of two stays, as for `exact_dedup`: `first`, `longest`, `shortest`, `{highest: COLUMN}`, `{lowest: COLUMN}`,
       `{latest: COLUMN}`, `{earliest: COLUMN}`, `{prefer: {COLUMN: [A, B]}}`, or a list of these; at last the dataset's order.
@@ -118,8 +119,8 @@ class MinhashDedup(DatasetOperator):
     def __post_init__(self) -> None:
         parse(self.keep)
         removal_guard.parse(self.max_removed_ratio_per_source)
-        _in_range(0 < self.similarity <= 1, f"similarity is not between 0 and 1: {self.similarity}")
-        _in_range(0 < self.recall < 1, f"recall is not between 0 and 1: {self.recall}")
+        _in_range(0 < self.similarity <= 1, f"similarity is not above 0 and at most 1: {self.similarity}")
+        _in_range(0 < self.recall < 1, f"recall is not above 0 and below 1: {self.recall}")
         _in_range(self.n >= 1 and self.max_heads >= 1 and self.permutations >= 1, "n, max_heads and permutations begin at 1")
         _in_range((self.bands is None) == (self.rows is None), "give both `bands` and `rows`, or neither")
         _in_range(self.bands is None or self.rows is None or min(self.bands, self.rows) >= 1, "bands and rows begin at 1")

@@ -14,6 +14,7 @@ from curate import shuffle
 from curate.dataset import Dataset, RowStream, read_shard
 from curate.document import ID, TEXT
 from curate.errors import DatasetError, PipelineError
+from curate.manifest import Kind
 from curate.protocols import DatasetOperator
 from curate.work import Place, Work
 from curate_operators import minhash_known as known
@@ -60,6 +61,9 @@ class MinhashIndex(DatasetOperator):
     def adds(self) -> Mapping[str, pa.DataType]:
         return {field.name: field.type for field in known.INDEX if field.name != ID}
 
+    def verify_sources(self, sources: Mapping[str, Kind]) -> None:
+        _check_kinds(list(sources.values()))
+
     def verify_artifacts(self, artifacts: Sequence[Dataset]) -> None:
         known.check_indexes("minhash_index", artifacts)
 
@@ -90,15 +94,17 @@ class MinhashIndex(DatasetOperator):
         work.write_shards(index_shard, [*copies, *made], before=beside)
 
 
+def _check_kinds(kinds: Sequence[Kind]) -> None:
+    """Raise `PipelineError` unless sources of these kinds are documents, marks and perhaps an index."""
+    if sorted(kinds) not in (["attributes", "documents"], ["artifact", "attributes", "documents"]):
+        raise PipelineError("minhash_index: it reads documents, what `minhash_dedup` said of them, and perhaps an index", HINT)
+
+
 def _sorted(inputs: list[Dataset]) -> tuple[Dataset, Dataset, Dataset | None]:
     """Return documents, marks and the index from before."""
-    found: dict[str, list[Dataset]] = {"documents": [], "attributes": [], "artifact": []}
-    for dataset in inputs:
-        found[dataset.manifest.kind].append(dataset)
-    counts = [len(datasets) for datasets in found.values()]
-    if counts not in ([1, 1, 0], [1, 1, 1]):
-        raise PipelineError("minhash_index reads documents, what `minhash_dedup` said of them, and perhaps an index", HINT)
-    return found["documents"][0], found["attributes"][0], next(iter(found["artifact"]), None)
+    _check_kinds([dataset.manifest.kind for dataset in inputs])
+    found = {dataset.manifest.kind: dataset for dataset in inputs}
+    return found["documents"], found["attributes"], found.get("artifact")
 
 
 def _check(marks: Dataset, old: Dataset | None, settings: Mapping[str, Any]) -> None:

@@ -113,37 +113,59 @@ def curve_note(bands: Bands, similarity: float, levels: Mapping[str, Item]) -> V
     lines = {"promised": [(k / 50, bands.probability(k / 50)) for k in range(51)]}
     dots = [(row["similarity"], row["compared"] / row["planted"]) for row in levels.values()]
     picture = Curve("Jaccard similarity", "share compared", lines, {"planted copies": dots} if dots else {}, {"goes from": similarity})
-    message = f"{bands.bands} bands of {bands.rows} rows: the share of pairs that is compared is {told}"
+    message = f"{plural(bands.bands, 'band')} of {plural(bands.rows, 'row')}: the share of pairs that is compared is {told}"
     return Verdict(True, message, {f"compared at {one:g}": round(chance, 4) for one, chance in chances.items()}, picture)
 
 
 def canary_note(found: Item, item: Item) -> Verdict:
     """Return how many of the planted copies were found, a warning when the S-curve promises more or a comparison was wrong."""
     levels: Mapping[str, Item] = found["levels"]
-    due = [row for one, row in levels.items() if float(one) >= item["similarity"]]
-    planted, promised = sum(row["planted"] for row in due), sum(row["promised"] for row in due)
-    key = "found" if item["mode"] == "verified" else "compared"
-    message = f"found {sum(row[key] for row in due):,} of {planted:,} planted near-duplicates of {item['similarity']:g} and above"
-    message += f", {promised:,.1f} were to be expected" if due else ""
-    if not levels:
-        return Verdict(True, "no near-duplicates were planted: the documents are too short, too long or too few")
+    message = _found(levels, item)
     if found["wrong"]:
-        return Verdict(False, f"{message}; {found['wrong']:,} were compared with another result than theirs", levels)
-    if found["chance"] < UNLIKELY:
+        were = "was" if found["wrong"] == 1 else "were"
+        return Verdict(False, f"{message}; {found['wrong']:,} {were} compared with another result than theirs", levels)
+    if levels and found["chance"] < UNLIKELY:
         why = f"; so few are compared by chance with probability {found['chance']:.1g}"
+        if found["cut"]:
+            why += f": {_behind(found['cut'], item['max_heads'])}; a higher `max_heads` finds more"
         return Verdict(False, message + why, levels)
     return Verdict(True, message, levels)
+
+
+def _found(levels: Mapping[str, Item], item: Item) -> str:
+    """Say how many planted copies were found, or why there were none that had to be."""
+    few = "too few documents differ from those before them and are neither too short nor too long"
+    if not levels:
+        return f"no near-duplicates were planted: {few}"
+    due = [row for one, row in levels.items() if float(one) >= item["similarity"]]
+    if not due:
+        highest = max(canary.LEVELS)
+        why = few if item["similarity"] <= highest else f"those that are planted have {highest:g} at most"
+        return f"no near-duplicates of {item['similarity']:g} and above were planted: {why}"
+    key = "found" if item["mode"] == "verified" else "compared"
+    planted, promised = sum(row["planted"] for row in due), sum(row["promised"] for row in due)
+    told = f"{sum(row[key] for row in due):,} of {plural(planted, 'planted near-duplicate')} of {item['similarity']:g} and above"
+    return f"found {told}, {promised:,.1f} {'was' if planted == 1 else 'were'} to be expected"
 
 
 def pairs_note(counts: Mapping[str, int], max_heads: int, mode: str) -> Verdict:
     """Return what was compared, and what was not."""
     cut, largest = counts["documents not compared with all of a bucket"], plural(counts["largest group"], "document")
-    if mode == "component":
+    compared, similar = counts["pairs compared"], counts["pairs similar"]
+    if counts["largest group"] < 2:
+        message = "no pair was compared: no two documents share a bucket, but for those with the same shingles"
+    elif mode == "component":
         message = f"no pair was compared; the largest group has {largest}"
     else:
-        compared, similar = counts["pairs compared"], counts["pairs similar"]
         refuted = f" ({1 - similar / compared:.1%} refuted)" if compared else ""
-        message = f"{compared:,} pairs compared, {similar:,} similar{refuted}; the largest group has {largest}"
+        message = f"{plural(compared, 'pair')} compared, {similar:,} similar{refuted}; the largest group has {largest}"
     if cut:
-        message += f"; {cut:,} documents are in a bucket behind its first {max_heads}, and were compared there with those only"
+        message += f"; {_behind(cut, max_heads)}"
     return Verdict(True, message, counts)
+
+
+def _behind(cut: int, max_heads: int) -> str:
+    are, were = ("is", "was") if cut == 1 else ("are", "were")
+    those = "that one" if max_heads == 1 else "those"
+    first = f"{max_heads:,} documents" if max_heads > 1 else "document"
+    return f"{plural(cut, 'document')} {are} in a bucket behind its first {first}, and {were} paired there with {those} only"

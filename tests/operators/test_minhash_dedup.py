@@ -284,8 +284,9 @@ def test_the_curve() -> None:
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"similarity": 0.0}, "similarity"),
-        ({"recall": 1.0}, "recall"),
+        ({"similarity": 0.0}, "similarity is not above 0 and at most 1: 0.0"),
+        ({"similarity": 1.5}, "similarity is not above 0 and at most 1: 1.5"),
+        ({"recall": 1.0}, "recall is not above 0 and below 1: 1.0"),
         ({"bands": 3}, "both"),
         ({"bands": 0, "rows": 1}, "begin at 1"),
         ({"keep": "best"}, "keep"),
@@ -299,3 +300,16 @@ def test_the_curve() -> None:
 def test_mistakes(params: dict[str, Any], message: str) -> None:
     with pytest.raises(PipelineError, match=message):
         MinhashDedup(**params).curve()
+
+
+@pytest.mark.parametrize("params", [{"similarity": 1.5}, {"similarity": 0.5, "permutations": 4, "recall": 0.99}, {"keep": "best"}])
+def test_a_mistake_names_the_operator_once(params: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(PipelineError) as mistake:
+        small.plan(pipe(corpus(tmp_path, planted(3), 1), params), tmp_path / "ws")
+    assert mistake.value.message.count("minhash_dedup") == 1
+
+
+def test_only_equal_sets_of_shingles_go_at_a_similarity_of_one(tmp_path: Path) -> None:
+    text = " ".join(f"word{k}" for k in range(400))
+    docs = [{"id": "a", "text": text}, {"id": "b", "text": f"{text} more"}, {"id": "c", "text": text.upper()}]
+    assert [row[:3] for row in told(marks(tmp_path, docs, {"similarity": 1}))] == [("a", True, None), ("b", True, None), ("c", False, "a")]

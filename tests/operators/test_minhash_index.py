@@ -227,11 +227,16 @@ def test_other_parameters_than_those_of_the_index(params: dict[str, Any], messag
 
 def test_an_index_needs_the_marks_that_were_made_against_it(tmp_path: Path) -> None:
     pipe = monthly(tmp_path, two_dumps(), {}, [1, 1])
-    for sources, message in [
-        (["crawl1", "dedup1"], "the index here is none"),
-        (["crawl1", "index0"], "reads documents, what `minhash_dedup` said of them"),
-    ]:
-        stages = {**pipe.stages, "index1": replace(pipe.stages["index1"], from_=sources)}
-        error = small.execute(small.plan(replace(pipe, stages=stages), tmp_path / "ws")).error
-        assert error is not None
-        assert message in error.message
+    stages = {**pipe.stages, "index1": replace(pipe.stages["index1"], from_=["crawl1", "dedup1"])}
+    error = small.execute(small.plan(replace(pipe, stages=stages), tmp_path / "ws")).error
+    assert error is not None
+    assert "the index here is none" in error.message
+
+
+@pytest.mark.parametrize("sources", [["crawl1"], ["crawl1", "index0"], ["crawl1", "dedup1", "index0", "crawl0"]])
+def test_other_sources_are_refused_before_anything_runs(sources: list[str], tmp_path: Path) -> None:
+    pipe = monthly(tmp_path, two_dumps(), {}, [1, 1])
+    stages = {**pipe.stages, "index1": replace(pipe.stages["index1"], from_=sources)}
+    with pytest.raises(PipelineError, match="reads documents, what `minhash_dedup` said of them") as mistake:
+        small.plan(replace(pipe, stages=stages), tmp_path / "ws")
+    assert mistake.value.hint is not None

@@ -16,7 +16,7 @@ from curate.document import TEXT
 from curate_operators import minhash_canary, minhash_search, minhash_sign
 from curate_operators.minhash_canary import LEVELS, SAMPLE, TOLERANCE
 from curate_operators.minhash_curve import Bands
-from curate_operators.minhash_recall import _tail, canary_note
+from curate_operators.minhash_recall import _tail, canary_note, curve_note, pairs_note
 from tests.engine import small
 from tests.operators.conftest import read_texts
 from tests.operators.test_minhash_dedup import Docs, corpus, jaccard, pipe, planted, shingles
@@ -126,7 +126,7 @@ def test_pairs_that_are_counted(tmp_path: Path) -> None:
     assert 14 < found["measures"]["pairs compared"] < 105
     assert found["measures"]["largest group"] == 15
     assert 0 < found["measures"]["documents not compared with all of a bucket"] <= 12
-    assert "behind its first 3" in found["message"]
+    assert "behind its first 3 documents" in found["message"]
 
 
 def test_lost_buckets_are_noticed(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,12 +176,47 @@ def test_too_few_documents(tmp_path: Path) -> None:
     found = notes(marked(tmp_path, docs, shards=2))
     assert found["canary"]["passed"] and "no near-duplicates were planted" in found["canary"]["message"]
     assert found["curve"]["curve"]["dots"] == {}
+    assert found["pairs"]["message"] == "no pair was compared: no two documents share a bucket, but for those with the same shingles"
+
+
+@pytest.mark.parametrize("mode", ["verified", "component"])
+def test_equal_documents_and_one_alone(mode: str, tmp_path: Path) -> None:
+    """Where there is nothing to compare, the notes say so instead of counting to nothing."""
+    text = " ".join(f"word{k}" for k in range(60))
+    equal = notes(marked(tmp_path / "equal", [{"id": f"d{n}", "text": text} for n in range(500)], mode=mode, similarity=0.96))
+    assert equal["pairs"]["message"].startswith("no pair was compared: no two documents share a bucket")
+    why = "too few documents differ from those before them and are neither too short nor too long"
+    highest = "no near-duplicates of 0.96 and above were planted: those that are planted have 0.95 at most"
+    assert equal["canary"]["message"] == highest
+    alone = notes(marked(tmp_path / "alone", [{"id": "d", "text": " ".join(f"word{k}" for k in range(12))}], mode=mode, similarity=0.9))
+    assert alone["canary"]["passed"] and alone["canary"]["message"].startswith("no near-duplicates")
+    assert alone["canary"]["message"].endswith(f"were planted: {why}")
+
+
+def test_counts_of_one() -> None:
+    counts = {"pairs compared": 1, "pairs similar": 1, "largest group": 2, "documents not compared with all of a bucket": 1}
+    assert pairs_note(counts, 64, "verified").message == (
+        "1 pair compared, 1 similar (0.0% refuted); the largest group has 2 documents; "
+        "1 document is in a bucket behind its first 64 documents, and was paired there with those only"
+    )
+    assert curve_note(Bands(1, 1), 0.8, {}).message.startswith("1 band of 1 row: ")
+
+
+def test_a_bucket_that_is_too_full_is_told_as_the_cause(tmp_path: Path) -> None:
+    words = [f"word{k}" for k in range(160)]
+    docs = [{"id": f"d{n:03d}", "text": " ".join([*words[:n], f"new{n}", *words[n + 1 :]])} for n in range(160)]
+    few = notes(marked(tmp_path / "few", docs, max_heads=1, planted=20))["canary"]
+    assert not few["passed"]
+    assert few["message"].endswith(
+        "documents are in a bucket behind its first document, and were paired there with that one only; a higher `max_heads` finds more"
+    )
+    assert notes(marked(tmp_path / "many", docs, max_heads=1000, planted=20))["canary"]["passed"]
 
 
 def test_the_tail() -> None:
     assert _tail([0.5, 0.5], 0) == 0.25 and _tail([0.5, 0.5], 1) == 0.75 and _tail([0.9, 0.2, 0.4], 3) == pytest.approx(1)
     levels = {"0.9": {"planted": 100, "similarity": 0.9, "promised": 99.9, "compared": 97, "found": 97}}
     item = {"similarity": 0.8, "mode": "verified"}
-    few = canary_note({"levels": levels, "wrong": 0, "chance": _tail([0.999] * 100, 97)}, item)
+    few = canary_note({"levels": levels, "wrong": 0, "cut": 0, "chance": _tail([0.999] * 100, 97)}, item)
     assert not few.passed and "found 97 of 100" in few.message
-    assert canary_note({"levels": levels, "wrong": 0, "chance": _tail([0.999] * 100, 99)}, item).passed
+    assert canary_note({"levels": levels, "wrong": 0, "cut": 0, "chance": _tail([0.999] * 100, 99)}, item).passed
