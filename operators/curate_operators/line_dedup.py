@@ -117,7 +117,7 @@ class LineDedup(DatasetOperator):
         counting = Counting(inputs[0], cut, self.min_documents, name_first=True)
         rules = {"first": self.first, "within": self.within}
         work.write_shards(mark_shard, [item | rules for item in counting.run(work)], counting.sizes)
-        removal_guard.judge(self.max_removed_ratio_per_source, "line_dedup", inputs[0], work)
+        removal_guard.judge(self.max_removed_ratio_per_source, "line_dedup", inputs[0], work, "line")
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ class ParagraphDedup(DatasetOperator):
         settled = _Rounds(self, work, [item["path"] for item in items], hashed, rows, bloom).run()
         marks = [item | found | end | {"shard": i} for i, (item, found, end) in enumerate(zip(items, hashed, settled, strict=True))]
         work.write_shards(mark_shard, marks, sizes)
-        removal_guard.judge(self.max_removed_ratio_per_source, "paragraph_dedup", documents, work)
+        removal_guard.judge(self.max_removed_ratio_per_source, "paragraph_dedup", documents, work, "line")
 
     def _filters(self, words: int) -> tuple[dict[str, int] | None, int]:
         """Return what a Bloom filter is made of, if that is what is asked for, and the number of partitions."""

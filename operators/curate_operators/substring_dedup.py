@@ -128,7 +128,7 @@ class SubstringDedup(DatasetOperator):
         items = _given(work, items, "questions", [item["asked"] for item in items])
         named = work.map("name", name_firsts, items)
         work.write_shards(mark_shard, _given(work, items, "named", named), sizes)
-        removal_guard.judge(self.max_removed_ratio_per_source, "substring_dedup", documents, work)
+        removal_guard.judge(self.max_removed_ratio_per_source, "substring_dedup", documents, work, "span")
 
     def _windows(self, work: Work, items: list[dict[str, Any]], sizes: list[int]) -> list[dict[str, Any]]:
         """Return the items with the windows that may repeat."""

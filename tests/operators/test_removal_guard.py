@@ -56,6 +56,11 @@ def test_what_each_source_loses(operator: str, tmp_path: Path) -> None:
     note = sources(tmp_path, operator)
     assert not note["passed"]
     assert note["message"] == "1 of 4 sources (`source`) lost more than 50%: `books` 80.0% of 150; 50 documents of smaller ones not judged"
+    texts = {name: [row.pop(f"text {key}", None) for key in ("bytes", "removed", "ratio")] for name, row in note["measures"].items()}
+    books = [_document("books", n, 120)["text"] for n in range(150)]
+    size, removed = (sum(map(len, some)) for some in (books, books[:120]))
+    of_text = operator in ("line_dedup", "paragraph_dedup")  # the others take no text from documents that stay
+    assert texts["`books`"] == ([size, removed, round(removed / size, 4)] if of_text else [None] * 3)
     assert note["measures"] == {
         "`books`": {"documents": 150, "removed": 120, "ratio": 0.8},
         "`wiki`": {"documents": 200, "removed": 20, "ratio": 0.1},
