@@ -6,7 +6,7 @@ cluster is null has none: it had no vector.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,32 @@ def check_columns(use: str, schema: pa.Schema, cluster: str, distance: str | Non
     _check(use, schema, cluster, pa.types.is_integer, "a cluster's number", "name the column that `cluster` made: `clusters.cluster`")
     _check(use, schema, distance, pa.types.is_floating, "a distance", "name the column that `cluster` made: `clusters.distance`")
     _check(use, schema, vector, is_vector, "a vector of numbers", "name the column that `embed` made, such as `vectors.embedding`")
+
+
+def check_labels(use: str, schema: pa.Schema, *paths: str | None) -> None:
+    """Raise `PipelineError` when columns of sites or languages hold no texts or numbers."""
+    for path in paths:
+        kind = _type_at(schema, path) if path is not None else None
+        fields = [f"`{path}.{one.name}`" for one in kind] if kind is not None and pa.types.is_struct(kind) else []
+        hint = f"name a field of it: {', '.join(fields)}" if fields else "name a column of texts, or null"
+        _check(use, schema, path, is_label, "a label", hint)
+
+
+def check_numbers(use: str, schema: pa.Schema, paths: Iterable[str]) -> None:
+    """Raise `PipelineError` when columns of scores hold no numbers."""
+    for path in paths:
+        _check(use, schema, path, is_number, "a number", "name columns of numbers in `scores`")
+
+
+def is_label(kind: pa.DataType) -> bool:
+    """Tell whether a column's values can be counted as texts."""
+    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_dictionary(kind)
+    return bool(texts or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind))
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Tell whether a column's values have a mean."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind))
 
 
 def is_vector(kind: pa.DataType) -> bool:

@@ -110,6 +110,8 @@ class ClusterCards(DatasetOperator):
 
     def verify(self, schema: pa.Schema) -> None:
         inputs_of.check_columns("cluster_cards", schema, self.cluster, self.distance, self.vector)
+        inputs_of.check_labels("cluster_cards", schema, self.site, self.language)
+        inputs_of.check_numbers("cluster_cards", schema, self.scores.values())
 
     def adds(self) -> Mapping[str, pa.DataType]:
         return {"cluster": pa.int64(), **NUMBERS, **dict.fromkeys(self.scores, pa.float64())}
@@ -203,7 +205,7 @@ class _Shard:
 
 def _numbers(docs: pa.RecordBatch, path: str) -> Any:
     values = leaf(docs, path)
-    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_boolean(values.type)):
+    if not inputs_of.is_number(values.type):
         raise OperatorError(f"cluster_cards: column `{path}` is {values.type}, which has no mean", "name columns of numbers in `scores`")
     return pc.fill_null(values.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False)
 

@@ -16,7 +16,7 @@ import orjson
 import pyarrow as pa
 
 from curate.document import ID, leaf
-from curate.errors import DatasetError
+from curate.errors import DatasetError, PipelineError
 from curate.files import local_file
 from curate.protocols import Scorer
 from curate_scorers import cluster_vectors as vectors
@@ -69,6 +69,12 @@ class NearestCentroid(Scorer):
 
     def verify(self, schema: pa.Schema) -> None:
         vectors.verify_type("nearest_centroid", schema, self.column)
+        width, given = self.__dict__.get("_width"), vectors.width_of(schema, self.column)
+        if width is not None and given is not None and width != given:
+            raise PipelineError(
+                f"nearest_centroid: the centroids have {width} dimensions, and vectors in `{self.column}` have {given}",
+                "embed with the model that the centroids were made with",
+            )
 
     def output(self) -> pa.DataType:
         return OUTPUT
@@ -85,7 +91,8 @@ class NearestCentroid(Scorer):
         return pa.StructArray.from_arrays(columns, fields=list(OUTPUT), mask=pa.array(at < 0))
 
     def verify_file(self, parameter: str, path: Path) -> None:
-        read_centroids(str(path if path.suffix == SUFFIX else path / CENTROIDS))
+        """Read the centroids, where the pipeline's file says that they are; `verify` then knows their dimensions."""
+        self.__dict__["_width"] = read_centroids(str(path if path.suffix == SUFFIX else path / CENTROIDS)).shape[1]
 
     @functools.cached_property
     def _trained(self) -> tuple[Vectors, pa.Array | None, Search]:
@@ -105,7 +112,9 @@ def read_centroids(path: str) -> Vectors:
     hint = "name a stage of `cluster`, or its `centroids.npy`"
     try:
         found = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except ValueError as error:  # NumPy's words are advice to load pickles
+        raise DatasetError(f"{path}: not a NumPy file of numbers, or damaged; pickled objects are never read", hint) from error
+    except (OSError, EOFError) as error:
         raise DatasetError(f"{path}: not a NumPy file of numbers: {error}", hint) from error
     if not isinstance(found, np.ndarray) or found.ndim != 2 or found.dtype.kind != "f" or not found.size:
         raise DatasetError(f"{path}: no matrix of floats (clusters × dimension)", hint)

@@ -48,14 +48,25 @@ class Found:
 
 def verify_type(use: str, schema: pa.Schema, path: str) -> None:
     """Raise `PipelineError` when a column that is there does not hold vectors."""
-    head, *rest = path.split(".")
-    kind = schema.field(head).type if head in schema.names else None
-    for part in rest:
-        kind = kind.field(part).type if kind is not None and pa.types.is_struct(kind) and kind.get_field_index(part) >= 0 else None
+    kind = _type_at(schema, path)
     if kind is None or _holds_vectors(kind):
         return
     fields = f"name a field of it: {', '.join(f'{path}.{field.name}' for field in kind)}" if pa.types.is_struct(kind) else None
     raise PipelineError(f"{use}: column `{path}` is {kind}, not a vector (a list of float)", fields or "name a column of vectors")
+
+
+def width_of(schema: pa.Schema, path: str) -> int | None:
+    """Return how many numbers each vector of a column has, None where its type does not say."""
+    kind = _type_at(schema, path)
+    return int(kind.list_size) if kind is not None and pa.types.is_fixed_size_list(kind) else None
+
+
+def _type_at(schema: pa.Schema, path: str) -> pa.DataType | None:
+    head, *rest = path.split(".")
+    kind = schema.field(head).type if head in schema.names else None
+    for part in rest:
+        kind = kind.field(part).type if kind is not None and pa.types.is_struct(kind) and kind.get_field_index(part) >= 0 else None
+    return kind
 
 
 def _holds_vectors(kind: pa.DataType) -> bool:
@@ -100,7 +111,8 @@ def vectors_of(ids: pa.Array, column: pa.Array, dimension: int | None = None) ->
     given, names = column.drop_null(), ids.take(pa.array(known))
     lengths = np.asarray(pc.list_value_length(given).to_numpy(zero_copy_only=False))
     wanted = dimension if dimension is not None else int(lengths[0]) if len(lengths) else 0
-    _refuse(lengths != wanted, names, f"is not of {wanted} numbers", "embed all documents with one model")
+    odd = lengths[lengths != wanted]
+    _refuse(lengths != wanted, names, f"is of {odd[:1].sum()} numbers, not {wanted}", "embed all documents with one model")
     vectors = unit(_filled(given.flatten()).reshape(len(given), wanted))
     broken = np.asarray(np.isnan(vectors[:, :1]).any(axis=1))
     _refuse(broken, names, "has a number that is not finite, or too large", "embed it again, or drop it")

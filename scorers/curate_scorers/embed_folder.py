@@ -64,9 +64,8 @@ class Folder:
 def read_folder(path: Path) -> Folder:
     """Return what a folder says of its model; raise `OperatorError` when it is none, or one that we would not compute rightly."""
     if not path.is_dir():
-        raise OperatorError(
-            f"embedding model {path}: there is no such folder", "paths are relative to the pipeline file; nothing is downloaded"
-        )
+        what = "is a file, not a folder" if path.is_file() else "there is no such folder"
+        raise OperatorError(f"embedding model {path}: {what}", "paths are relative to the pipeline file; nothing is downloaded")
     if not (path / "modules.json").is_file():
         if (path / "model.safetensors").is_file() and "embeddings" in open_tensors(path / "model.safetensors").entries:
             return _static(path, path, [])

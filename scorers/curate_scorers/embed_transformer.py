@@ -139,7 +139,9 @@ def _network(folder: Folder, dtype: str) -> Any:
                 folder.network, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **how
             )
     except Exception as error:
-        raise OperatorError(f"embedding model {folder.path} cannot be read: {type(error).__name__}: {str(error).strip()[:500]}") from error
+        said = " ".join(str(error).strip().partition("\n\n")[0].split())[:500]  # what follows is advice to upgrade this and that
+        hint = "see that the installed transformers knows this kind of model, and that its folder was copied whole"
+        raise OperatorError(f"embedding model {folder.path} cannot be read: {type(error).__name__}: {said}", hint) from error
     lost = sorted(map(str, [*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])]))
     lost = [key for key in lost if not key.startswith("pooler.")]  # a head that no pooling reads
     if lost:
@@ -163,7 +165,10 @@ def _tokenizer(folder: Folder) -> Any:
     try:
         wrapped = transformers.AutoTokenizer.from_pretrained(folder.network, local_files_only=True, trust_remote_code=False)
     except Exception as error:
-        raise OperatorError(f"embedding model {folder.path}: its tokenizer cannot be read: {str(error).strip()[:500]}") from error
+        hint = "save its fast tokenizer again, or copy it again"
+        raise OperatorError(
+            f"embedding model {folder.path}: its tokenizer cannot be read: {type(error).__name__}: {str(error).strip()[:500]}", hint
+        ) from error
     if not wrapped.is_fast or wrapped.truncation_side != "right":
         raise OperatorError(f"embedding model {folder.path}: its tokenizer is no fast one that cuts texts at their end", "save a fast one")
     if folder.lower_case:

@@ -196,6 +196,7 @@ def test_a_file_of_centroids(folder: Path, made: Dataset) -> None:
     ("found", "message"),
     [
         (b"none", "not a NumPy file of numbers"),
+        (np.array([{}]), "pickled objects are never read"),
         (np.zeros(3), "no matrix of floats"),
         (np.zeros((2, 0)), "no matrix of floats"),
         (np.ones((2, 3), np.int64), "no matrix of floats"),
@@ -237,7 +238,7 @@ ANY = pa.list_(pa.float32())
 @pytest.mark.parametrize(
     ("docs", "kind", "params", "message"),
     [
-        (ODD, ANY, {}, "the vector of document `d100` is not of 12 numbers"),
+        (ODD, ANY, {}, "the vector of document `d100` is of 5 numbers, not 12"),
         (LATE, ANY, {}, "vectors are of different lengths: `d1` has 12 numbers, `d120` has 5 numbers"),
         (NAN, SIZED, {}, "the vector of document `d100` has a number that is not finite"),
         (GAP, ANY, {}, "the vector of document `d100` has a number that is not finite"),
@@ -317,6 +318,19 @@ def test_centroids_that_are_not_there_are_told_before_anything_runs(folder: Path
         small.plan(small.pipeline(path, {"kinds": Stage("crawl", operators=(step,))}), folder / "ws")
 
 
+def test_centroids_of_another_length_are_told_before_anything_runs(folder: Path) -> None:
+    for width in (5, DIMENSION):
+        np.save(folder / f"{width}.npy", np.ones((3, width), np.float32))
+        operator = NearestCentroid("vector", str(folder / f"{width}.npy"))
+        operator.verify_file("centroids", folder / f"{width}.npy")
+        operator.verify(schema(ANY))  # says nothing of its lengths
+        if width == DIMENSION:
+            operator.verify(schema())
+        else:
+            with pytest.raises(PipelineError, match="the centroids have 5 dimensions, and vectors in `vector` have 12"):
+                operator.verify(schema())
+
+
 @pytest.mark.skipif(on_gpu("auto"), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_told_before_vectors_are_read(folder: Path) -> None:
     with pytest.raises(OperatorError, match="device `gpu`") as told:
@@ -335,7 +349,7 @@ def test_vectors_of_a_batch(dimension: int | None) -> None:
     )
     none = vectors_of(pa.array(list("abc")), pa.nulls(3, column.type), dimension)
     assert len(none.vectors) == 0 and none.empty == 3
-    with pytest.raises(BrokenVector, match="document `e` is not of 3 numbers; embed all documents"):
+    with pytest.raises(BrokenVector, match="document `e` is of 2 numbers, not 3; embed all documents"):
         vectors_of(pa.array(list("e")), column.slice(4), 3)
 
 

@@ -192,7 +192,9 @@ def test_what_is_wrong_is_told(docs: Docs, tmp_path: Path) -> None:
         (docs, {"vector": "distance"}, PipelineError, "column `distance` is float, not a vector of numbers"),
         (docs, {"cluster": "lang"}, PipelineError, "column `lang` is string, not a cluster's number"),
         (docs, {"scores": {"share": "score"}}, PipelineError, "cannot have the name `share`"),
-        (docs, {"scores": {"a": "lang"}}, OperatorError, "column `lang` is string, which has no mean"),
+        (docs, {"scores": {"a": "lang"}}, PipelineError, "column `lang` is string, not a number"),
+        (docs, {"site": "vector"}, PipelineError, "column `vector` is"),
+        (docs, {"language": "vector"}, PipelineError, "not a label"),
         ([doc | {"vector": None} for doc in docs], {}, OperatorError, "has a cluster, and no vector in `vector`"),
         ([doc | {"vector": [0.0] * 8} for doc in docs], {}, OperatorError, "has a cluster, and no vector in `vector`"),
         ([doc | {"vector": [1.0, float("nan")] * 4} for doc in docs], {}, OperatorError, "has a cluster, and no vector in `vector`"),
@@ -204,6 +206,14 @@ def test_what_is_wrong_is_told(docs: Docs, tmp_path: Path) -> None:
         with pytest.raises(CurateError) as caught:
             planted.made(tmp_path / str(number), given, stages(**params), 1)
         assert isinstance(caught.value, kind) and message in caught.value.message, caught.value
+
+
+def test_a_struct_for_a_label_is_told_with_its_fields() -> None:
+    schema = pa.schema({"lang": pa.struct({"code": pa.string(), "confidence": pa.float32()})})
+    with pytest.raises(PipelineError, match="column `lang` is struct") as told:
+        ClusterCards(site=None, language="lang").verify(schema)
+    assert told.value.hint == "name a field of it: `lang.code`, `lang.confidence`"
+    ClusterCards(site=None, language="lang.code", scores={"sure": "lang.confidence"}).verify(schema)
 
 
 def test_vectors_of_other_lengths_are_told(tmp_path: Path) -> None:

@@ -110,6 +110,13 @@ def test_folders_that_are_refused_when_they_are_loaded(folder: Path, spoil: Call
         Embed(str(folder)).score(docs("text"))
 
 
+def test_what_transformers_says_is_told_without_its_advice(folder: Path) -> None:
+    change(folder / "config.json", model_type="nothing")
+    with pytest.raises(OperatorError, match="model type `nothing`") as told:
+        Embed(str(folder)).score(docs("text"))
+    assert "pip install" not in told.value.message and "\n" not in told.value.message and "installed transformers" in str(told.value.hint)
+
+
 def test_a_generative_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="nothing says how tokens become a vector"):
         Embed(str(save_network(tmp_path / "llama", "llama"))).output()
@@ -125,6 +132,8 @@ def test_a_prefix_that_the_model_would_leave_out(folder: Path) -> None:
 def test_missing_folders_and_packages(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OperatorError, match="there is no such folder"):
         Embed(str(tmp_path / "none")).output()
+    with pytest.raises(OperatorError, match="is a file, not a folder"):
+        Embed(str(folder / "config.json")).output()
     for place in ("stage:trained", "s3://bucket/model"):
         with pytest.raises(PipelineError, match="model is no folder"):
             Embed(place)

@@ -236,6 +236,14 @@ def test_a_share_that_cannot_be_reached_is_told(greedy: bool, folder: Path) -> N
     assert plan.dataset("kept").rows == 5  # one of each cluster
 
 
+@pytest.mark.parametrize("greedy", [False, True])
+def test_a_share_that_equal_documents_keep_from_being_met_is_told(greedy: bool, folder: Path) -> None:
+    docs = [{"id": f"d{i}", "vector": at(45), "cluster": 0, "distance": 0.5} for i in range(10)]
+    [note] = run(folder, docs, {"keep_fraction": 0.7, "greedy": greedy}).dataset("dedup").manifest.notes
+    assert "removed 0 of 10 documents" in note["message"] and "asks for 3 more: documents of equal similarity go or stay" in note["message"]
+    assert "alone or first" not in note["message"]
+
+
 def test_a_note_tells_what_each_eps_would_remove(folder: Path) -> None:
     plan = run(folder, CHAIN, {"eps": 0.03})
     [note] = plan.dataset("dedup").manifest.notes
