@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -20,11 +20,12 @@ from curate.errors import DatasetError
 from curate.launch import find_run, run_datasets, stage_dataset
 from curate.manifest import MANIFEST
 from curate.registry import suggest
-from curate.report.units import size
+from curate.report.units import count, printable, size
 from curate.storage import LocalStorage, open_storage
 
 GROUPS = ("source", "lang.code", "lang", "language")
-SHOWN = 20  # lines of a table; --json has all
+SHOWN = 20  # lines of a table, behind which one sums up the rest; --json has all
+NAME_WIDTHS = 23, 40  # of the first column of a table: at least, and at most unless names would look the same
 
 
 @click.command()
@@ -85,11 +86,9 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"{kind:<10}{_amount(found[kind])}{was}"
     yield f"{'unchanged':<10}{found['unchanged']['documents']:>14,}"
     if found["removed"]["causes"]:
-        yield from ("", "removed by")
-        yield from _clipped([f"  {_amount(cause)}  {_cause(cause)}" for cause in found["removed"]["causes"]])
+        yield from ("", "removed by", *_causes(found["removed"]["causes"]))
     for path, groups in found["by"].items():
-        yield from ("", f"{path:<24}" + "".join(f"{kind:>12}" for kind in ("old", "new", *KINDS)))
-        yield from _clipped([f"{name[:23]:<24}" + "".join(f"{count:>12,}" for count in counts.values()) for name, counts in groups.items()])
+        yield from ("", *_table(path, groups))
     for kind, documents in found.get("samples", {}).items():
         yield from ("", f"{kind}, {len(documents)} of {found[kind]['documents']:,}") if documents else ()
         for document in documents:
@@ -100,12 +99,39 @@ def _amount(entry: Mapping[str, Any]) -> str:
     return f"{entry['documents']:>14,}  {size(entry['bytes']):>10}"
 
 
-def _cause(cause: Mapping[str, Any]) -> str:
-    return cause["reason"] if cause["stage"] is None else f"{cause['stage']}, {cause['step']}: {cause['reason']}"
+def _causes(causes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for cause in causes[:SHOWN]:
+        reason = cause["reason"] if cause["stage"] is None else f"{cause['stage']}, {cause['step']}: {cause['reason']}"
+        yield f"  {_amount(cause)}  {reason}"
+    if rest := causes[SHOWN:]:
+        yield f"  {_amount({name: sum(cause[name] for cause in rest) for name in ('documents', 'bytes')})}  {_more(rest)}"
 
 
-def _clipped(lines: list[str]) -> list[str]:
-    return lines if len(lines) <= SHOWN else [*lines[:SHOWN], f"  … {len(lines) - SHOWN} more: --json shows all"]
+def _table(path: str, groups: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """Yield the groups in which most documents differ, then larger ones; the others are one line."""
+    order = sorted(groups, key=lambda name: -sum(groups[name][kind] for kind in KINDS))  # stable: of equal ones the largest is first
+    names = _short([printable(name) for name in order[:SHOWN]])
+    rows = [*zip(names, ([*groups[name].values()] for name in order), strict=False)]
+    if rest := order[SHOWN:]:
+        rows.append((_more(rest), [sum(column) for column in zip(*(groups[name].values() for name in rest), strict=True)]))
+    width = max(NAME_WIDTHS[0], *(len(name) for name, _ in rows), len(path)) if rows else NAME_WIDTHS[0]
+    yield f"{path:<{width}} " + "".join(f"{kind:>12}" for kind in ("old", "new", *KINDS))
+    for name, counts in rows:
+        yield f"{name:<{width}} " + "".join(f"{documents:>12,}" for documents in counts)
+
+
+def _more(rest: Sequence[Any]) -> str:
+    return f"… {count(len(rest))} more (--json has all)"
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """Return names cut in the middle, where they begin alike and seldom differ, but no shorter than tells them apart."""
+    for width in range(NAME_WIDTHS[1], max(map(len, names), default=0)):
+        tail = 2 * width // 3
+        short = [name if len(name) <= width else f"{name[: width - tail - 1]}…{name[-tail:]}" for name in names]
+        if len(set(short)) == len(set(names)):
+            return short
+    return list(names)
 
 
 def _document(document: Mapping[str, Any]) -> Iterator[str]:

@@ -195,6 +195,47 @@ def test_the_table(workspace: Path) -> None:
     assert any("clean, length: too_few_chars" in line for line in told)
 
 
+def table(told: str, path: str) -> list[tuple[str, list[int]]]:
+    """Return the rows of a printed table."""
+    lines = told.split(f"\n{path} ", 1)[1].split("\n\n")[0].splitlines()[1:]
+    numbers = [line.rsplit(None, 5) for line in lines]
+    return [(name, [int(value.replace(",", "")) for value in values]) for name, *values in numbers]
+
+
+def test_of_many_sources_those_that_change_most_are_shown_and_the_rest_is_summed(tmp_path: Path) -> None:
+    docs = [
+        {"id": f"{n}/{k}", "text": "t", "source": f"https://crawl.example.org/dumps/2026-{n:03d}/warc/of/some/length/part", "lang": None}
+        for n in range(60)
+        for k in range(10)
+    ]
+    gone = [doc for n, doc in enumerate(docs) if n % 10 >= n // 10 % 30 - 20]  # of the sources 21 to 29 and 51 to 59, 1 to 9 documents
+    folders = [str(dataset(folder, some, 1).url) for folder, some in ((tmp_path / "a", docs), (tmp_path / "b", gone))]
+    rows = table(run(*folders, "-w", str(tmp_path / "ws")), "source")
+    assert len(rows) == 21 and len({name for name, _ in rows}) == 21
+    assert [row[3] for _, row in rows[:20]] == [9, 9, 8, 8, 7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0]
+    assert "…29/warc/" in rows[0][0] and "…59/warc/" in rows[1][0]  # the sources that lost most
+    assert rows[20] == ("… 40 more (--json has all)", [400, 400, 0, 0, 0])
+    assert [sum(row[k] for _, row in rows) for k in range(5)] == [len(docs), len(gone), 0, len(docs) - len(gone), 0]
+
+
+def test_long_names_are_cut_where_it_still_tells_them_apart(tmp_path: Path) -> None:
+    ends = [f"{'a' * 60}{n}{'b' * 60}" for n in range(2)] + [f"{'c' * 100}end", "short"]
+    docs = [{"id": f"{n}", "text": "t", "source": source, "lang": None} for n, source in enumerate(ends)]
+    folders = [str(dataset(tmp_path / side, docs, 1).url) for side in ("a", "b")]
+    names = [name for name, _ in table(run(*folders, "-w", str(tmp_path / "ws")), "source")]
+    assert len(set(names)) == 4 and names[-1] == "short" and names[2].endswith("end")
+    plain = [{**doc, "source": doc["source"][-50:]} for doc in docs[2:]]
+    dataset(tmp_path / "c", plain, 1)
+    [long, short] = table(run(str(tmp_path / "c"), str(tmp_path / "c"), "-w", str(tmp_path / "ws")), "source")
+    assert len(long[0]) == 40 and long[0].startswith("ccc") and "…" in long[0] and long[0].endswith("end") and short[0] == "short"
+
+
+def test_causes_beyond_those_shown_are_summed(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.cli.diff.SHOWN", 1)
+    told = run("text", "corpus", "-w", str(workspace / "ws")).split("removed by\n", 1)[1].splitlines()
+    assert told[0].split()[0] == "1" and told[1].split()[0] == "2" and told[1].endswith("… 2 more (--json has all)")
+
+
 def test_attributes_are_compared_by_a_column(workspace: Path) -> None:
     found = orjson.loads(run("mark", "mark", "-w", str(workspace / "ws"), "--column", "keep", "--json"))
     assert found["unchanged"]["documents"] == found["old"]["documents"] > 0
