@@ -12,7 +12,7 @@ Columns that the engine knows by name:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -45,6 +45,26 @@ def text_bytes(docs: pa.RecordBatch) -> int:
     if TEXT not in docs.schema.names:
         return 0
     return pc.sum(pc.binary_length(docs.column(TEXT))).as_py() or 0
+
+
+def type_at(schema: pa.Schema | Mapping[str, pa.DataType], path: str) -> pa.DataType | None:
+    """Return the type of the column or field that a dotted path names, None when there is none."""
+    head, *rest = path.split(".")
+    types = schema if isinstance(schema, Mapping) else dict(zip(schema.names, schema.types, strict=True))
+    kind = types.get(head)
+    for part in rest:
+        if kind is None or not pa.types.is_struct(kind) or kind.get_field_index(part) < 0:
+            return None
+        kind = kind.field(part).type
+    return kind
+
+
+def leaf_as(docs: pa.RecordBatch, path: str, kind: pa.DataType) -> pa.Array | None:
+    """Return the column that a dotted path names as another type, None where it is missing or has no such form (lists, broken UTF-8)."""
+    try:
+        return leaf(docs, path).cast(kind)
+    except (KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
 
 
 def leaf(docs: pa.RecordBatch, path: str) -> pa.Array:

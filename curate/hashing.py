@@ -12,10 +12,15 @@ import xxhash
 _NULL = b"\xff null"  # no valid UTF-8, so no string has its hash
 
 
-def hash64(values: pa.Array) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """Return the 64-bit xxh3 hash of each string; null has a hash of its own."""
+def hash64(values: pa.Array, seed: int = 0) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """Return the 64-bit xxh3 hash of each string; null has a hash of its own, and another seed (below 2⁶⁴) gives independent ones."""
     digest = xxhash.xxh3_64_intdigest
-    return np.array([digest(value) for value in _values(values)], dtype=np.uint64)
+    return np.array([digest(value, seed) for value in _values(values)], dtype=np.uint64)
+
+
+def chances(values: pa.Array, seed: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return a number from 0 to below 1 for each string, by its seeded hash: 53 bits are what a double holds."""
+    return np.asarray((hash64(values, seed) >> np.uint64(11)) * 2.0**-53, np.float64)
 
 
 def hash128(values: pa.Array) -> bytes:

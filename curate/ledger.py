@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.document import ID, TEXT, leaf, text_bytes
+from curate.document import ID, TEXT, leaf_as, text_bytes
 from curate.hashing import hash64
 from curate.histogram import length_histogram, score_histogram
 from curate.manifest import Counts, add_nested
@@ -189,14 +189,14 @@ class Ledger:
             lengths = _numbers(_lengths(docs.column(TEXT)))
             add_nested(self._statistics, {"length": {fate: length_histogram(lengths)}})
         for score in self._scores:
-            values = _column(docs, score)
+            values = leaf_as(docs, score, pa.float64())
             if values is not None:
-                histogram = score_histogram(_numbers(pc.drop_null(values).cast(pa.float64())))
+                histogram = score_histogram(_numbers(pc.drop_null(values)))
                 add_nested(self._statistics, {"scores": {score: {fate: histogram}}})
 
     def _groups(self, docs: pa.RecordBatch, side: str) -> None:
         for name in self._report_by:
-            values = _words(docs, name)
+            values = leaf_as(docs, name, pa.string())
             if values is None:
                 continue
             sizes = _lengths(docs.column(TEXT)) if TEXT in docs.schema.names else pa.repeat(0, docs.num_rows)
@@ -252,22 +252,6 @@ def _excerpt(docs: pa.RecordBatch, index: int) -> dict[str, Any]:
         text = docs.column(TEXT).slice(index, 1)
         entry["excerpt"] = pc.utf8_slice_codeunits(text, 0, EXCERPT_CHARS)[0].as_py()
     return entry
-
-
-def _column(docs: pa.RecordBatch, path: str) -> pa.Array | None:
-    try:
-        return leaf(docs, path)
-    except (KeyError, pa.ArrowInvalid):
-        return None
-
-
-def _words(docs: pa.RecordBatch, path: str) -> pa.Array | None:
-    """Return a column as strings, or None when it is missing or has no such form (lists, structs, broken UTF-8)."""
-    values = _column(docs, path)
-    try:
-        return None if values is None else values.cast(pa.string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return None
 
 
 def _lengths(texts: pa.Array) -> pa.Array:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from curate.document import ID, ID_TYPE, PARENT_ID, TEXT
+from curate.document import ID, ID_TYPE, PARENT_ID, TEXT, type_at
 from curate.errors import CurateError
 from curate.pipeline import Pipeline, Stage, Step
 from curate.pipeline_mistakes import Mistakes, Place
@@ -48,16 +48,6 @@ class Columns:
     def schema(self) -> pa.Schema:
         """Return the known columns."""
         return pa.schema(list(self.types.items()))
-
-
-def type_at(types: Mapping[str, pa.DataType], path: str) -> pa.DataType | None:
-    """Return the type of a dotted path, or None when there is no such column or field."""
-    head, *rest = path.split(".")
-    kind = types.get(head)
-    for part in rest:
-        inner = {f.name: f.type for f in kind.fields} if isinstance(kind, pa.StructType) else {}
-        kind = inner.get(part)
-    return kind
 
 
 class Walk:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.document import ID, TEXT, leaf
+from curate.document import ID, TEXT, leaf_as
 from curate.hashing import hash64
 from curate.histogram import SCORE_EDGES, score_histogram
 from curate.manifest import add_nested
@@ -50,9 +50,10 @@ class Scored:
         """Take the documents of a batch; scores that it does not have yet are left out."""
         groups: dict[str, Rows] = {}
         for number, score in enumerate(self._scores):
-            values = _numbers(docs, score)
-            if values is None:
+            given = leaf_as(docs, score, pa.float64())
+            if given is None:
                 continue
+            values = np.asarray(pc.fill_null(given, np.nan).to_numpy(zero_copy_only=False), np.float64)
             groups = groups or self._groups(docs)
             finite = np.isfinite(values)
             bins = _bins(values[finite])
@@ -84,7 +85,7 @@ class Scored:
         """Return each document's row of counts, by column."""
         found = {}
         for column, names in self._names.items():
-            words = _words(docs, column)
+            words = leaf_as(docs, column, pa.string())
             if words is not None:
                 encoded = pc.fill_null(words, "").dictionary_encode()
                 rows = [names.setdefault(name, len(names)) for name in encoded.dictionary.to_pylist()]
@@ -165,22 +166,6 @@ def _entry(docs: pa.RecordBatch, row: int, value: float) -> dict[str, Any]:
     if TEXT in docs.schema.names:
         entry["excerpt"] = pc.utf8_slice_codeunits(docs.column(TEXT).slice(row, 1), 0, EXCERPT_CHARS)[0].as_py()
     return entry
-
-
-def _numbers(docs: pa.RecordBatch, path: str) -> npt.NDArray[np.float64] | None:
-    try:
-        values = leaf(docs, path).cast(pa.float64())
-    except (KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return None
-    return np.asarray(pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False), np.float64)
-
-
-def _words(docs: pa.RecordBatch, path: str) -> pa.Array | None:
-    """Return a column as strings, or None when it is missing or has no such form."""
-    try:
-        return leaf(docs, path).cast(pa.string())
-    except (KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return None
 
 
 def _bins(values: npt.NDArray[np.float64]) -> Rows:

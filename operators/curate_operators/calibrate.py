@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
+from curate import beside
 from curate.dataset import Dataset
 from curate.errors import PipelineError
 from curate.manifest import Kind
@@ -97,10 +98,10 @@ class Calibrate(DatasetOperator):
         self.ranking.verify("calibrate", schema)
 
     def verify_sources(self, sources: Mapping[str, Kind]) -> None:
-        rounds.verify_sources("calibrate", list(sources.values()))
+        beside.verify_sources("calibrate", sources, "SCORES")
 
     def run(self, inputs: list[Dataset], work: Work) -> None:
-        items = rounds.shard_items("calibrate", inputs)
+        items = beside.shard_items("calibrate", inputs, "SCORES")
         local, bins = rounds.measured(work, items, self.ranking, [shard.data.bytes for shard in inputs[0].manifest.shards])
         groups = rounds.totals(bins)
         marks = rounds.settled(

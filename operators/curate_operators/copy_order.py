@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.document import TEXT, leaf
+from curate.document import TEXT, leaf, type_at
 from curate.errors import DatasetError, PipelineError
 
 TWICE = "leave `id:` out of the input and ids are made of places; or keep one of each first, with `exact_dedup` and `by: id`"
@@ -62,7 +62,7 @@ class Rule:
 
     def verify(self, schema: pa.Schema) -> None:
         """Raise `PipelineError` when the column is there and has a type that the rule cannot order."""
-        kind = _type_of(schema, self.column)
+        kind = type_at(schema, self.column)
         if kind is None or self.name == "first":
             return
         ordered = _is_date(kind) or _is_text(kind) if self.name in ("latest", "earliest") else _is_number(kind)
@@ -144,16 +144,6 @@ def _order(values: pa.Array, descending: bool) -> Ranks:
         raw = floats.view(np.uint64)
         bits = np.where(raw & TOP, ~raw, raw | TOP)  # IEEE 754 in the order of its values
     return np.where(given, ~bits if descending else bits, LAST)
-
-
-def _type_of(schema: pa.Schema, path: str) -> pa.DataType | None:
-    head, *rest = path.split(".")
-    kind = schema.field(head).type if head in schema.names else None
-    for part in rest:
-        if kind is None or not pa.types.is_struct(kind) or kind.get_field_index(part) < 0:
-            return None
-        kind = kind.field(part).type
-    return kind
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from curate.document import ID
 from curate.errors import PipelineError
+from curate.hashing import chances
 from curate.protocols import Scorer
 
 HASHES = 1 << 64
@@ -52,10 +51,4 @@ class Draw(Scorer):
         return pa.float64()
 
     def score(self, docs: pa.RecordBatch) -> pa.Array:
-        from xxhash import xxh3_64_intdigest
-
-        ids = pc.cast(docs.column(ID), pa.binary()).to_pylist()
-        hashes = np.array([xxh3_64_intdigest(key, self.seed) for key in ids], np.uint64)
-        return pa.array(
-            (hashes >> np.uint64(11)).astype(np.float64) / (1 << 53)
-        )  # 53 bits are what a double holds, so that 1 is never reached
+        return pa.array(chances(docs.column(ID), self.seed))

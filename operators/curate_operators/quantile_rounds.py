@@ -7,7 +7,7 @@ holds the bins of a few, however many shards there are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,10 +16,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dataset import Dataset, RowStream, read_shard
-from curate.document import ID, TEXT, leaf
-from curate.errors import DatasetError, OperatorError, PipelineError
-from curate.manifest import Kind
+from curate import beside
+from curate.document import TEXT, leaf, type_at
+from curate.errors import OperatorError, PipelineError
 from curate.thresholds import ROUNDS, Group, Mark, Unit, Weighed, advanced, binned, coded, inside, intervals_of, keys_of, merged, weights_of
 from curate.work import Place, Work
 
@@ -56,61 +55,21 @@ class Ranking:
             (self.tokens, (pa.types.is_integer,), "a whole number"),
             (self.group_by, (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_boolean), "a label"),
         ):
-            kind = _type_at(schema, path) if path is not None else None
+            kind = _value_type(schema, path) if path is not None else None
             if kind is not None and not any(test(kind) for test in kinds):
                 fields = f"name a field of it: {', '.join(f'{path}.{field.name}' for field in kind)}" if pa.types.is_struct(kind) else None
                 raise PipelineError(f"{use}: column `{path}` is {kind}, not {wanted}", fields)
 
 
-def _type_at(schema: pa.Schema, path: str) -> pa.DataType | None:
-    head, *rest = path.split(".")
-    kind = schema.field(head).type if head in schema.names else None
-    for part in rest:
-        kind = kind.field(part).type if kind is not None and pa.types.is_struct(kind) and kind.get_field_index(part) >= 0 else None
+def _value_type(schema: pa.Schema, path: str) -> pa.DataType | None:
+    kind = type_at(schema, path)
     return kind.value_type if kind is not None and pa.types.is_dictionary(kind) else kind
-
-
-def verify_sources(use: str, kinds: Sequence[Kind]) -> None:
-    """Raise `PipelineError` unless a stage reads one set of documents, and attributes of these."""
-    if kinds[0] != "documents" or any(kind != "attributes" for kind in kinds[1:]):
-        raise PipelineError(f"{use}: it reads one set of documents, and attributes of these", "write `from: [DOCUMENTS, SCORES]`")
-
-
-def shard_items(use: str, inputs: Sequence[Dataset]) -> list[Item]:
-    """Return where each shard of the documents lies, and the shards of attributes beside it."""
-    verify_sources(use, [dataset.manifest.kind for dataset in inputs])
-    documents, *beside = inputs
-    return [
-        {"documents": documents.shard_path(shard), "attributes": {dataset.name: dataset.shard_path(shard) for dataset in beside}}
-        for shard in range(len(documents.manifest.shards))
-    ]
-
-
-def read(item: Item, place: Place, paths: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield ids and the columns that hold these paths, with attributes as structs named by their stage, in batches of bounded memory."""
-    own = [path.partition(".")[0] for path in paths if path.partition(".")[0] not in item["attributes"]]
-    beside = {}
-    for name, shard in item["attributes"].items():
-        fields = [path.split(".")[1] for path in paths if path.startswith(f"{name}.")]
-        if fields:
-            beside[name] = RowStream(read_shard(place.storage, shard, list(dict.fromkeys([ID, *fields]))), shard)
-    for docs in read_shard(place.storage, item["documents"], list(dict.fromkeys([ID, *own]))):
-        for name, stream in beside.items():
-            rows = stream.take(docs.num_rows)
-            if not rows.column(ID).equals(docs.column(ID)):
-                raise DatasetError(
-                    f"attributes `{name}` do not describe the rows of {item['documents']}", "remove their dataset and run again"
-                )
-            docs = docs.append_column(name, rows.drop_columns([ID]).to_struct_array())
-        yield docs
-    for stream in beside.values():
-        stream.finish()
 
 
 def measure_shard(item: Item, place: Place) -> dict[str, str]:
     """Keep a shard's keys, weights, states and groups, and their bins by the leading 16 bits."""
     ranking = Ranking(**item["ranking"])
-    tables = [_measured(docs, ranking) for docs in read(item, place, ranking.paths)]
+    tables = [_measured(docs, ranking) for docs in beside.read(item, place, ranking.paths)]
     local = pa.concat_tables([_LOCAL.empty_table(), *tables]).combine_chunks()
     if pc.count_distinct(local.column("group")).as_py() > MAX_GROUPS:
         raise _too_many(ranking)

@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate import beside
 from curate.dataset import Dataset, read_shard
 from curate.document import ID
 from curate.errors import DatasetError, PipelineError
@@ -113,7 +114,7 @@ class SelectTop(DatasetOperator):
         self.ranking.verify("select_top", schema)
 
     def verify_sources(self, sources: Mapping[str, Kind]) -> None:
-        rounds.verify_sources("select_top", list(sources.values()))
+        beside.verify_sources("select_top", sources, "SCORES")
 
     def adds(self) -> Mapping[str, pa.DataType]:
         return {"keep": pa.bool_(), "value": pa.float64(), "reason": pa.string()}
@@ -126,7 +127,7 @@ class SelectTop(DatasetOperator):
         return weight + 1 if self.fraction == 1 else -(-share.numerator // share.denominator)
 
     def run(self, inputs: list[Dataset], work: Work) -> None:
-        items = rounds.shard_items("select_top", inputs)
+        items = beside.shard_items("select_top", inputs, "SCORES")
         sizes = [shard.data.bytes for shard in inputs[0].manifest.shards]
         local, bins = rounds.measured(work, items, self.ranking, sizes)
         groups = rounds.totals(bins)

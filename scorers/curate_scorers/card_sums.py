@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 
 from curate.document import ID, TEXT, leaf
 from curate.errors import OperatorError
+from curate.hashing import hash64
 from curate.work import Place
-from curate_scorers.card_inputs import Floats, Integers, Item, mixed, ranks_within
+from curate_scorers.card_inputs import Floats, Integers, Item, ranks_within
 
 UNIT = float(2**30)
 BLOCK = 4096  # documents whose vectors are doubles at a time
@@ -166,7 +167,7 @@ def vector_sums(table: pa.Table) -> Integers:
 
 def examples_of(docs: pa.RecordBatch, clusters: Integers, distances: Floats, item: Item) -> pa.Table:
     """Return the documents of a batch that lie nearest to and farthest from the centroids of their clusters."""
-    ties = mixed(docs.column(ID), 0)
+    ties = hash64(docs.column(ID))
     found = [EXAMPLES.empty_table()]
     for side, sign in ((NEAREST, 1.0), (FARTHEST, -1.0)):
         rows = np.flatnonzero(ranks_within(clusters, sign * distances, ties) < item["count"])

@@ -34,8 +34,10 @@ from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
+from curate import beside
 from curate.dataset import Dataset, resolve
 from curate.errors import OperatorError, PipelineError
+from curate.manifest import Kind
 from curate.protocols import DatasetOperator
 from curate.report.units import count, plural
 from curate.work import Curve, Verdict, Work
@@ -132,13 +134,16 @@ class Cluster(DatasetOperator):
     def verify(self, schema: pa.Schema) -> None:
         vectors.verify_type("cluster", schema, self.column)
 
+    def verify_sources(self, sources: Mapping[str, Kind]) -> None:
+        beside.verify_sources("cluster", sources, "VECTORS")
+
     def adds(self) -> Mapping[str, pa.DataType]:
         group = {"group": pa.int32()} if self.merge else {}
         return {"cluster": pa.int32(), "distance": pa.float32(), **group}
 
     def run(self, inputs: list[Dataset], work: Work) -> None:
         sizes = [shard.data.bytes for shard in inputs[0].manifest.shards]
-        items = [item | {"column": self.column, "device": self.device} for item in vectors.shard_items("cluster", inputs)]
+        items = [item | {"column": self.column, "device": self.device} for item in beside.shard_items("cluster", inputs, "VECTORS")]
         counted = work.map("count", phases.count_shard, items, sizes)
         found, dimension = self._found(counted)
         shared = {"seed": self.seed, "dimension": dimension}

@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import shuffle
+from curate import beside, shuffle
 from curate.clusters_cards import FILE, NUMBERS
 from curate.dataset import Dataset
 from curate.document import TEXT, leaf
 from curate.errors import OperatorError, PipelineError
+from curate.manifest import Kind
 from curate.protocols import DatasetOperator
 from curate.shuffle import ShuffleFile
 from curate.work import Place, Work
@@ -113,11 +114,14 @@ class ClusterCards(DatasetOperator):
         inputs_of.check_labels("cluster_cards", schema, self.site, self.language)
         inputs_of.check_numbers("cluster_cards", schema, self.scores.values())
 
+    def verify_sources(self, sources: Mapping[str, Kind]) -> None:
+        beside.verify_sources("cluster_cards", sources, "VECTORS, CLUSTERS")
+
     def adds(self) -> Mapping[str, pa.DataType]:
         return {"cluster": pa.int64(), **NUMBERS, **dict.fromkeys(self.scores, pa.float64())}
 
     def run(self, inputs: list[Dataset], work: Work) -> None:
-        items = inputs_of.shard_items("cluster_cards", inputs)
+        items = beside.shard_items("cluster_cards", inputs, "VECTORS, CLUSTERS")
         sizes = [shard.data.bytes for shard in inputs[0].manifest.shards]
         partitions = shuffle.partitions_for(sum(sizes), row_bytes=COMPRESSED)
         asked = {name: getattr(self, name) for name in ("cluster", "distance", "vector", "site", "language", "opening_chars")}
@@ -174,7 +178,7 @@ class _Shard:
             *(item[name] for name in ("cluster", "distance", "vector", "site", "language")),
             *item["scores"].values(),
         ]
-        for docs in inputs_of.read(item, place, paths):
+        for docs in beside.read(item, place, paths):
             clusters = inputs_of.clusters_of(docs, item["cluster"])
             self.without_cluster += int((clusters == NONE).sum())
             docs, clusters = docs.filter(pa.array(clusters != NONE)), clusters[clusters != NONE]

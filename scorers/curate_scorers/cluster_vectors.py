@@ -6,7 +6,7 @@ without a vector; zeros throughout are one too, since they have no direction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dataset import Dataset, RowStream, read_shard
-from curate.document import ID, leaf
-from curate.errors import DatasetError, OperatorError, PipelineError
+from curate import beside
+from curate.document import ID, leaf, type_at
+from curate.errors import OperatorError, PipelineError
 from curate.work import Place
 from curate_scorers.clustering_nearest import Vectors, unit
 
@@ -48,7 +48,7 @@ class Found:
 
 def verify_type(use: str, schema: pa.Schema, path: str) -> None:
     """Raise `PipelineError` when a column that is there does not hold vectors."""
-    kind = _type_at(schema, path)
+    kind = type_at(schema, path)
     if kind is None or _holds_vectors(kind):
         return
     fields = f"name a field of it: {', '.join(f'{path}.{field.name}' for field in kind)}" if pa.types.is_struct(kind) else None
@@ -57,47 +57,18 @@ def verify_type(use: str, schema: pa.Schema, path: str) -> None:
 
 def width_of(schema: pa.Schema, path: str) -> int | None:
     """Return how many numbers each vector of a column has, None where its type does not say."""
-    kind = _type_at(schema, path)
+    kind = type_at(schema, path)
     return int(kind.list_size) if kind is not None and pa.types.is_fixed_size_list(kind) else None
-
-
-def _type_at(schema: pa.Schema, path: str) -> pa.DataType | None:
-    head, *rest = path.split(".")
-    kind = schema.field(head).type if head in schema.names else None
-    for part in rest:
-        kind = kind.field(part).type if kind is not None and pa.types.is_struct(kind) and kind.get_field_index(part) >= 0 else None
-    return kind
 
 
 def _holds_vectors(kind: pa.DataType) -> bool:
     return any(test(kind) for test in _LISTS) and pa.types.is_floating(kind.value_type)
 
 
-def shard_items(use: str, inputs: Sequence[Dataset]) -> list[Item]:
-    """Return where each shard of the documents lies, and the shards of attributes beside it."""
-    documents, *beside = inputs
-    if documents.manifest.kind != "documents" or any(dataset.manifest.kind != "attributes" for dataset in beside):
-        raise PipelineError(f"{use} reads one set of documents, and attributes of these", "write `from: [DOCUMENTS, VECTORS]`")
-    return [
-        {"documents": documents.shard_path(shard), "attributes": {dataset.name: dataset.shard_path(shard) for dataset in beside}}
-        for shard in range(len(documents.manifest.shards))
-    ]
-
-
 def read(item: Item, place: Place) -> Iterator[tuple[pa.Array, pa.Array]]:
     """Yield ids and the column of vectors, in batches of bounded memory."""
-    head, *rest = item["column"].split(".")
-    if head not in item["attributes"]:
-        for docs in read_shard(place.storage, item["documents"], [ID, head]):
-            yield docs.column(ID), leaf(docs, item["column"])
-        return
-    shard = item["attributes"][head]
-    ids = RowStream(read_shard(place.storage, item["documents"], [ID]), item["documents"])
-    for rows in read_shard(place.storage, shard, [ID, rest[0]]):
-        if not ids.take(rows.num_rows).column(ID).equals(rows.column(ID)):
-            raise DatasetError(f"attributes `{head}` do not describe the rows of {item['documents']}", "remove their dataset and run again")
-        yield rows.column(ID), leaf(rows, ".".join(rest))
-    ids.finish()
+    for docs in beside.read(item, place, [item["column"]]):
+        yield docs.column(ID), leaf(docs, item["column"])
 
 
 def vectors_of(ids: pa.Array, column: pa.Array, dimension: int | None = None) -> Found:

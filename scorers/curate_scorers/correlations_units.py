@@ -10,7 +10,7 @@ A unit's row is 16 bytes. Losses are added up as whole numbers (bits, and 2^-30 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,11 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import shuffle
-from curate.dataset import RowStream, read_shard
+from curate import beside, shuffle
+from curate.dataset import read_shard
 from curate.document import ID, TEXT, leaf
 from curate.errors import DatasetError
-from curate.hashing import hash64
+from curate.hashing import chances, hash64
 from curate.shuffle import Range
 from curate.work import Place
 from curate_scorers.correlations import Floats, estimate
@@ -39,7 +39,7 @@ _FRACTION = float(2**30)
 def measure_shard(item: Item, place: Place) -> Item:
     """Keep each document's tokens with its estimate or group, and send the shard's part of each group into the shuffle."""
     local, parts = [LOCAL.empty_table()], [_sent(item).empty_table()]
-    for docs in _batches(item, place):
+    for docs in beside.read(item, place, item["reads"]):
         losses, tokens = _losses(docs, item["losses"]), _tokens(docs, item["tokens"])
         grouped = item["by"] is not None
         unit = leaf(docs, item["by"]).cast(pa.string()) if grouped else pa.nulls(docs.num_rows, pa.string())
@@ -79,7 +79,7 @@ def fill_part(item: Item, place: Place) -> list[int]:
 def mark_shard(item: Item, place: Place) -> Iterator[pa.RecordBatch]:
     """Yield one row of attributes per document of a shard, in its order."""
     local = place.read_table(item["local"])
-    ids = pa.concat_arrays([b.column(ID) for b in read_shard(place.storage, item["path"], [ID])] or [pa.array([], pa.string())])
+    ids = pa.concat_arrays([b.column(ID) for b in read_shard(place.storage, item["documents"], [ID])] or [pa.array([], pa.string())])
     if len(ids) != local.num_rows:
         raise DatasetError(f"{item['path']} changed: {len(ids)} rows, {local.num_rows} were measured", "run again")
     tokens = local.column("tokens").to_numpy()
@@ -101,15 +101,6 @@ def mark_shard(item: Item, place: Place) -> Iterator[pa.RecordBatch]:
     )
 
 
-def chances(ids: pa.Array, seed: int) -> Floats:
-    """Return a number from 0 to 1 for each id, by its hash; another seed is independent."""
-    with np.errstate(over="ignore"):
-        mixed = hash64(ids) + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray((mixed >> np.uint64(11)) * 2.0**-53, np.float64)
-
-
 def _reasons(estimates: Floats, tokens: Integers, used: Floats, without_unit: Any) -> list[str]:
     """Return why each document would go."""
     conditions = [tokens == 0, without_unit, ~np.isfinite(estimates), used > 0]
@@ -126,20 +117,6 @@ def _units_of(local: pa.Table, item: Item, place: Place) -> Units:
     found = answers.take(at)
     estimates = pc.fill_null(found.column("estimate"), np.nan).to_numpy()
     return Units(estimates, pc.fill_null(found.column("tokens"), 0).to_numpy())
-
-
-def _batches(item: Item, place: Place) -> Iterator[pa.RecordBatch]:
-    """Yield a shard's documents with the columns that are read, attributes beside them as structs."""
-    described: Mapping[str, str] = item["attributes"]
-    heads = dict.fromkeys(path.partition(".")[0] for path in item["reads"])
-    streams = {name: RowStream(read_shard(place.storage, described[name]), described[name]) for name in heads if name in described}
-    for docs in read_shard(place.storage, item["path"], [ID, *(head for head in heads if head not in described and head != ID)]):
-        for name, stream in streams.items():
-            beside = stream.take(docs.num_rows)
-            if not beside.column(ID).equals(docs.column(ID)):
-                raise DatasetError(f"attributes `{name}` do not describe the rows of {item['path']}: ids differ", "remove their dataset")
-            docs = docs.append_column(name, beside.drop_columns([ID]).to_struct_array())
-        yield docs
 
 
 def _losses(docs: pa.RecordBatch, paths: Sequence[str]) -> Floats:

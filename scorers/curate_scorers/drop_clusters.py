@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
+from curate import beside
 from curate.clusters_cards import FILE, Card, Cards, read_cards
 from curate.clusters_decisions import Decision, decide, read_opinions
 from curate.clusters_review import read_review
@@ -29,6 +30,7 @@ from curate.dataset import Dataset
 from curate.document import ID
 from curate.errors import OperatorError, PipelineError
 from curate.files import local_file
+from curate.manifest import Kind
 from curate.protocols import DatasetOperator
 from curate.report.units import count, plural, share
 from curate.work import Place, Verdict, Work
@@ -105,6 +107,12 @@ class DropClusters(DatasetOperator):
         else:
             read_opinions(path, None, self.verdicts)
 
+    def verify_sources(self, sources: Mapping[str, Kind]) -> None:
+        cards = [name for name, kind in sources.items() if kind == "artifact"]
+        if len(cards) != 1:
+            raise PipelineError(f"drop_clusters: it reads the cards of one clustering, not of {len(cards)}", HINT)
+        beside.verify_sources("drop_clusters", {name: kind for name, kind in sources.items() if name not in cards}, "CLUSTERS, CARDS")
+
     def verify_artifacts(self, artifacts: Sequence[Dataset]) -> None:
         for artifact in artifacts:
             if not any(file.name.rpartition("/")[2] == FILE for file in artifact.manifest.files):
@@ -112,10 +120,9 @@ class DropClusters(DatasetOperator):
 
     def run(self, inputs: list[Dataset], work: Work) -> None:
         artifacts = [dataset for dataset in inputs if dataset.manifest.kind == "artifact"]
+        self.verify_sources({dataset.name: dataset.manifest.kind for dataset in inputs})
         self.verify_artifacts(artifacts)
-        if len(artifacts) != 1:
-            raise PipelineError(f"drop_clusters reads the cards of one clustering, not of {len(artifacts)}", HINT)
-        items = inputs_of.shard_items("drop_clusters", [dataset for dataset in inputs if dataset not in artifacts])
+        items = beside.shard_items("drop_clusters", [dataset for dataset in inputs if dataset not in artifacts], "CLUSTERS, CARDS")
         cards = read_cards(local_file(f"{artifacts[0].url}/{FILE}"))
         decisions = self._decisions(cards)
         shared = {
@@ -138,7 +145,7 @@ def mark_shard(item: Item, place: Place) -> Iterator[pa.RecordBatch]:
     """Yield one row of attributes per document of a shard, in its order."""
     known = np.array(item["known"], np.int64)
     reasons = {int(number): reason for number, reason in item["reasons"].items()}
-    for docs in inputs_of.read(item, place, [item["cluster"]]):
+    for docs in beside.read(item, place, [item["cluster"]]):
         clusters = inputs_of.clusters_of(docs, item["cluster"])
         numbers = np.unique(clusters)
         strange = numbers[(numbers != NONE) & ~np.isin(numbers, known)]

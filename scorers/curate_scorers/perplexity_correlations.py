@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
-from curate import shuffle
+from curate import beside, shuffle
 from curate.dataset import Dataset
-from curate.document import TEXT
+from curate.document import TEXT, type_at
 from curate.errors import OperatorError, PipelineError
 from curate.manifest import Kind
 from curate.protocols import DatasetOperator
@@ -109,10 +109,7 @@ class PerplexityCorrelations(DatasetOperator):
             _verify_type(schema, self.tokens, (pa.types.is_integer,), "tokens are counted in whole numbers")
 
     def verify_sources(self, sources: Mapping[str, Kind]) -> None:
-        kinds = list(sources.values())
-        if kinds[0] != "documents" or any(kind != "attributes" for kind in kinds[1:]):
-            what = "perplexity_correlations: it reads one set of documents, and attributes of these"
-            raise PipelineError(what, "write `from: [DOCUMENTS, LOSSES]`")
+        beside.verify_sources("perplexity_correlations", sources, "LOSSES")
 
     def adds(self) -> Mapping[str, pa.DataType]:
         number = pa.float64()
@@ -120,13 +117,10 @@ class PerplexityCorrelations(DatasetOperator):
 
     def run(self, inputs: list[Dataset], work: Work) -> None:
         documents = inputs[0]
-        attributes = [dataset for dataset in inputs[1:] if dataset.manifest.kind == "attributes"]
         sizes = [shard.data.bytes for shard in documents.manifest.shards]
         shared = self._shared(documents)
-        items = [
-            shared | {"shard": i, "path": documents.shard_path(i), "attributes": {one.name: one.shard_path(i) for one in attributes}}
-            for i in range(len(sizes))
-        ]
+        places = beside.shard_items("perplexity_correlations", inputs, "LOSSES")
+        items = [shared | place | {"shard": i} for i, place in enumerate(places)]
         measured = work.map("measure", phases.measure_shard, items, sizes)
         units, told = (measured, [[]] * len(items)) if self.unit == DOCUMENT else _joined(shared, measured, work)
         budget = self._budget(measured, units)
@@ -197,9 +191,6 @@ def _spread(units: list[Any]) -> Spread:
 
 def _verify_type(schema: pa.Schema, path: str, kinds: tuple[Any, ...], rule: str) -> None:
     """Raise `PipelineError` when a column that is there has none of these kinds."""
-    head, *rest = path.split(".")
-    kind = schema.field(head).type if head in schema.names else None
-    for part in rest:
-        kind = kind.field(part).type if kind is not None and pa.types.is_struct(kind) and kind.get_field_index(part) >= 0 else None
+    kind = type_at(schema, path)
     if kind is not None and not any(is_kind(kind) for is_kind in kinds):
         raise PipelineError(f"perplexity_correlations: column `{path}` is {kind}", rule)

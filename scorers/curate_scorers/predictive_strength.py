@@ -18,7 +18,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.document import TEXT, leaf
+from curate.document import TEXT, leaf, type_at
 from curate.errors import OperatorError, PipelineError
 from curate.files import local_file
 from curate.protocols import Scorer
@@ -87,7 +87,7 @@ class PredictiveStrength(Scorer):
 
     def verify(self, schema: pa.Schema) -> None:
         for path in self.losses:
-            kind = _type_of(schema, path)
+            kind = type_at(schema, path)
             if kind is not None and not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
                 fields = f"name a field: {path}.{kind[0].name}" if pa.types.is_struct(kind) and kind.num_fields else "losses are numbers"
                 raise PipelineError(f"predictive_strength: column `{path}` is {kind}, no number", fields)
@@ -166,12 +166,3 @@ def _struct(measures: tuple[Any, Any, Any], none: Any) -> pa.Array:
 def _doubles(column: pa.Array) -> Any:
     """Return a column as doubles, NaN for null."""
     return pc.fill_null(pc.cast(column, pa.float64(), safe=False), math.nan).to_numpy(zero_copy_only=False)
-
-
-def _type_of(schema: pa.Schema, path: str) -> pa.DataType | None:
-    """Return the type of the column that a dotted path names, None when it is not there."""
-    head, *rest = path.split(".")
-    kind = schema.field(head).type if head in schema.names else None
-    for part in rest:
-        kind = kind.field(part).type if kind is not None and pa.types.is_struct(kind) and kind.get_field_index(part) >= 0 else None
-    return kind

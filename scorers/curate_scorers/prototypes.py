@@ -23,7 +23,9 @@ from typing import ClassVar, Literal
 
 import pyarrow as pa
 
+from curate import beside
 from curate.dataset import Dataset
+from curate.manifest import Kind
 from curate.protocols import DatasetOperator
 from curate.work import Work
 from curate_scorers import semantic_dedup_notes as notes
@@ -83,6 +85,9 @@ class Prototypes(DatasetOperator):
 
     def verify(self, schema: pa.Schema) -> None:
         verify_columns("prototypes", schema, self.column, self.cluster, self.beside)
+
+    def verify_sources(self, sources: Mapping[str, Kind]) -> None:
+        beside.verify_sources("prototypes", sources, "VECTORS, CLUSTERS")
 
     def adds(self) -> Mapping[str, pa.DataType]:
         return ADDED

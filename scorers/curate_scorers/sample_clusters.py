@@ -21,9 +21,10 @@ from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
-from curate import shuffle
+from curate import beside, shuffle
 from curate.dataset import Dataset
 from curate.errors import OperatorError, PipelineError
+from curate.manifest import Kind
 from curate.protocols import DatasetOperator
 from curate.report.units import count, plural
 from curate.shuffle import ShuffleFile
@@ -107,13 +108,16 @@ class SampleClusters(DatasetOperator):
     def verify(self, schema: pa.Schema) -> None:
         inputs_of.check_columns("sample_clusters", schema, self.cluster, self.distance if self.omega is not None else None)
 
+    def verify_sources(self, sources: Mapping[str, Kind]) -> None:
+        beside.verify_sources("sample_clusters", sources, "CLUSTERS")
+
     def adds(self) -> Mapping[str, pa.DataType]:
         return {"keep": pa.bool_(), "reason": pa.string(), "split": pa.string()}
 
     def run(self, inputs: list[Dataset], work: Work) -> None:
         shared = {"cluster": self.cluster, "dropped": self.dropped, "seed": self.seed, "test": self.test, "validation": self.validation}
         shared["distance"] = self.distance if self.omega is not None else None
-        items = [item | shared for item in inputs_of.shard_items("sample_clusters", inputs)]
+        items = [item | shared for item in beside.shard_items("sample_clusters", inputs, "CLUSTERS")]
         sizes = [shard.data.bytes for shard in inputs[0].manifest.shards]
         there, distances = _totals(work.map("count", phases.count_shard, items, sizes))
         if not there:

@@ -22,12 +22,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import shuffle
+from curate import beside, shuffle
 from curate.document import ID, leaf
+from curate.hashing import hash64
 from curate.shuffle import Range
 from curate.work import Place
 from curate_scorers import card_inputs as inputs_of
-from curate_scorers.card_inputs import NONE, Hashes, Integers, Item, mixed
+from curate_scorers.card_inputs import NONE, Hashes, Integers, Item
 from curate_scorers.card_sums import UNIT
 
 ROWS = pa.schema({"cluster": pa.int64(), "order": pa.uint64(), "id": pa.string()})
@@ -66,7 +67,7 @@ def choose_shard(item: Item, place: Place) -> Item:
 def _chosen(item: Item, place: Place) -> Iterator[tuple[Any, pa.RecordBatch]]:
     lowest = _Lowest({number: quota for number, quota, whole in item["quotas"] if not whole})
     for docs, clusters, _ in _read(item, place):
-        lowest.add(clusters, mixed(docs.column(ID), 2 * item["seed"]), docs.column(ID).cast(pa.string()))
+        lowest.add(clusters, hash64(docs.column(ID), 2 * item["seed"]), docs.column(ID).cast(pa.string()))
     for batch in lowest.table().to_batches():
         yield batch.column("cluster").to_numpy() % item["partitions"], batch
 
@@ -86,7 +87,7 @@ def split_shard(item: Item, place: Place) -> str:
     for docs, clusters, _ in _read(item, place):
         ids = docs.column(ID).cast(pa.string())
         drawn = draw(ids, clusters)
-        lowest.add(np.zeros(int(drawn.sum()), np.int64), mixed(ids, 2 * item["seed"] + 1)[drawn], ids.filter(pa.array(drawn)))
+        lowest.add(np.zeros(int(drawn.sum()), np.int64), hash64(ids, 2 * item["seed"] + 1)[drawn], ids.filter(pa.array(drawn)))
     return place.write_table("split", lowest.table())
 
 
@@ -114,7 +115,7 @@ def mark_shard(item: Item, place: Place) -> Iterator[pa.RecordBatch]:
 
 
 def _splits(item: Item, ids: pa.Array, drawn: Mask) -> pa.Array:
-    order = mixed(ids, 2 * item["seed"] + 1)
+    order = hash64(ids, 2 * item["seed"] + 1)
     test, both = (_up_to(order, ids, *end) if end else np.zeros(len(ids), bool) for end in item["ends"])
     names = np.select([test, both], [TEST, VALIDATION], TRAIN)
     return pa.array(names.tolist(), pa.string(), mask=~drawn)
@@ -137,7 +138,7 @@ class Draw:
         limited = np.flatnonzero(np.isin(clusters, self._clusters))
         if len(limited):
             at = np.searchsorted(self._clusters, clusters[limited])
-            order = mixed(ids, 2 * self._seed)[limited]
+            order = hash64(ids, 2 * self._seed)[limited]
             drawn[limited] = order < self._orders[at]
             for row in np.flatnonzero(order == self._orders[at]):
                 drawn[limited[row]] = ids[int(limited[row])].as_py() <= self._ids[at[row]]
@@ -194,7 +195,7 @@ def _read(item: Item, place: Place, *more: str | None) -> Iterator[tuple[pa.Reco
     """Yield documents, their clusters (`NONE` for those that are dropped), and why those go that are dropped."""
     dropped = item["dropped"]
     marks = [f"{dropped}.keep", f"{dropped}.reason"] if dropped else []
-    for docs in inputs_of.read(item, place, [item["cluster"], *marks, *more]):
+    for docs in beside.read(item, place, [item["cluster"], *marks, *more]):
         clusters = inputs_of.clusters_of(docs, item["cluster"])
         reasons = pa.nulls(docs.num_rows, pa.string())
         if dropped:

@@ -26,8 +26,10 @@ from typing import ClassVar, Literal
 
 import pyarrow as pa
 
+from curate import beside
 from curate.dataset import Dataset
 from curate.errors import PipelineError
+from curate.manifest import Kind
 from curate.protocols import DatasetOperator
 from curate.work import Work
 from curate_scorers import semantic_dedup_notes as notes
@@ -102,6 +104,9 @@ class SemanticDedup(DatasetOperator):
 
     def verify(self, schema: pa.Schema) -> None:
         verify_columns("semantic_dedup", schema, self.column, self.cluster, self.beside)
+
+    def verify_sources(self, sources: Mapping[str, Kind]) -> None:
+        beside.verify_sources("semantic_dedup", sources, "VECTORS, CLUSTERS")
 
     def adds(self) -> Mapping[str, pa.DataType]:
         return ADDED

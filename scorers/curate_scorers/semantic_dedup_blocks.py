@@ -19,10 +19,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import shuffle
+from curate import beside, shuffle
 from curate.dataset import Dataset
 from curate.document import ID, leaf
-from curate.errors import DatasetError, PipelineError
+from curate.errors import DatasetError
 from curate.shuffle import Range, ShuffleFile
 from curate.work import Place, Work
 from curate_scorers.semantic_dedup_read import Item, batches, keys_within, vectors_of
@@ -74,15 +74,10 @@ class Blocks:
 
 def gathered(use: str, settings: Item, inputs: Sequence[Dataset], work: Work) -> tuple[list[Item], Blocks]:
     """Run the phases; return the items of the shards, and the blocks. `settings` has `column`, `cluster`, `distance`, `order`, `seed`."""
-    documents, *beside = inputs
-    if documents.manifest.kind != "documents" or any(dataset.manifest.kind != "attributes" for dataset in beside):
-        raise PipelineError(f"{use} reads one set of documents, and attributes of these", "write `from: [DOCUMENTS, VECTORS, CLUSTERS]`")
+    places, documents = beside.shard_items(use, inputs, "VECTORS, CLUSTERS"), inputs[0]
     sizes = [shard.data.bytes for shard in documents.manifest.shards]
     shared = {"use": use, "partitions": shuffle.partitions_for(documents.rows, KEY_BYTES), "shards": len(sizes)} | settings
-    items = [
-        shared | {"shard": i, "path": documents.shard_path(i), "attributes": {one.name: one.shard_path(i) for one in beside}}
-        for i in range(len(sizes))
-    ]
+    items = [shared | place | {"shard": i} for i, place in enumerate(places)]
     keyed = work.map("key", key_shard, items, sizes)
     dim = _dimensions(use, keyed)
     rows = max(1, BLOCK_BYTES // (8 * max(dim, 1)))
@@ -128,7 +123,7 @@ def key_shard(item: Item, place: Place) -> Item:
         columns = [leaf(docs, item["cluster"]).cast(pa.int64()), pa.array(keys_within(item, docs)), pa.array(places), docs.column(ID)]
         found.append(pa.RecordBatch.from_arrays([*columns[:3], columns[3].cast(pa.string())], schema=KEYS))
     if len(dims) > 1:
-        raise mixed(item["use"], f"some documents of {item['path']} have {min(dims)}", f"some {max(dims)}")
+        raise mixed(item["use"], f"some documents of {item['documents']} have {min(dims)}", f"some {max(dims)}")
     spread = ((batch.column("cluster").to_numpy().view(np.uint64) % np.uint64(item["partitions"]), batch) for batch in found)
     file = place.write_shuffle(item["partitions"], KEYS, spread)
     return {"shuffle": asdict(file), "without": begun - sum(batch.num_rows for batch in found), "dim": max(dims, default=0)}
@@ -193,7 +188,7 @@ def deal_shard(item: Item, place: Place) -> Item:
 
 def changed(item: Item) -> DatasetError:
     """Return the error of a shard that is not what it was in an earlier phase."""
-    return DatasetError(f"{item['path']} changed: its vectors are not those of the first phase", "run again")
+    return DatasetError(f"{item['documents']} changed: its vectors are not those of the first phase", "run again")
 
 
 def dealt(dim: int) -> pa.Schema:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.dataset import read_shard
-from curate.document import ID
+from curate.document import ID, type_at
 from curate.errors import PipelineError
 from curate.work import Place, Work
 from curate_scorers.cluster_vectors import verify_type
@@ -98,7 +98,7 @@ def _leading(places: Any) -> pa.RecordBatch:
 def mark_shard(item: Item, place: Place) -> Iterator[pa.RecordBatch]:
     """Yield one row of attributes per document of a shard, in its order."""
     ids = pa.concat_arrays(
-        [pa.array([], pa.string()), *(b.column(ID).cast(pa.string()) for b in read_shard(place.storage, item["path"], [ID]))]
+        [pa.array([], pa.string()), *(b.column(ID).cast(pa.string()) for b in read_shard(place.storage, item["documents"], [ID]))]
     )
     told = rows_of(item, place, ANSWER)
     row, leads = (told.column("place").to_numpy() & ROW).astype(np.int64), told.column("leads").to_numpy()
@@ -141,12 +141,3 @@ def verify_columns(use: str, schema: pa.Schema, column: str, cluster: str, dista
     kind = type_at(schema, distance) if distance is not None else None
     if kind is not None and not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
         raise PipelineError(f"{use}: column `{distance}` is {kind}, not a number", "`distance` names the distances to the centroids")
-
-
-def type_at(schema: pa.Schema, path: str) -> pa.DataType | None:
-    """Return the type of the column that a dotted path names, None when it is not there."""
-    head, *rest = path.split(".")
-    kind = schema.field(head).type if head in schema.names else None
-    for part in rest:
-        kind = kind.field(part).type if kind is not None and pa.types.is_struct(kind) and kind.get_field_index(part) >= 0 else None
-    return kind

@@ -1,7 +1,7 @@
 """Reads what `semantic_dedup` compares: the vector, the cluster and the order of each document of a shard.
 
 A document without a vector (null, or nothing but zeros) or without a cluster is compared with nothing. What an item has:
-`use`, `path` and `attributes` of the shard, the columns `column`, `cluster` and `distance`, and `order` with its `seed`.
+`use`, where the shard lies (`curate.beside`), the columns `column`, `cluster` and `distance`, and `order` with its `seed`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from curate.dataset import RowStream, read_shard
+from curate import beside
 from curate.document import ID, leaf
-from curate.errors import DatasetError, OperatorError
+from curate.errors import OperatorError
 from curate.hashing import hash64
 from curate.thresholds import Keys, keys_of
 from curate.work import Place
@@ -26,22 +25,7 @@ Item = dict[str, Any]
 
 def batches(item: Item, place: Place) -> Iterator[pa.RecordBatch]:
     """Yield a shard's ids and the columns that are compared, with attributes as structs named by their stage."""
-    paths = [path for path in (item["column"], item["cluster"], item["distance"]) if path is not None]
-    streams = {}
-    for name, shard in item["attributes"].items():
-        fields = dict.fromkeys(path.split(".")[1] for path in paths if path.startswith(f"{name}."))
-        if fields:
-            streams[name] = RowStream(read_shard(place.storage, shard, [ID, *fields]), shard)
-    own = dict.fromkeys(head for head in (path.partition(".")[0] for path in paths) if head not in streams and head != ID)
-    for docs in read_shard(place.storage, item["path"], [ID, *own]):
-        for name, stream in streams.items():
-            beside = stream.take(docs.num_rows)
-            if not beside.column(ID).equals(docs.column(ID)):
-                raise DatasetError(f"attributes `{name}` do not describe the rows of {item['path']}: ids differ", "remove their dataset")
-            docs = docs.append_column(name, beside.drop_columns([ID]).to_struct_array())
-        yield docs
-    for stream in streams.values():
-        stream.finish()
+    return beside.read(item, place, [item["column"], item["cluster"], item["distance"]])
 
 
 def vectors_of(item: Item, docs: pa.RecordBatch) -> tuple[Floats, Flags]:
@@ -55,8 +39,7 @@ def vectors_of(item: Item, docs: pa.RecordBatch) -> tuple[Floats, Flags]:
 def keys_within(item: Item, docs: pa.RecordBatch) -> Keys:
     """Return the keys that order documents within their cluster: `hard` farthest first, `easy` nearest first, or by a seeded hash."""
     if item["order"] == "random":
-        seeded = pc.binary_join_element_wise(str(item["seed"]), docs.column(ID).cast(pa.string()), ":")
-        return hash64(seeded)
+        return hash64(docs.column(ID), item["seed"])
     found, scored = keys_of(leaf(docs, item["distance"]), highest=item["order"] == "hard")
     if not scored.all():
         name = docs.column(ID)[int(np.flatnonzero(~scored)[0])]

@@ -189,7 +189,7 @@ def test_the_identity_is_of_the_clusters_alone(docs: Docs, dataset: Dataset, tmp
 def test_what_is_wrong_is_told(docs: Docs, tmp_path: Path) -> None:
     cases: list[tuple[Docs, dict[str, Any], type[CurateError], str]] = [
         (docs, {"cluster": "clusters.cluster"}, PipelineError, "reads the column `clusters.cluster`, which is not there"),
-        (docs, {"vector": "distance"}, PipelineError, "column `distance` is float, not a vector of numbers"),
+        (docs, {"vector": "distance"}, PipelineError, "column `distance` is float, not a vector (a list of float)"),
         (docs, {"cluster": "lang"}, PipelineError, "column `lang` is string, not a cluster's number"),
         (docs, {"scores": {"share": "score"}}, PipelineError, "cannot have the name `share`"),
         (docs, {"scores": {"a": "lang"}}, PipelineError, "column `lang` is string, not a number"),

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from curate.dataset import Dataset
 from curate.errors import CurateError, OperatorError, PipelineError
+from curate.hashing import hash64
 from curate.pipeline import Stage
 from curate_scorers import sample_clusters_phases as phases
-from curate_scorers.card_inputs import mixed
 from curate_scorers.sample_clusters_quota import quotas, weights_of
 from tests.engine import small
 from tests.scorers import planted_clusters as planted
@@ -95,7 +95,7 @@ def test_each_cluster_gives_the_lowest_hashes(docs: Docs, tmp_path: Path) -> Non
     found = drawn_of(made["sample"])
     for cluster, quota in enumerate((14, 14, 9, 3)):
         own = [doc["id"] for doc in docs if doc.get("cluster") == cluster]
-        order = dict(zip(own, mixed(pa.array(own), 0).tolist(), strict=True))
+        order = dict(zip(own, hash64(pa.array(own), 0).tolist(), strict=True))
         assert found[cluster] == set(sorted(own, key=lambda name: order[name])[:quota])
     rows = small.rows(made["sample"])
     assert [row["id"] for row in rows] == [doc["id"] for doc in docs]
@@ -116,7 +116,7 @@ def test_shards_workers_and_small_tables_change_nothing(docs: Docs, tmp_path: Pa
 
 
 def test_equal_hashes_change_no_number(docs: Docs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phases, "mixed", lambda ids, seed: np.zeros(len(ids), np.uint64))
+    monkeypatch.setattr(phases, "hash64", lambda ids, seed: np.zeros(len(ids), np.uint64))
     made = planted.made(tmp_path, docs, stages(validation=4, test=3))
     found = drawn_of(made["sample"])
     assert found[0] == {f"0-{number:04d}" for number in range(14)}

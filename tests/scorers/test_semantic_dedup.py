@@ -135,7 +135,7 @@ def reference(docs: Docs, threshold: float, keep: str, greedy: bool, seed: int =
     known = [doc for doc in docs if doc["vector"] is not None and any(doc["vector"]) and doc["cluster"] is not None]
 
     def key(doc: dict[str, Any]) -> Any:
-        hashed = int(hash64(pa.array([f"{seed}:{doc['id']}"]))[0])
+        hashed = int(hash64(pa.array([doc["id"]]), seed)[0])
         return {"hard": -(doc["distance"] or 0), "easy": doc["distance"], "random": hashed}[keep], doc["id"]
 
     unit = {doc["id"]: np.array(doc["vector"]) / np.linalg.norm(doc["vector"]) for doc in known}
