@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from curate.document import ID, ID_TYPE, PARENT_ID, TEXT, type_at
 from curate.errors import CurateError
+from curate.manifest import Kind
 from curate.pipeline import Pipeline, Stage, Step
 from curate.pipeline_mistakes import Mistakes, Place
 from curate.pipeline_validate import Built
@@ -142,9 +143,16 @@ class Walk:
 
     def _verify_sources(self, stage: Stage, operator: DatasetOperator, place: Place) -> None:
         try:
-            operator.verify_sources({source: self.built.kinds.get(source, "documents") for source in stage.sources})
+            sources = self._kinds(stage)
+            operator.verify_sources(sources)
+            stages = self.pipeline.stages
+            operator.verify_lineage(sources, {name: self._kinds(stages[name]) for name in sources if name in stages})
         except CurateError as error:
             self.mistakes.add_said(place, str(stage.use), error)
+
+    def _kinds(self, stage: Stage) -> dict[str, Kind]:
+        """Return what each source of a stage holds, in order."""
+        return {source: self.built.kinds.get(source, "documents") for source in stage.sources}
 
     def _check_reads(self, use: str, operator: Operator, columns: Columns, place: Place) -> bool:
         missing = [path for path in operator.reads() if not columns.has(path)]

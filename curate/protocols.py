@@ -140,6 +140,10 @@ class DatasetOperator(Operator):
         """Raise `PipelineError` when it cannot work with the stages and inputs that it is to read: names, and what each holds, in order."""
         return
 
+    def verify_lineage(self, sources: Mapping[str, Kind], made_of: Mapping[str, Mapping[str, Kind]]) -> None:
+        """Raise `PipelineError` when what its sources were made of does not fit: for each that is a stage, what that stage reads."""
+        return
+
     def verify_artifacts(self, artifacts: Sequence[Dataset]) -> None:
         """Raise `PipelineError` when artifacts that are there already, as inputs of the pipeline, are not what it can work with."""
         return

@@ -64,6 +64,14 @@ class MinhashIndex(DatasetOperator):
     def verify_sources(self, sources: Mapping[str, Kind]) -> None:
         _check_kinds(list(sources.values()))
 
+    def verify_lineage(self, sources: Mapping[str, Kind], made_of: Mapping[str, Mapping[str, Kind]]) -> None:
+        mine = _named(sources, "artifact")
+        for marks in _named(sources, "attributes"):
+            theirs = _named(made_of.get(marks, sources), "artifact")
+            if bool(theirs) != bool(mine):
+                given, here = ([f"the index `{name}`" for name in names] or ["none"] for names in (theirs, mine))
+                raise PipelineError(f"minhash_index: `{marks}` is deduplicated against {given[0]}, and the index here is {here[0]}", HINT)
+
     def verify_artifacts(self, artifacts: Sequence[Dataset]) -> None:
         known.check_indexes("minhash_index", artifacts)
 
@@ -92,6 +100,10 @@ class MinhashIndex(DatasetOperator):
         beside = old if old and old.storage.url == work.storage.url else None
         copies = [] if beside else [{"copied": item["path"], "storage": item["storage"]} for item in earlier]
         work.write_shards(index_shard, [*copies, *made], before=beside)
+
+
+def _named(sources: Mapping[str, Kind], kind: Kind) -> list[str]:
+    return [name for name, holds in sources.items() if holds == kind]
 
 
 def _check_kinds(kinds: Sequence[Kind]) -> None:

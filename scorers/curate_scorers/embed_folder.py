@@ -14,7 +14,8 @@ from typing import Any, Literal
 import orjson
 
 from curate.errors import OperatorError
-from curate_scorers.embed_tensors import open_tensors, weights_missing
+from curate_scorers.safetensors_files import HINT as WEIGHTS
+from curate_scorers.safetensors_files import open_tensors, weights_missing
 
 POOLINGS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 OLD_POOLINGS = {  # in the order in which several are joined
@@ -129,9 +130,7 @@ def _transformer(path: Path, modules: Sequence[tuple[str, Path]]) -> Folder:
     network = modules[0][1]
     _need_tokenizer(path, network)
     if not any(network.glob("*.safetensors")):
-        raise OperatorError(
-            f"embedding model {path}: {weights_missing(network)}", "weights are read from *.safetensors only: save the model again"
-        )
+        raise OperatorError(f"embedding model {path}: {weights_missing(network)}", WEIGHTS)
     for file in network.glob("*.safetensors"):
         open_tensors(file)
     config = _object(network / "config.json")

@@ -15,9 +15,9 @@ import numpy as np
 
 from curate.errors import OperatorError
 from curate_scorers.embed_folder import Folder, read_json
-from curate_scorers.embed_tensors import Tensors, open_tensors
 from curate_scorers.embed_tokens import Encoder, plain
 from curate_scorers.embed_transformer import package
+from curate_scorers.safetensors_files import Tensors, open_tensors
 
 PIECE = 256  # tokens of a text that are looked up and summed in float32 at a time; sums of sums are doubles
 

@@ -18,10 +18,10 @@ import numpy as np
 
 from curate.errors import OperatorError
 from curate_scorers.embed_folder import Dense, Folder
-from curate_scorers.embed_tensors import open_tensors
 from curate_scorers.embed_tokens import Encoder, encoder
 from curate_scorers.lm_loss_model import Device, Dtype, quiet
 from curate_scorers.lm_loss_windows import batches
+from curate_scorers.safetensors_files import open_tensors
 
 BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}  # on a CPU more does not fit its cache
 STEP = 16  # texts are padded to multiples of so many tokens, and dense layers get as many vectors

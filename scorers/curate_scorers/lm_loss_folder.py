@@ -13,9 +13,8 @@ import orjson
 
 from curate.errors import OperatorError
 from curate.files import verify_sha256
+from curate_scorers.safetensors_files import HINT, open_tensors, weights_missing
 
-PICKLES = (".bin", ".pt", ".pth", ".ckpt")
-HINT = "weights are read from *.safetensors only: save the model again"
 INDEX = "model.safetensors.index.json"
 
 
@@ -26,15 +25,13 @@ def check_folder(path: Path, sha256: Mapping[str, str] | None = None) -> None:
         raise OperatorError(f"language model {path}: there is no folder with a config.json", hint)
     weights = sorted(path.glob("*.safetensors"))
     if not weights:
-        pickles = sorted(file.name for file in path.iterdir() if file.suffix in PICKLES)
-        found = f"its weights are a pickle, {pickles[0]}, which could run any code" if pickles else "it has no weights"
-        raise OperatorError(f"language model {path}: {found}", HINT)
+        raise OperatorError(f"language model {path}: {weights_missing(path)}", HINT)
     if not (path / "tokenizer.json").is_file():
         raise OperatorError(f"language model {path}: it has no tokenizer.json", "save its fast tokenizer beside it")
     architecture(path)
     _check_parts(path)
     for file in weights:
-        _check_weights(file)
+        open_tensors(file)
     for name, wanted in (sha256 or {}).items():
         if not (path / name).is_file():
             raise OperatorError(f"language model {path}: it has no file {name}, whose hash is given", "correct `sha256`")
@@ -56,21 +53,6 @@ def _check_parts(path: Path) -> None:
         missing = sorted({str(name) for name in names.values() if not (path / str(name)).is_file()}) if isinstance(names, dict) else []
         if missing:
             raise OperatorError(f"language model {path}: {missing[0]} is missing, one of the files in {INDEX}", "copy the whole folder")
-
-
-def _check_weights(file: Path) -> None:
-    """Raise `OperatorError` unless a file is what a safetensors header says of it: length of the header, header, numbers to the end."""
-    size = file.stat().st_size
-    with file.open("rb") as data:
-        length = int.from_bytes(data.read(8), "little")
-        header = data.read(length) if length <= size - 8 else b""
-    try:
-        entries: dict[str, Any] = orjson.loads(header)
-        ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise OperatorError(f"{file} is no safetensors file, whatever its name says", HINT) from error
-    if 8 + length + max(ends, default=0) != size:
-        raise OperatorError(f"{file} is damaged: {size:,} bytes are not what its header says", "copy it again")
 
 
 def _json(path: Path, name: str) -> dict[str, Any]:

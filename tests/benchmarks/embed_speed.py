@@ -35,7 +35,7 @@ import transformers
 
 from curate_scorers.embed import Embed
 from curate_scorers.embed_hash import EmbedHash
-from curate_scorers.embed_tensors import open_tensors
+from curate_scorers.safetensors_files import open_tensors
 from tests.benchmarks import readme
 
 DATA = Path(os.environ.get("CURATE_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))

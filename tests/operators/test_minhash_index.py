@@ -225,12 +225,29 @@ def test_other_parameters_than_those_of_the_index(params: dict[str, Any], messag
     assert message in failed.error.message
 
 
-def test_an_index_needs_the_marks_that_were_made_against_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stage", "sources", "message"),
+    [
+        ("index1", ["crawl1", "dedup1"], "`dedup1` is deduplicated against the index `index0`, and the index here is none"),
+        ("dedup1", ["crawl1"], "`dedup1` is deduplicated against none, and the index here is the index `index0`"),
+    ],
+)
+def test_an_index_that_only_one_of_both_stages_reads_is_told_before_anything_runs(
+    stage: str, sources: list[str], message: str, tmp_path: Path
+) -> None:
     pipe = monthly(tmp_path, two_dumps(), {}, [1, 1])
-    stages = {**pipe.stages, "index1": replace(pipe.stages["index1"], from_=["crawl1", "dedup1"])}
+    with pytest.raises(PipelineError) as mistake:
+        small.plan(replace(pipe, stages={**pipe.stages, stage: replace(pipe.stages[stage], from_=sources)}), tmp_path / "ws")
+    assert message in mistake.value.message and mistake.value.message.count("minhash_index") == 1
+
+
+def test_an_index_needs_the_marks_that_were_made_against_it(tmp_path: Path) -> None:
+    third = [doc | {"id": f"third {doc['id']}"} for doc in two_dumps()[0]]
+    pipe = monthly(tmp_path, [*two_dumps(), third], {}, [1, 1, 1])
+    stages = {**pipe.stages, "index2": replace(pipe.stages["index2"], from_=["crawl2", "dedup2", "index0"])}
     error = small.execute(small.plan(replace(pipe, stages=stages), tmp_path / "ws")).error
     assert error is not None
-    assert "the index here is none" in error.message
+    assert "was deduplicated against another one, and the index here is" in error.message
 
 
 @pytest.mark.parametrize("sources", [["crawl1"], ["crawl1", "index0"], ["crawl1", "dedup1", "index0", "crawl0"]])

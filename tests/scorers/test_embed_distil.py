@@ -12,7 +12,7 @@ from curate.errors import OperatorError
 from curate_scorers import embed_distil
 from curate_scorers.embed import Embed
 from curate_scorers.embed_distil import distil, reduced, weights
-from curate_scorers.embed_tensors import open_tensors
+from curate_scorers.safetensors_files import open_tensors
 from tests.scorers.embed_models import TEXTS, WORDS, docs, rows, save_sentence_model
 
 pytest.importorskip("torch")

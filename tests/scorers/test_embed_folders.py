@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import shutil
 import sys
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import pytest
 from curate.errors import OperatorError, PipelineError
 from curate_scorers.embed import Embed
 from tests.scorers.embed_models import docs, save_network, save_sentence_model
+from tests.scorers.spoilt_models import cut_short, posing, without
 
 pytest.importorskip("torch")
 pytest.importorskip("sentence_transformers")
@@ -49,23 +49,6 @@ def dense_pickled(folder: Path) -> None:
     (folder / "2_Dense" / "model.safetensors").rename(folder / "2_Dense" / "pytorch_model.bin")
 
 
-def posing(folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes(pickle.dumps({"a": 1}))
-
-
-def cut_short(folder: Path) -> None:
-    path = folder / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def incomplete(folder: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(folder / "model.safetensors")
-    del weights["encoder.layer.1.output.dense.weight"]
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
-
-
 BEFORE: list[tuple[Callable[[Path], Any], str]] = [
     (lambda folder: (folder / "modules.json").unlink(), "no modules.json, so nothing says how tokens become a vector"),
     (lambda folder: (folder / "modules.json").write_bytes(b"{"), "modules.json cannot be read"),
@@ -73,8 +56,8 @@ BEFORE: list[tuple[Callable[[Path], Any], str]] = [
     (lambda folder: (folder / "model.safetensors").unlink(), "it has no weights"),
     (pickled, r"its weights are a pickle, pytorch_model\.bin"),
     (dense_pickled, r"2_Dense: its weights are a pickle"),
-    (posing, "no whole safetensors file"),
-    (cut_short, "no whole safetensors file"),
+    (posing, "is no safetensors file, whatever its name says"),
+    (cut_short, "is damaged: .* bytes are not what its header says"),
     (lambda folder: (folder / "tokenizer.json").unlink(), "has no tokenizer.json"),
     (lambda folder: (folder / "config.json").write_bytes(b"{"), "config.json cannot be read"),
     (lambda folder: (folder / "config.json").write_bytes(b"[]"), "config.json holds no object"),
@@ -89,7 +72,7 @@ BEFORE: list[tuple[Callable[[Path], Any], str]] = [
 ]
 
 LOADED: list[tuple[Callable[[Path], Any], str]] = [
-    (incomplete, r"no weights for encoder\.layer\.1\.output\.dense\.weight"),
+    (without("encoder.layer.1.output.dense.weight"), r"no weights for encoder\.layer\.1\.output\.dense\.weight"),
     (lambda folder: (folder / "tokenizer.json").write_bytes(b"{}"), "its tokenizer cannot be read"),
     (lambda folder: change(folder / "config.json", model_type="nothing"), "cannot be read"),
     (lambda folder: change(folder / "config.json", auto_map={"AutoModel": "code.Model"}, model_type="own"), "cannot be read"),

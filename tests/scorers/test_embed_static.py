@@ -13,7 +13,7 @@ import pytest
 from curate.errors import OperatorError
 from curate.testing import check_operator
 from curate_scorers.embed import Embed
-from curate_scorers.embed_tensors import open_tensors
+from curate_scorers.safetensors_files import open_tensors
 from tests.scorers.embed_models import TEXTS, WORDS, docs, rows, save_tokenizer
 
 model2vec = pytest.importorskip("model2vec")

@@ -21,6 +21,7 @@ from curate.testing import check_parameters, check_shape, documents
 from curate_scorers.lm_loss import LmLoss
 from curate_scorers.lm_loss_windows import Sequences, batches, windows
 from tests.engine import small
+from tests.scorers.spoilt_models import cut_short, posing, without
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -241,23 +242,6 @@ def pickled(folder: Path) -> None:
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"a": 1}))
 
 
-def posing(folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes(pickle.dumps({"a": 1}))
-
-
-def cut_short(folder: Path) -> None:
-    path = folder / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def incomplete(folder: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(folder / "model.safetensors")
-    del weights["model.layers.1.mlp.up_proj.weight"]
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
-
-
 def classifier(folder: Path) -> None:
     config = orjson.loads((folder / "config.json").read_bytes())
     (folder / "config.json").write_bytes(orjson.dumps(config | {"architectures": ["LlamaForSequenceClassification"]}))
@@ -282,7 +266,7 @@ def without_tokenizer(folder: Path) -> None:
         (pickled, r"its weights are a pickle, pytorch_model\.bin"),
         (posing, "is no safetensors file, whatever its name says"),
         (cut_short, "is damaged"),
-        (incomplete, r"no weights for model\.layers\.1\.mlp\.up_proj\.weight"),
+        (without("model.layers.1.mlp.up_proj.weight"), r"no weights for model\.layers\.1\.mlp\.up_proj\.weight"),
         (classifier, "names LlamaForSequenceClassification, no causal language model"),
         (unreadable, r"config\.json cannot be read"),
         (without_tokenizer, "has no tokenizer.json"),

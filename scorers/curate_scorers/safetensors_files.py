@@ -5,6 +5,7 @@ It needs NumPy alone, so that the shape of a matrix is known while a pipeline is
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import orjson
 
 from curate.errors import OperatorError
 
+HINT = "weights are read from *.safetensors only: save the model again"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 MAX_CONTENTS = 100_000_000  # bytes of a table of contents, as the format's own library allows
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "<i1", "U8": "<u1", "I32": "<i4", "I64": "<i8"}
@@ -34,8 +36,10 @@ class Tensors:
     def read(self, name: str) -> Any:
         """Return a tensor as numbers that NumPy can reckon with: bfloat16 becomes float32, other types stay."""
         entry = self._entry(name)
+        if entry["dtype"] not in DTYPES:
+            raise OperatorError(f"{self.path}: tensor `{name}` has numbers of type {entry['dtype']}", f"known: {', '.join(DTYPES)}")
         first, last = entry["data_offsets"]
-        with open(self.path, "rb") as file:
+        with self.path.open("rb") as file:
             file.seek(self.begin + first)
             data = np.frombuffer(file.read(last - first), DTYPES[entry["dtype"]])
         if entry["dtype"] == "BF16":
@@ -52,22 +56,18 @@ class Tensors:
 def open_tensors(path: Path) -> Tensors:
     """Read a file's table of contents; raise `OperatorError` when there is no such file or it is no whole safetensors file."""
     if not path.is_file():
-        raise OperatorError(
-            f"{path.parent}: {weights_missing(path.parent)}", "weights are read from *.safetensors only: save the model again"
-        )
+        raise OperatorError(f"{path.parent}: {weights_missing(path.parent)}", HINT)
     size = path.stat().st_size
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(MAX_CONTENTS, size - 8):
-            raise _damaged(path)
-        try:
-            found = orjson.loads(file.read(length))
-            entries = {name: entry for name, entry in found.items() if name != "__metadata__"}
-            whole = all(_fits(entry, size - 8 - length) for entry in entries.values())
-        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise _damaged(path) from error
-    if not whole:
-        raise _damaged(path)
+        contents = file.read(length) if length <= min(MAX_CONTENTS, size - 8) else b""
+    try:
+        entries = {name: entry for name, entry in orjson.loads(contents).items() if name != "__metadata__"}
+        ends = [_end(entry) for entry in entries.values()]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise OperatorError(f"{path} is no safetensors file, whatever its name says", HINT) from error
+    if 8 + length + max(ends, default=0) != size:
+        raise OperatorError(f"{path} is damaged: {size:,} bytes are not what its header says", "copy it again")
     return Tensors(path, entries, 8 + length)
 
 
@@ -77,16 +77,12 @@ def weights_missing(folder: Path) -> str:
     return f"its weights are a pickle, {pickles[0]}, which could run any code" if pickles else "it has no weights"
 
 
-def _fits(entry: dict[str, Any], size: int) -> bool:
-    """Tell whether a tensor lies within its file and has as many bytes as its shape says."""
+def _end(entry: dict[str, Any]) -> int:
+    """Return where a tensor's numbers end; raise `ValueError` when there are not as many bytes as its shape says."""
     first, last = entry["data_offsets"]
-    if entry["dtype"] not in DTYPES:
-        raise ValueError(f"type {entry['dtype']}")
-    count = 1
-    for length in entry["shape"]:
-        count *= length
-    return bool(0 <= first <= last <= size and last - first == count * np.dtype(DTYPES[entry["dtype"]]).itemsize)
-
-
-def _damaged(path: Path) -> OperatorError:
-    return OperatorError(f"{path}: it is no whole safetensors file", "save the model again, or copy it again")
+    wanted = last - first
+    if entry["dtype"] in DTYPES:
+        wanted = math.prod(entry["shape"]) * np.dtype(DTYPES[entry["dtype"]]).itemsize
+    if not 0 <= first <= last or last - first != wanted:
+        raise ValueError(f"{last - first} bytes of shape {entry['shape']}")
+    return int(last)
