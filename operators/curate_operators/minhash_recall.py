@@ -152,12 +152,12 @@ def pairs_note(counts: Mapping[str, int], max_heads: int, mode: str) -> Verdict:
     """Return what was compared, and what was not."""
     cut, largest = counts["documents not compared with all of a bucket"], plural(counts["largest group"], "document")
     compared, similar = counts["pairs compared"], counts["pairs similar"]
-    if counts["largest group"] < 2:
+    if counts["largest group"] < 2 or (mode == "verified" and not compared):  # planted copies may link two documents
         message = "no pair was compared: no two documents share a bucket, but for those with the same shingles"
     elif mode == "component":
         message = f"no pair was compared; the largest group has {largest}"
     else:
-        refuted = f" ({1 - similar / compared:.1%} refuted)" if compared else ""
+        refuted = f" ({1 - similar / compared:.1%} refuted)"
         message = f"{plural(compared, 'pair')} compared, {similar:,} similar{refuted}; the largest group has {largest}"
     if cut:
         message += f"; {_behind(cut, max_heads)}"

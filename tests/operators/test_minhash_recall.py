@@ -220,3 +220,9 @@ def test_the_tail() -> None:
     few = canary_note({"levels": levels, "wrong": 0, "cut": 0, "chance": _tail([0.999] * 100, 97)}, item)
     assert not few.passed and "found 97 of 100" in few.message
     assert canary_note({"levels": levels, "wrong": 0, "cut": 0, "chance": _tail([0.999] * 100, 99)}, item).passed
+
+
+def test_documents_that_only_a_planted_copy_links_are_no_pair() -> None:
+    counts = {"documents not compared with all of a bucket": 0, "largest group": 2, "pairs compared": 0, "pairs similar": 0}
+    assert pairs_note(counts, 64, "verified").message.startswith("no pair was compared: no two documents share a bucket")
+    assert pairs_note(counts, 64, "component").message == "no pair was compared; the largest group has 2 documents"
