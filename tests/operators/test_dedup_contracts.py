@@ -25,7 +25,7 @@ EARLIER: dict[str, Callable[[Doc], Any]] = {  # what the rules of `keep` put fir
     "by_url": lambda doc: -int(doc["date"].replace("-", "")),
     "best": lambda doc: (-doc["score"], -len(doc["text"])),
     "semantic": lambda doc: -doc["distance"],
-    "settled": lambda doc: int(hash64(pa.array([f"0:{doc['id']}"]))[0]),
+    "settled": lambda doc: int(hash64(pa.array([doc["id"]]), seed=0)[0]),
 }
 WHOLE = tuple(name for name, stage in duplicates.EVERY.items() if stage["use"] in ("exact_dedup", "minhash_dedup", "semantic_dedup"))
 """The stages that remove whole documents, each for one other."""
