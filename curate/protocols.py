@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     from curate.dataset import Dataset
+    from curate.llm import Llm
     from curate.manifest import Kind
     from curate.work import Verdict, Work
 
@@ -45,6 +46,10 @@ class Operator(ABC):
     def reads(self) -> tuple[str, ...]:
         """Return the columns that must be there, dotted paths included."""
         return ("text",)
+
+    def models(self) -> Mapping[str, Llm]:
+        """Return the language models that it asks, by the parameter that holds each one's settings; see `curate.llm`."""
+        return {}
 
     def verify(self, schema: pa.Schema) -> None:
         """Raise `PipelineError` when columns that are there have types that the operator cannot work with.

@@ -1,0 +1,132 @@
+"""The settings of a language model: one parameter of the operators that ask it, checked before anything runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from curate.errors import PipelineError
+from curate.registry import suggest
+
+ENGINES = ("endpoint", "vllm")
+PRICES = ("prompt", "output", "gpu_hour")
+_IDENTITY = ("model", "temperature", "top_p", "max_tokens", "body")
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "str | None": (str, type(None)),
+    "float": (int, float),
+    "int": (int,),
+    "Mapping[str, Any]": (Mapping,),
+    "Mapping[str, float]": (Mapping,),
+}
+_SAID = {"str": "a string", "str | None": "a string", "float": "a number", "int": "a whole number"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which model answers, how, and what it costs.
+
+    What follows changes answers, and is part of a dataset's identity:
+
+    - `model`: the name that the endpoint knows it by; for the engine `vllm` a folder, whose files are then part of the identity.
+    - `temperature`, `top_p`: 0 takes the likeliest token always. No seed is ever sent: servers do not keep that promise under load.
+    - `max_tokens`: the longest answer, where a prompt says nothing else.
+    - `body`: further fields of each request, such as `chat_template_kwargs: {enable_thinking: false}`.
+
+    What follows does not:
+
+    - `engine`: `endpoint` is a server that speaks OpenAI's chat completions, `vllm` runs in the worker itself.
+    - `endpoint`: its address, such as `http://127.0.0.1:8000/v1`.
+    - `key_variable`: the environment variable that holds the key; the key itself never stands in a pipeline.
+    - `concurrency`: requests under way at a time, in each worker.
+    - `deadline_s`: seconds that one request may take.
+    - `attempts`: tries of one prompt, where the server fails at it.
+    - `patience_s`: seconds to wait for a server that does not answer at all, or asks for patience, before the stage ends.
+    - `price`: dollars for a million tokens, `{prompt: 0.1, output: 0.4}`, or for an hour of the worker, `{gpu_hour: 2.5}`.
+    - `arguments`: further arguments of the engine `vllm`, such as `{max_model_len: 4096}`.
+    """
+
+    model: str
+    engine: Literal["endpoint", "vllm"] = "endpoint"
+    endpoint: str | None = None
+    key_variable: str | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 1024
+    body: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    concurrency: int = 32
+    deadline_s: float = 120.0
+    attempts: int = 4
+    patience_s: float = 300.0
+    price: Mapping[str, float] = field(default_factory=dict, hash=False)
+    arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Settings:
+        """Return checked settings; raise `PipelineError`, which names the setting, for whatever is wrong with them."""
+        known = {spec.name: str(spec.type) for spec in dataclasses.fields(cls)}
+        for name, value in given.items():
+            if name not in known:
+                raise PipelineError(f"llm: unknown setting `{name}`", suggest(name, list(known)) or f"settings are: {', '.join(known)}")
+            _check_type(name, value, known[name])
+        if "model" not in given:
+            raise PipelineError("llm: `model` is missing", "write the name that the endpoint knows the model by")
+        settings = cls(**given)
+        _check_numbers(settings)
+        _check_engine(settings)
+        _check_price(settings.price)
+        return settings
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What of the settings changes answers."""
+        return {name: getattr(self, name) for name in _IDENTITY}
+
+
+def _check_type(name: str, value: Any, kind: str) -> None:
+    if name == "engine":
+        if value not in ENGINES:
+            raise PipelineError(f"llm: `engine` is one of {', '.join(ENGINES)}, found `{value}`", suggest(str(value), list(ENGINES)))
+    elif not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind in ("int", "float")):
+        raise PipelineError(f"llm: `{name}` must be {_SAID.get(kind, 'a mapping')}, found {value!r}")
+
+
+def _check_numbers(settings: Settings) -> None:
+    least = {"max_tokens": 1, "concurrency": 1, "attempts": 1, "temperature": 0}
+    for name, bound in least.items():
+        if getattr(settings, name) < bound:
+            raise PipelineError(f"llm: `{name}` is less than {bound}: {getattr(settings, name)}")
+    for name in ("deadline_s", "patience_s"):
+        if not getattr(settings, name) > 0:
+            raise PipelineError(f"llm: `{name}` must be more than 0 seconds: {getattr(settings, name)}")
+    if not 0 < settings.top_p <= 1:
+        raise PipelineError(f"llm: `top_p` lies above 0 and at most at 1: {settings.top_p}")
+
+
+def _check_engine(settings: Settings) -> None:
+    if settings.engine == "vllm":
+        if settings.endpoint is not None:
+            raise PipelineError("llm: `endpoint` is for the engine `endpoint`", "remove it, or `engine: vllm`")
+        return
+    if settings.arguments:
+        raise PipelineError("llm: `arguments` is for the engine `vllm`", "give them to the server when it is started")
+    if settings.endpoint is None:
+        raise PipelineError("llm: `endpoint` is missing", "such as http://127.0.0.1:8000/v1; see `curate llm serve`")
+    if not settings.endpoint.startswith(("http://", "https://")):
+        raise PipelineError(f"llm: `endpoint` is no address: {settings.endpoint}", "such as http://127.0.0.1:8000/v1")
+    if "@" in settings.endpoint.split("/")[2]:
+        raise PipelineError("llm: `endpoint` holds credentials", "name the environment variable that holds the key with `key_variable`")
+
+
+def _check_price(price: Mapping[str, Any]) -> None:
+    for name, value in price.items():
+        if name not in PRICES:
+            raise PipelineError(
+                f"llm: unknown key `{name}` of `price`", suggest(str(name), list(PRICES)) or f"keys are: {', '.join(PRICES)}"
+            )
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise PipelineError(f"llm: `price` holds dollars, found {name}: {value!r}")
+    if "gpu_hour" in price and len(price) > 1:
+        raise PipelineError("llm: `price` is that of tokens or that of hours", "remove `gpu_hour`, or the others")

@@ -1,0 +1,131 @@
+"""The client against a real server process that fails on request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.errors import CurateError, TransientError
+from curate.llm import Answer, Llm, Prompt, Unanswered
+from tests.llm.servers import StubProcess
+
+
+def ask(stub: StubProcess, *texts: str, **settings: Any) -> list[Answer]:
+    return Llm(stub.settings | settings).ask([Prompt.user(text) for text in texts])
+
+
+def test_answers_come_in_the_order_of_the_prompts_and_equal_prompts_are_asked_once(stub: StubProcess) -> None:
+    texts = [f"[slow] first {n}" if n % 7 == 0 else f"first {n}" for n in range(60)]
+    answers = ask(stub, *texts, *texts)
+    assert [answer.text for answer in answers] == [text.upper() for text in texts] * 2
+    assert answers[1] == Answer("FIRST 1", "stop", 2, 2)
+    assert sorted(text for text in stub.asked() if "first" in text) == sorted(texts)
+
+
+def test_a_request_says_what_the_prompt_and_the_settings_say_and_never_a_seed(stub: StubProcess) -> None:
+    schema = {"type": "object", "properties": {"score": {"type": "integer"}}}
+    prompt = Prompt((("system", "be brief"), ("user", "[request]")), 7, ("END",), schema)
+    model = Llm(stub.settings | {"temperature": 0.5, "top_p": 0.9, "body": {"chat_template_kwargs": {"enable_thinking": False}}})
+    assert json.loads(model.ask([prompt])[0].text)["request"] == {
+        "model": "stub",
+        "messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": "[request]"}],
+        "max_tokens": 7,
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "stop": ["END"],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}},
+        "chat_template_kwargs": {"enable_thinking": False},
+    }
+
+
+def test_requests_under_way_are_as_many_as_asked_for() -> None:
+    with StubProcess() as stub:
+        ask(stub, *(f"[slow] {n}" for n in range(40)), concurrency=8)
+        assert stub.most() == 8
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "cut", "half", "junk", "429"])
+def test_a_passing_fault_costs_a_try_and_no_answer(stub: StubProcess, fault: str) -> None:
+    text = f"passing [fault {fault} 2]"
+    assert ask(stub, text)[0].text == text.upper()
+    assert stub.asked().count(text) == 3
+
+
+def test_a_server_that_asks_for_patience_gets_it_and_no_try_is_counted(stub: StubProcess) -> None:
+    begun = time.monotonic()
+    assert ask(stub, "patient [fault 429 2]", attempts=1)[0].finish == "stop"
+    assert time.monotonic() - begun >= 2  # `Retry-After: 1`, twice
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("400", "the server refuses the prompt: 400 fault 400"),
+        ("filter", "the server gives no text: it ended by `content_filter`"),
+        ("500", "500 fault 500 (try 3 of 3)"),
+        ("junk", "the answer is no chat completion: <html>a proxy's page</html> (try 3 of 3)"),
+    ],
+)
+def test_what_fails_always_is_an_error_of_its_prompt_alone(stub: StubProcess, fault: str, said: str) -> None:
+    good, bad = ask(stub, "beside", f"failing [fault {fault} 99]", attempts=3)
+    assert (good.text, bad.finish, bad.error) == ("BESIDE", "error", said)
+    with pytest.raises(Unanswered, match=r"fault|gives no text|no chat"):
+        bad.required()
+
+
+def test_a_request_that_hangs_ends_at_its_deadline(stub: StubProcess) -> None:
+    (answer,) = ask(stub, "hanging [fault hang 99]", deadline_s=0.2, attempts=2)
+    assert answer.error == "no answer within 0.2 s (try 2 of 2)"
+
+
+def test_a_cut_answer_says_so(stub: StubProcess) -> None:
+    (answer,) = ask(stub, "one two three", max_tokens=2)
+    assert (answer.text, answer.finish, answer.output_tokens) == ("ONE TWO", "length", 2)
+    assert answer.required() == "ONE TWO"
+    with pytest.raises(Unanswered, match="cut after 2 tokens"):
+        answer.required(whole=True)
+
+
+def test_a_model_that_is_not_served_is_told_with_a_hint(stub: StubProcess) -> None:
+    with pytest.raises(CurateError, match="has no model `stab`") as told:
+        ask(stub, "x", model="stab")
+    assert told.value.hint == "did you mean `stub`?"
+
+
+def test_a_key_that_is_not_there_is_told_by_the_name_of_its_variable(stub: StubProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CurateError, match="`CURATE_TEST_KEY` is not set"):
+        ask(stub, "x", key_variable="CURATE_TEST_KEY")
+    monkeypatch.setenv("CURATE_TEST_KEY", "secret")
+    assert ask(stub, "x", key_variable="CURATE_TEST_KEY")[0].text == "X"
+
+
+def test_a_dead_server_is_waited_for_and_then_told_as_no_fault_of_a_row() -> None:
+    with StubProcess() as stub:
+        stub.kill()
+        begun = time.monotonic()
+        with pytest.raises(TransientError, match=r"no answer for 1 s: .*Connect") as told:
+            ask(stub, *(f"{n}" for n in range(100)), patience_s=1)
+        assert 1 <= time.monotonic() - begun < 6  # all prompts wait together
+        assert "run again" in (told.value.hint or "")
+        assert told.value.cause == "endpoint"
+
+
+def test_a_prompt_that_kills_the_server_takes_no_other_with_it(tmp_path: Path) -> None:
+    with StubProcess(tmp_path / "faults", restart_after_s=0.1) as stub:
+        texts = [f"[slow] row {n}" for n in range(8)]
+        *others, poison = ask(stub, *texts, "poison [fault die 99]", attempts=4)
+        assert [answer.text for answer in others] == [text.upper() for text in texts]
+        assert poison.finish == "error" and "(try 4 of 4)" in (poison.error or "")
+        assert stub.starts == 5
+
+
+def test_it_can_be_asked_where_a_loop_runs_already(stub: StubProcess) -> None:
+    async def notebook() -> list[Answer]:
+        return ask(stub, "inside")
+
+    assert asyncio.run(notebook())[0].text == "INSIDE"
