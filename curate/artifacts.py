@@ -64,8 +64,9 @@ def _verify_files(pipeline: Pipeline, built: Built, artifacts: Mapping[str, Data
             name, slash, file = value.removeprefix(REFERENCE).partition("/")
             if not value.startswith(REFERENCE) or name not in artifacts or is_remote(artifacts[name].url):
                 continue
+            whole = key in operator.folders and not slash
             try:
-                operator.verify_file(key, local_file(f"{artifacts[name].url}{slash}{file}"))
+                operator.verify_file(key, Path(artifacts[name].url) if whole else local_file(f"{artifacts[name].url}{slash}{file}"))
             except CurateError as error:
                 mistakes.add_said((*place, "params", key), step.use, error)
 
