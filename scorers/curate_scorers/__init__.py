@@ -6,6 +6,7 @@ OPERATORS = {
     "drop_clusters": "curate_scorers.drop_clusters:DropClusters",
     "embed": "curate_scorers.embed:Embed",
     "embed_hash": "curate_scorers.embed_hash:EmbedHash",
+    "evaluate_proxy": "curate_scorers.proxy.evaluate_proxy:EvaluateProxy",
     "export_tokens": "curate_scorers.proxy.export_tokens:ExportTokens",
     "fasttext": "curate_scorers.fasttext_score:FastText",
     "lm_loss": "curate_scorers.lm_loss:LmLoss",

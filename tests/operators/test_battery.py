@@ -31,6 +31,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "dclm_lines": [{}, {"max_upper_ratio": None, "counters": [], "boiler_phrases": ["word"], "boiler_endings": []}],
     "detect_code_language": [{}, {"by": "url"}],
     "drop_clusters": [{"review": "review.yaml"}, {"drop": "share > 0.5 or line_repetition > 0.5", "drop_unclustered": True}],
+    "evaluate_proxy": [{"model": "models/small", "questions": ["asked"], "by": {"asked": "kind"}, "max_items": 9}],
     "export_tokens": [{"tokenizer": "tokenizer", "format": "megatron"}, {"tokenizer": "tokenizer", "format": "datatrove", "seed": 3}],
     "extract_html": [{}, {"method": "trafilatura"}, {"keep_html": True}],
     "embed": [{"model": "models/minilm"}],

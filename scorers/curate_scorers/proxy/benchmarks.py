@@ -3,7 +3,7 @@
 | column    | is                                                                                          |
 |-----------|---------------------------------------------------------------------------------------------|
 | `id`      | the question's name                                                                         |
-| `text`    | what stands before the answer, ready to be continued; empty or null = nothing               |
+| `text`    | what stands before the answer, ready to be continued; an empty text = nothing               |
 | `choices` | the answers to choose from; null or missing = there is only the right one                   |
 | `gold`    | the number of the right choice, from 0                                                      |
 | `answer`  | the right answer where there are no choices                                                 |

@@ -1,0 +1,242 @@
+"""`evaluate_proxy` beside plain loops, and under a model whose every logit is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from curate.dataset import Dataset
+from curate.errors import CurateError, OperatorError, PipelineError
+from curate.pipeline import Input, Stage
+from curate_scorers.lm_loss import LmLoss
+from curate_scorers.lm_loss_model import LanguageModel, read_model
+from curate_scorers.proxy.benchmarks import Question, marks
+from curate_scorers.proxy.evaluate import answer_bits, text_bits
+from tests.engine import small
+from tests.scorers.test_lm_loss import CLOSE, TEXTS, VOCABULARY, save_model, save_tokenizer
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+QUESTIONS = [
+    {"id": "q0", "text": "The cat sat on", "choices": ["the mat", "a word", "nine words, and it was 9 o'clock"], "gold": 0, "kind": "cats"},
+    {"id": "q1", "text": "Question: who?\nAnswer: ", "choices": ["the cat", "words"], "gold": 1, "kind": "cats"},
+    {"id": "q2", "text": "word " * 30, "choices": ["word", "mat"], "gold": 0, "kind": "words"},
+    {"id": "q3", "text": "an end, as the", "choices": None, "answer": "naïve ß", "kind": "words"},
+    {"id": "q4", "text": "The cat sat.", "bad": "The cats sat.", "choices": None, "kind": "pairs"},
+    {"id": "q5", "text": "", "choices": ["a", "word word " * 40], "gold": 0, "kind": "pairs"},
+]
+KINDS = {row["id"]: row["kind"] for row in QUESTIONS}
+
+
+def bigram_model(folder: Path) -> tuple[Path, Any]:
+    """Write a model without layers whose logits are a table that we choose: row = the token before, column = the next one."""
+    save_tokenizer(folder)
+    config = transformers.LlamaConfig(
+        vocab_size=VOCABULARY, hidden_size=VOCABULARY, num_hidden_layers=0, num_attention_heads=1, intermediate_size=4, rms_norm_eps=0.0
+    )
+    model = transformers.LlamaForCausalLM(config)
+    table = torch.randn(VOCABULARY, VOCABULARY, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        model.model.embed_tokens.weight.copy_(torch.eye(VOCABULARY))  # a state is √vocabulary at its token's place, once normed
+        model.lm_head.weight.copy_(table.T / math.sqrt(VOCABULARY))
+    model.save_pretrained(folder)
+    bits = -torch.log_softmax(table.double(), 1).numpy() / math.log(2)
+    return folder, bits
+
+
+@pytest.fixture(scope="module")
+def bigram(tmp_path_factory: pytest.TempPathFactory) -> tuple[LanguageModel, Any]:
+    folder, bits = bigram_model(tmp_path_factory.mktemp("bigram"))
+    return read_model(str(folder)), bits
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tmp_path_factory.mktemp("models") / "llama")
+
+
+def walked(bits: Any, tokens: Sequence[int]) -> float:
+    """Return what tokens cost, each known from the one before."""
+    return float(sum(bits[one, two] for one, two in zip(tokens, tokens[1:], strict=False)))
+
+
+def test_texts_cost_what_the_table_says(bigram: tuple[LanguageModel, Any]) -> None:
+    model, bits = bigram
+    start = model.start
+    found, tokens = text_bits(model, TEXTS)
+    for text, cost, count in zip(TEXTS, found, tokens, strict=True):
+        ids = model.tokenizer.encode(text, add_special_tokens=False).ids
+        assert count == len(ids)
+        assert cost == pytest.approx(walked(bits, [start, *ids]), rel=CLOSE)
+
+
+def test_answers_cost_what_the_table_says(bigram: tuple[LanguageModel, Any]) -> None:
+    model, bits = bigram
+    asked = [Question("q", "The cat sat on", ("the mat", "it", "a word"), 2)]
+    [found], [tokens] = answer_bits(model, asked)
+    before = model.tokenizer.encode("The cat sat on", add_special_tokens=False).ids
+    for choice, cost, count in zip(asked[0].choices, found, tokens, strict=True):
+        whole = model.tokenizer.encode(f"The cat sat on {choice}", add_special_tokens=False).ids
+        assert whole[: len(before)] == before and count == len(whole) - len(before)
+        assert cost == pytest.approx(walked(bits, whole[len(before) - 1 :]), rel=CLOSE)
+
+
+def plain(folder: Path, prompt: str, choice: str) -> tuple[float, int]:
+    """Return bits and tokens of an answer, by one forward pass without batches."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    between = " " if prompt and not prompt[-1].isspace() else ""
+    known = tokenizer(prompt.rstrip(" "), add_special_tokens=False)["input_ids"]
+    ids = tokenizer(prompt + between + choice, add_special_tokens=False)["input_ids"]
+    count = len(ids) - len(known)
+    seen = [tokenizer.eos_token_id, *ids][-65:]  # the model takes 64 and predicts one more
+    with torch.inference_mode():
+        logits = model(torch.tensor([seen[:-1]])).logits[0].double().log_softmax(-1)
+    costs = [-float(logits[place - 1, seen[place]]) / math.log(2) for place in range(max(1, len(seen) - count), len(seen))]
+    return sum(costs), count
+
+
+def test_answers_are_those_of_a_plain_loop(folder: Path) -> None:
+    asked = [
+        Question("a", "The cat sat on", ("the mat", "nine words, and it was 9 o'clock"), 0),
+        Question("b", "word " * 80, ("word", "a mat, and a mat"), 1),  # longer than the model: it loses its beginning
+        Question("c", "", ("The cat.", "Cat the?", "x"), 1),
+        Question("d", "Answer:\n", ("ß naïve",), 0),
+    ]
+    bits, tokens = answer_bits(read_model(str(folder)), asked)
+    for question, some, counts in zip(asked, bits, tokens, strict=True):
+        expected = [plain(folder, question.prompt, choice) for choice in question.choices]
+        assert list(some) == pytest.approx([cost for cost, _ in expected], rel=1e-4)
+        assert list(counts) == [count for _, count in expected]
+
+
+def test_texts_are_those_of_lm_loss(folder: Path) -> None:
+    texts = [*TEXTS, "The mat sat on the cat. " * 30]
+    bits, tokens = text_bits(read_model(str(folder)), texts)
+    rows = pa.RecordBatch.from_pydict({"id": [str(i) for i in range(len(texts))], "text": pa.array(texts, pa.large_string())})
+    theirs = LmLoss(str(folder), window=64, stride=32).score(rows).to_pylist()
+    assert list(tokens) == [row["tokens"] for row in theirs]
+    assert list(bits) == pytest.approx(
+        [row["bits_per_byte"] * len(text.encode()) for row, text in zip(theirs, texts, strict=True)], rel=CLOSE
+    )
+
+
+def test_marks_worked_by_hand() -> None:
+    """Answers of 2, 4 and 1 bytes that cost 4, 6 and 3 bits in 2, 1 and 1 tokens; the second is right."""
+    found = marks([Question("q", "?", ("ab", "abcd", "a"), 1)], [np.array([4.0, 6.0, 3.0])], [np.array([2, 1, 1])])
+    assert (found.bits[0], found.bytes[0], found.tokens[0]) == (6, 4, 1)
+    assert found.correct_prob[0] == 2**-1.5
+    assert found.margin[0] == 2**-1.5 - 2**-2
+    assert found.norm_correct_prob[0] == pytest.approx(2**-6 / (2**-4 + 2**-6 + 2**-3))
+    assert (found.right[0], found.right_per_byte[0], found.right_per_token[0]) == (0, 1, 0)
+
+
+def run(path: Path, folder: Path | None, texts: list[Any], questions: list[Any], workers: int = 1, **params: Any) -> Dataset:
+    inputs = {"crawl": Input(str(small.write_jsonl(path / "texts.jsonl", texts)))}
+    inputs |= {"asked": Input(str(small.write_jsonl(path / "asked.jsonl", questions)))} if questions else {}
+    given = {"questions": ("asked",) if questions else (), **({"model": str(folder)} if folder else {}), **params}
+    pipe = small.pipeline(path / "texts.jsonl", {"measured": Stage(tuple(inputs), use="evaluate_proxy", params=given)}, inputs=inputs)
+    return small.run(pipe, path / "workspace", workers)[0].dataset("measured")
+
+
+DOCS = [{"id": f"d{i}", "text": text, "domain": "even" if i % 2 == 0 else "odd"} for i, text in enumerate(TEXTS)]
+
+
+def test_rows_and_means(tmp_path: Path, folder: Path) -> None:
+    dataset = run(tmp_path, folder, [*DOCS, {"id": "none", "text": ""}], QUESTIONS, by={"crawl": "domain", "asked": "kind"})
+    rows = small.rows(dataset)
+    assert {row["item"] for row in rows} == {*KINDS, *(doc["id"] for doc in DOCS)}  # a text without bytes has no bits per byte
+    assert [row["id"] for row in rows] == [f"model/{row['set']}/{row['item']}" for row in rows]
+    found = dataset.manifest.about["models"]["model"]
+    assert set(found) == {"crawl/even", "crawl/odd", "asked/cats", "asked/words", "asked/pairs"}
+    for name, measures in found.items():
+        own = [row for row in rows if row["set"] == name]
+        assert measures["items"] == len(own)
+        if name.startswith("crawl"):
+            assert measures["bits_per_byte"] == pytest.approx(sum(r["bits"] for r in own) / sum(r["bytes"] for r in own))
+            continue
+        assert measures["bits_per_byte"] == pytest.approx(np.mean([row["bits"] / row["bytes"] for row in own]))
+        chosen = [row["right"] for row in own if row["right"] is not None]
+        assert measures["accuracy"] == pytest.approx(np.mean(chosen))
+    assert next(row for row in rows if row["item"] == "q3")["right"] is None  # nothing to choose from
+
+
+def test_results_do_not_depend_on_workers(tmp_path: Path, folder: Path) -> None:
+    one, two = (run(tmp_path / name, folder, DOCS, QUESTIONS, workers) for name, workers in (("one", 1), ("two", 2)))
+    assert small.rows(one) == small.rows(two)
+
+
+def test_no_more_items_than_asked_for(tmp_path: Path, folder: Path) -> None:
+    docs = small.documents(40)
+    most = {row["item"] for row in small.rows(run(tmp_path / "all", folder, docs, []))}
+    some = {row["item"] for row in small.rows(run(tmp_path / "some", folder, docs, [], max_items=7))}
+    fewer = {row["item"] for row in small.rows(run(tmp_path / "fewer", folder, docs, [], max_items=3))}
+    assert (len(most), len(some), len(fewer)) == (40, 7, 3) and fewer < some < most
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"text": "?", "choices": ["a", "b"], "gold": 2}, "gold is 2, and there are 2 choices"),
+        ({"text": "?", "choices": ["a", "b"]}, "gold is None"),
+        ({"text": "?", "choices": ["a", ""], "gold": 0}, "an answer that is empty"),
+        ({"text": "?"}, "neither `choices` nor an `answer`"),
+    ],
+)
+def test_questions_that_cannot_be_asked(tmp_path: Path, folder: Path, row: dict[str, Any], said: str) -> None:
+    with pytest.raises(OperatorError, match=f"question `odd` of `asked`.*{said}"):
+        run(tmp_path, folder, DOCS, [QUESTIONS[0], {"id": "odd"} | row])
+
+
+def no_questions(path: Path, folder: Path) -> None:
+    run(path, folder, DOCS, [], by={"asked": "kind"})
+
+
+def no_model(path: Path, folder: Path) -> None:
+    run(path, None, DOCS, [])
+
+
+def no_folder(path: Path, folder: Path) -> None:
+    run(path, path / "nowhere", DOCS, [])
+
+
+def no_group(path: Path, folder: Path) -> None:
+    run(path, folder, [{"id": "d", "text": "a", "domain": ["x"]}], [], by={"crawl": "domain"})
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"),
+    [
+        (no_questions, "by names `asked`, which is no documents of this stage"),
+        (no_model, "there is no model to measure"),
+        (no_folder, "no folder with a config.json"),
+        (no_group, "no column `domain` of names"),
+    ],
+)
+def test_mistakes_are_told(tmp_path: Path, folder: Path, break_it: Callable[[Path, Path], None], said: str) -> None:
+    with pytest.raises(CurateError, match=said):
+        break_it(tmp_path, folder)
+
+
+def test_nan_is_told(tmp_path: Path) -> None:
+    broken = save_model(tmp_path / "broken")
+    model = transformers.AutoModelForCausalLM.from_pretrained(broken)
+    with torch.no_grad():
+        model.lm_head.weight.fill_(math.nan)
+    model.save_pretrained(broken)
+    with pytest.raises(OperatorError, match="its loss is no number"):
+        text_bits(read_model(str(broken)), ["a cat"])
+
+
+def test_settings_are_checked() -> None:
+    from curate_scorers.proxy.evaluate_proxy import EvaluateProxy
+
+    with pytest.raises(PipelineError, match="max_items is less than 1"):
+        EvaluateProxy("m", max_items=0)
