@@ -1,0 +1,115 @@
+"""Carries out what a program asks for on a document's text, and keeps account of every edit.
+
+Strings are replaced first, in the program's order, then lines go, by the numbers that the model was shown: a string with a line feed
+is refused, so that replacing never moves a line. Nothing that a program asks for can make a text grow past twice its length.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from curate_operators.prox_program import Call, Program, RemoveLines, Replace
+
+MAX_GROWTH = 2.0  # of a text by replacements: a hundred calls of `normalize("a", "aa")` would fill any memory
+Range = tuple[int, int]  # lines, both ends included
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """A string that was replaced, and how often."""
+
+    source: str
+    target: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Edited:
+    """A text after a program: the ranges of lines that went, the strings that were replaced, and what was wrong."""
+
+    text: str
+    removed: tuple[Range, ...] = ()
+    replaced: tuple[Replaced, ...] = ()
+    errors: tuple[str, ...] = ()
+
+
+def execute(text: str, program: Program) -> Edited:
+    """Return the text after all that a program asks for and that there is."""
+    errors = list(program.errors)
+    new, replaced = _replace_all(text, program.calls, errors)
+    lines = new.split("\n")
+    removed = merged([r for call in program.calls if isinstance(call, RemoveLines) for r in _clamped(call, len(lines), errors)])
+    kept = without(lines, removed) if removed else lines
+    return Edited("\n".join(kept), tuple(removed), tuple(replaced), tuple(errors))
+
+
+def _replace_all(text: str, calls: Sequence[Call], errors: list[str]) -> tuple[str, list[Replaced]]:
+    replaced = []
+    most = int(len(text) * MAX_GROWTH)
+    for call in calls:
+        if not isinstance(call, Replace):
+            continue
+        if (wrong := _refused(call)) is not None:
+            errors.append(wrong)
+            continue
+        count = text.count(call.source)
+        if len(text) + count * (len(call.target) - len(call.source)) > most:
+            errors.append("a string would make the text grow too much")
+        elif count:
+            text = text.replace(call.source, call.target)
+            replaced.append(Replaced(call.source, call.target, count))
+    return text, replaced
+
+
+def _refused(call: Replace) -> str | None:
+    """Say what is wrong with a replacement whatever the text; None = nothing."""
+    if not call.source.strip():
+        return "a blank string cannot be replaced"
+    if "\n" in call.source or "\n" in call.target:
+        return "a string with a line feed would move lines"
+    if not _is_text(call.target) or not _is_text(call.source):
+        return "a string is no Unicode text"
+    return None
+
+
+def _is_text(value: str) -> bool:
+    """Tell whether UTF-8 can carry a string: a program may escape half of a pair."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _clamped(call: RemoveLines, lines: int, errors: list[str]) -> list[Range]:
+    """Return a range cut to the lines that there are; one that is cut, turned round or elsewhere is an error."""
+    if call.start < 0 or call.end < call.start or call.start >= lines:
+        errors.append(f"there are no lines {_number(call.start)} to {_number(call.end)}")
+        return []
+    if call.end >= lines:
+        errors.append(f"there is no line {_number(call.end)}")
+    return [(call.start, min(call.end, lines - 1))]
+
+
+def _number(value: int) -> str:
+    return str(value) if -(10**9) < value < 10**9 else "…"
+
+
+def merged(ranges: Sequence[Range]) -> list[Range]:
+    """Return ranges in order, those that touch made one."""
+    found: list[Range] = []
+    for start, end in sorted(ranges, key=lambda r: r[0]):
+        if found and start <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((start, end))
+    return found
+
+
+def without(lines: Sequence[str], removed: Sequence[Range]) -> list[str]:
+    """Return the lines that lie in no range; ranges are in order and do not overlap."""
+    starts = [start for start, _ in removed]
+    kept = []
+    for number, line in enumerate(lines):
+        place = bisect.bisect_right(starts, number) - 1
+        if place < 0 or number > removed[place][1]:
+            kept.append(line)
+    return kept
