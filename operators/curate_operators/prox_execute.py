@@ -40,9 +40,21 @@ def execute(text: str, program: Program) -> Edited:
     errors = list(program.errors)
     new, replaced = _replace_all(text, program.calls, errors)
     lines = new.split("\n")
-    removed = merged([r for call in program.calls if isinstance(call, RemoveLines) for r in _clamped(call, len(lines), errors)])
+    removed = merged([r for call in program.calls if isinstance(call, RemoveLines) for r in _clamped(call, 0, len(lines) - 1, errors)])
     kept = without(lines, removed) if removed else lines
     return Edited("\n".join(kept), tuple(removed), tuple(replaced), tuple(errors))
+
+
+def within(program: Program, first: int, last: int) -> Program:
+    """Return a program for some lines only: numbers of others are errors, as a model cannot judge what it was not shown."""
+    calls: list[Call] = []
+    errors = list(program.errors)
+    for call in program.calls:
+        if isinstance(call, Replace):
+            calls.append(call)
+        else:
+            calls += [RemoveLines(start, end) for start, end in _clamped(call, first, last, errors)]
+    return Program(tuple(calls), tuple(errors))
 
 
 def _replace_all(text: str, calls: Sequence[Call], errors: list[str]) -> tuple[str, list[Replaced]]:
@@ -79,14 +91,14 @@ def _is_text(value: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
-def _clamped(call: RemoveLines, lines: int, errors: list[str]) -> list[Range]:
+def _clamped(call: RemoveLines, first: int, last: int, errors: list[str]) -> list[Range]:
     """Return a range cut to the lines that there are; one that is cut, turned round or elsewhere is an error."""
-    if call.start < 0 or call.end < call.start or call.start >= lines:
+    if call.end < call.start or not first <= call.start <= last:
         errors.append(f"there are no lines {_number(call.start)} to {_number(call.end)}")
         return []
-    if call.end >= lines:
+    if call.end > last:
         errors.append(f"there is no line {_number(call.end)}")
-    return [(call.start, min(call.end, lines - 1))]
+    return [(call.start, min(call.end, last))]
 
 
 def _number(value: int) -> str:

@@ -16,6 +16,11 @@ class Window:
     lines: tuple[str, ...]
 
     @property
+    def end(self) -> int:
+        """The last line's number."""
+        return self.start + len(self.lines) - 1
+
+    @property
     def text(self) -> str:
         return "\n".join(self.lines)
 

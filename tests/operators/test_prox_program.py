@@ -105,7 +105,15 @@ def test_nothing_is_ever_called(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> Any:
         raise AssertionError("a program was run")
 
-    lines = ["eval('refuse()')", "print(exec('1'))", "open('x', 'w')", "os.system('x')", "(yield)", "normalize(open('x'))", "[exec(i) for i in 'x']"]
+    lines = [
+        "eval('refuse()')",
+        "print(exec('1'))",
+        "open('x', 'w')",
+        "os.system('x')",
+        "(yield)",
+        "normalize(open('x'))",
+        "[exec(i) for i in 'x']",
+    ]
     for name in ("eval", "exec", "print", "open"):
         monkeypatch.setattr(builtins, name, refuse)
     monkeypatch.setattr(os, "system", refuse)
@@ -115,7 +123,9 @@ def test_nothing_is_ever_called(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_removal_and_replacement_with_the_account_of_both() -> None:
-    done = after('remove_lines(3, 4)\nnormalize("The harbour, they say, is", "The harbour is")\nremove_lines(0, 0)\nnormalize("= granite", "")')
+    done = after(
+        'remove_lines(3, 4)\nnormalize("The harbour, they say, is", "The harbour is")\nremove_lines(0, 0)\nnormalize("= granite", "")'
+    )
     assert done.text == "The harbour is old.\nIt has a wall (of stone )."
     assert done.removed == ((0, 0), (3, 4))
     assert done.replaced == (Replaced("The harbour, they say, is", "The harbour is", 1), Replaced("= granite", "", 1))
@@ -167,8 +177,43 @@ def test_thousands_of_lines_are_read_in_time_and_no_more() -> None:
     assert time.process_time() - begun < 5
 
 
-PIECES = ["remove_lines(", "normalize(", "keep_chunk()", "line_start=", "line_end=", "source_str=", "target_str=", "0", "2", "-1", "99", '"a"']
-PIECES += ["'b'", '""', '"\\n"', ",", ")", "(", "\n", " ", "\0", "é", "\ud800", "f'{x}'", "[", "lambda: ", "*", "**", "10**9", "#", ";", "\\", '"']
+PIECES = [
+    "remove_lines(",
+    "normalize(",
+    "keep_chunk()",
+    "line_start=",
+    "line_end=",
+    "source_str=",
+    "target_str=",
+    "0",
+    "2",
+    "-1",
+    "99",
+    '"a"',
+]
+PIECES += [
+    "'b'",
+    '""',
+    '"\\n"',
+    ",",
+    ")",
+    "(",
+    "\n",
+    " ",
+    "\0",
+    "é",
+    "\ud800",
+    "f'{x}'",
+    "[",
+    "lambda: ",
+    "*",
+    "**",
+    "10**9",
+    "#",
+    ";",
+    "\\",
+    '"',
+]
 programs = st.lists(st.sampled_from(PIECES), max_size=40).map("".join) | st.text(max_size=200)
 texts = st.lists(st.text(alphabet="ab \n\u2028é", max_size=8), max_size=8).map("\n".join)
 

@@ -1,0 +1,140 @@
+"""Prompts as data: a set is a YAML file of styles, each with what a model is asked, the lengths that go with it, and what its answer is.
+
+styles:
+  plain:
+    about: the same in plain words
+    prompt: |
+      Say this in plain words:
+
+      <document>
+      {text}
+      </document>
+    max_input_tokens: 500
+    max_output_tokens: 700
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+
+from curate.errors import PipelineError
+from curate.llm import Prompt
+from curate.registry import suggest
+
+FOLDER = Path(__file__).parent / "prompts"
+SLOT = "{text}"
+CLOSE = ("</document>", "[/doc]")
+Shape = Literal["text", "pairs", "list", "tagged"]
+Long = Literal["split", "drop"]
+
+
+@dataclass(frozen=True)
+class Style:
+    """One way of asking. Lengths are in tokens.
+
+    - `prompt`: the user's message, `{text}` where the document stands; `system`: the message before it, if any.
+    - `max_input_tokens`: of a segment, with the prompt round it; `max_output_tokens`: of the answer.
+    - `min_document_tokens`, `min_segment_tokens`: shorter ones are not asked about; `min_output_tokens`: a shorter whole is a failure.
+    - `long_segments`: what becomes of a line that is longer than a segment: `split` at sentences, or `drop`.
+    - `answer`: `text`; `pairs` of `Question:` and `Answer:`; a `list` of lines that begin with a bullet; or `tagged`, what stands between
+      `<text>` and `</text>`.
+    - `lead_in`: the words that an answer must begin with, and that are taken away.
+    - `markdown`: whether marks of Markdown stay.
+    - `pairs_per_150_tokens`: how many pairs at most are drawn for each 150 tokens of the document; null = all.
+    - `append`: the answer comes behind the document in place of replacing it.
+    - `faithful`: the answer is meant to say all that the document says, so that a guard may look for what is lost.
+    """
+
+    name: str
+    about: str
+    prompt: str
+    max_input_tokens: int
+    max_output_tokens: int
+    system: str | None = None
+    min_document_tokens: int = 0
+    min_segment_tokens: int = 0
+    min_output_tokens: int = 0
+    long_segments: Long = "split"
+    answer: Shape = "text"
+    lead_in: str | None = None
+    markdown: bool = False
+    pairs_per_150_tokens: int | None = None
+    append: bool = False
+    faithful: bool = True
+
+    def ask(self, text: str) -> Prompt:
+        """Return the prompt for a text, which cannot close the marks that it stands between."""
+        for mark in CLOSE:
+            text = text.replace(mark, f"{mark[0]} {mark[1:]}")
+        return Prompt.user(self.prompt.replace(SLOT, text).rstrip("\n"), system=self.system, max_tokens=self.max_output_tokens)
+
+    @property
+    def words(self) -> str:
+        """All that a model is told but the document."""
+        return " ".join(filter(None, (self.system, self.prompt.replace(SLOT, " "))))
+
+
+_TYPES = {field.name: str(field.type) for field in dataclasses.fields(Style) if field.name != "name"}
+_REQUIRED = ("about", "prompt", "max_input_tokens", "max_output_tokens")
+
+
+def shipped() -> tuple[str, ...]:
+    """Return the names of the sets that come with the pack."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+
+
+def read_shipped(name: str) -> dict[str, Style]:
+    """Return the styles of a shipped set by name; raise `PipelineError` for a name that there is not."""
+    if name not in shipped():
+        raise PipelineError(f"there is no prompt_set `{name}`", suggest(name, list(shipped())) or f"sets: {', '.join(shipped())}")
+    return read_file(FOLDER / f"{name}.yaml")
+
+
+@functools.lru_cache(maxsize=32)
+def read_file(path: Path) -> dict[str, Style]:
+    """Return the styles of a file by name; raise `PipelineError`, which names the style and key, for whatever is wrong with it."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise PipelineError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from error
+    styles = tree.get("styles") if isinstance(tree, dict) else None
+    if not isinstance(styles, dict) or not styles:
+        raise PipelineError(f"{path}: has no styles", "a file of prompts is `styles:` with a mapping of names")
+    return {str(name): _style(str(name), given, f"{path}: style `{name}`") for name, given in styles.items()}
+
+
+def _style(name: str, given: Any, where: str) -> Style:
+    if not isinstance(given, dict):
+        raise PipelineError(f"{where} is no mapping", f"its keys: {', '.join(_TYPES)}")
+    for key, value in given.items():
+        if key not in _TYPES:
+            raise PipelineError(f"{where}: unknown key `{key}`", suggest(str(key), list(_TYPES)) or f"keys are: {', '.join(_TYPES)}")
+        _check(value, _TYPES[key], f"{where}: `{key}`")
+    missing = [key for key in _REQUIRED if key not in given]
+    if missing:
+        raise PipelineError(f"{where}: {', '.join(f'`{key}`' for key in missing)} missing")
+    style = Style(name, **given)
+    if style.prompt.count(SLOT) != 1:
+        raise PipelineError(f"{where}: `prompt` has {SLOT} {style.prompt.count(SLOT)} times", "once, where the document stands")
+    return style
+
+
+def _check(value: Any, kind: str, what: str) -> None:
+    choices = get_args({"Shape": Shape, "Long": Long}.get(kind))
+    if choices:
+        if value not in choices:
+            raise PipelineError(f"{what} is one of {', '.join(choices)}, found `{value}`", suggest(str(value), list(choices)))
+        return
+    base, _, optional = kind.partition(" | ")
+    if value is None and optional:
+        return
+    if type(value).__name__ != base:
+        raise PipelineError(f"{what} must be {'a whole number' if base == 'int' else 'a string' if base == 'str' else 'true or false'}")
+    if base == "int" and value < 0:
+        raise PipelineError(f"{what} is less than 0: {value}")

@@ -1,0 +1,305 @@
+"""Lets a language model decide on documents and clean them by programs, as ProX does.
+
+`prox_document` drops. `prox_chunk` changes `text` and adds a struct with the program and all that came of it (`EDITS`); `prox_page`
+reads two numbers of it and drops.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.document import TEXT, leaf, set_column
+from curate.errors import PipelineError
+from curate.llm import Answer, Llm
+from curate.protocols import Filter, Mapper, decisions
+from curate_operators.prompt_sets import Style, read_file, read_shipped
+from curate_operators.prox_execute import Edited, execute, within
+from curate_operators.prox_program import Program, read_program
+from curate_operators.prox_release import execute_as_released
+from curate_operators.prox_windows import Window, windows
+from curate_operators.rules import Verdict
+from curate_operators.token_counts import Tokens, read_tokens
+
+SET, DOCUMENT, CHUNK, TRAINED = "prox", "document", "chunk", "_trained"
+ERRORS_TOLD = 20
+REPLACED = pa.struct([pa.field("source", pa.string()), pa.field("target", pa.string()), pa.field("count", pa.int32())])
+EDITS = pa.struct(
+    [
+        pa.field("program", pa.large_string()),
+        pa.field("outcome", pa.string()),  # edited, untouched, refused (too many errors), unseen (no line fits a window)
+        pa.field("lines", pa.list_(pa.int32())),  # those that went, from 0 as the model was shown them
+        pa.field("replaced", pa.list_(REPLACED)),
+        pa.field("errors", pa.int32()),
+        pa.field("error_messages", pa.list_(pa.string())),  # the first 20
+        pa.field("words", pa.int64()),  # that are left
+        pa.field("kept_word_ratio", pa.float64()),  # null where there was none
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ProxDocument(Filter):
+    """Drops documents that a language model says are not worth learning from.
+
+    ## What it does
+    Shows the model the beginning of each document, as many tokens as the prompt's `max_input_tokens` (2,000), and drops it for the
+    reason `drop_doc` when the answer holds the word *drop*; whatever else is said keeps it. Blank documents are not shown, and kept. A
+    prompt without an answer is an error of its row, quarantined within the stage's `max_errors`.
+
+    ## Why
+    A small model that was trained on the judgements of a large one sees more than rules do, and keeps two to three times as much as a
+    classifier of educational text.
+
+    ## Example
+        - use: prox_document
+          params:
+            llm: {model: web-doc-refiner, endpoint: "http://127.0.0.1:8000/v1"}
+            trained: true
+
+    ## Parameters
+    - `llm`: the model and how it is asked; see `curate.llm.Settings`. Temperature 0 is the default, as in ProX.
+    - `trained`: true = the model was trained to write programs, and is shown the document alone; false = it is told what to do.
+    - `prompt_file`: prompts of your own, a file like `curate_operators/prompts/prox.yaml` with the same names.
+    - `tokenizer`: a folder or file of the model's tokenizer, to count tokens with; null = a token for every 4 bytes.
+
+    ## Source
+    Zhou et al., *Programming Every Example* (ProX, 2024).
+    """
+
+    cost = "costly"
+    reproducible = "cached"
+    files: ClassVar[tuple[str, ...]] = ("prompt_file", "tokenizer")
+    folders: ClassVar[tuple[str, ...]] = ("tokenizer",)
+
+    llm: Mapping[str, Any] = field(hash=False)
+    trained: bool = False
+    prompt_file: str | None = None
+    tokenizer: str | None = None
+
+    def __post_init__(self) -> None:
+        self.models()
+
+    def models(self) -> Mapping[str, Llm]:
+        return {"llm": self._llm}
+
+    def verify_file(self, parameter: str, path: Path) -> None:
+        _verify(parameter, path, DOCUMENT, self.trained)
+
+    def drop(self, docs: pa.RecordBatch) -> pa.Array:
+        texts = pc.fill_null(docs.column(TEXT), "").to_pylist()
+        shown = [row for row, text in enumerate(texts) if text.strip()]
+        most = self._style.max_input_tokens
+        answers = self._llm.ask([self._style.ask(self._tokens.first(texts[row], most)) for row in shown])
+        reasons: list[str | None] = [None] * len(texts)
+        for row, answer in zip(shown, answers, strict=True):
+            reasons[row] = "drop_doc" if "drop" in answer.required().lower() else None
+        return decisions(pa.array(reasons, pa.string()))
+
+    @functools.cached_property
+    def _llm(self) -> Llm:
+        return Llm(self.llm)
+
+    @functools.cached_property
+    def _style(self) -> Style:
+        return _style(self.prompt_file, DOCUMENT, self.trained)
+
+    @functools.cached_property
+    def _tokens(self) -> Tokens:
+        return read_tokens(self.tokenizer)
+
+
+@dataclass(frozen=True)
+class ProxChunk(Mapper):
+    """Cleans documents by programs that a language model writes for them.
+
+    ## What it does
+    Shows the model each document in windows of whole lines, each line behind its number in the document (`[000]`), and carries out what
+    it answers, one call a line:
+
+        remove_lines(line_start=0, line_end=4)
+        normalize(source_str="| Share this", target_str="")
+        keep_chunk()
+
+    Strings are replaced first, all over the document; then lines go. A program is read, never run: only these calls with literal
+    arguments have an effect. Everything else is an error: another function, a line that the window did not show, a blank string or
+    one with a line feed, a replacement that would make the text more than twice as long. A range that ends behind the window is cut
+    there, and an error too. With more than `max_program_errors` the document stays as it was. A line that is longer than a window
+    is not shown, and stays.
+
+    The column `into` has the `program`, its `outcome` (`edited`, `untouched`, `refused` for too many errors, `unseen` where no line
+    fits a window), the numbers of `lines` that went, what was `replaced` how often, `errors` and the first of their messages, and
+    `words` and `kept_word_ratio`, for `prox_page` or `where` to judge.
+
+    ## Why
+    A page that is worth reading still has its menus and footers. To say which lines these are takes a few tokens; to write the page anew
+    takes thousands, and may change it.
+
+    ## Example
+        - use: prox_chunk
+          params:
+            llm: {model: web-chunk-refiner, endpoint: "http://127.0.0.1:8000/v1"}
+            trained: true
+        - use: prox_page
+
+    ## Parameters
+    - `llm`, `trained`, `prompt_file`, `tokenizer`: as those of `prox_document`. Windows have the prompt's `max_input_tokens` (1,500), the
+      model's own words included where it is told what to do.
+    - `max_program_errors`: with more, a program is refused; the release refuses from 2.
+    - `release`: true = programs are read as the published code reads them, so that a corpus made with it can be made again: unknown
+      calls are passed over, a comma or an equals sign in a string spoils the call, all lines may go wherever they were shown, and a line
+      longer than a window is shown in one of its own. Its `prox_page` also drops at exactly 5 %.
+    - `into`: the column of what was done.
+
+    ## Source
+    Zhou et al., *Programming Every Example* (ProX, 2024), and its published code.
+    """
+
+    cost = "costly"
+    reproducible = "cached"
+    files: ClassVar[tuple[str, ...]] = ("prompt_file", "tokenizer")
+    folders: ClassVar[tuple[str, ...]] = ("tokenizer",)
+
+    llm: Mapping[str, Any] = field(hash=False)
+    trained: bool = False
+    prompt_file: str | None = None
+    tokenizer: str | None = None
+    max_program_errors: int = 1
+    release: bool = False
+    into: str = "prox"
+
+    def __post_init__(self) -> None:
+        self.models()
+        if self.max_program_errors < 0:
+            raise PipelineError(f"prox_chunk: max_program_errors is less than 0: {self.max_program_errors}")
+        if not self.into or "." in self.into or self.into in (TEXT, "id"):
+            raise PipelineError(f"prox_chunk: `into` is no name for a new column: `{self.into}`")
+
+    def models(self) -> Mapping[str, Llm]:
+        return {"llm": self._llm}
+
+    def verify_file(self, parameter: str, path: Path) -> None:
+        _verify(parameter, path, CHUNK, self.trained)
+
+    def adds(self) -> Mapping[str, pa.DataType]:
+        return {self.into: EDITS}
+
+    def map(self, docs: pa.RecordBatch) -> pa.RecordBatch:
+        column = docs.column(TEXT)
+        texts = pc.fill_null(column, "").to_pylist()
+        shown = [self._windows(text) for text in texts]
+        answers = iter(self._llm.ask([self._style.ask(window.text) for each in shown for window in each]))
+        done = [self._done(text, each, [next(answers) for _ in each]) for text, each in zip(texts, shown, strict=True)]
+        edited = [None if text is None else new for text, (new, _) in zip(column.to_pylist(), done, strict=True)]
+        docs = set_column(docs, TEXT, pa.array(edited, column.type))
+        return set_column(docs, self.into, pa.array([row for _, row in done], EDITS))
+
+    def _windows(self, text: str) -> list[Window]:
+        told = 0 if self.trained else self._tokens.count([self._style.words])[0]
+        return windows(text, self._tokens.count, max(self._style.max_input_tokens - told, 1), self.release) if text.strip() else []
+
+    def _done(self, text: str, shown: Sequence[Window], answers: Sequence[Answer]) -> tuple[str, dict[str, Any]]:
+        """Return the text after its programs, and what the column says of it."""
+        written = [answer.required() for answer in answers]
+        program = "\n".join(written)
+        done = execute_as_released(text, program) if self.release else execute(text, _merged(written, shown))
+        words = len(done.text.split())
+        refused = len(done.errors) > self.max_program_errors
+        if refused:
+            done = Edited(text, errors=done.errors)
+            words = words if self.release else len(text.split())
+        outcome = "unseen" if not shown else "refused" if refused else "edited" if done.text != text else "untouched"
+        return done.text, _row(done, text, program, outcome) | {"words": words}
+
+    @functools.cached_property
+    def _llm(self) -> Llm:
+        return Llm(self.llm)
+
+    @functools.cached_property
+    def _style(self) -> Style:
+        return _style(self.prompt_file, CHUNK, self.trained)
+
+    @functools.cached_property
+    def _tokens(self) -> Tokens:
+        return read_tokens(self.tokenizer)
+
+
+@dataclass(frozen=True)
+class ProxPage(Filter):
+    """Drops documents of which `prox_chunk` left too little.
+
+    ## What it does
+    The reason is `too_little_kept` when less than `min_kept_word_ratio` of the words is left, else `too_few_words` when it is fewer than
+    `min_words`. A refused program took nothing, so such a document is judged by its own words.
+
+    ## Why
+    A page that is all menu has a program that removes all of it.
+
+    ## Example
+        - use: prox_page
+
+    ## Parameters
+    The defaults are ProX's, which are not stated in its paper; each can be null = off.
+    - `by`: the column of `prox_chunk`.
+
+    ## Source
+    The published code of ProX (Zhou et al., 2024).
+    """
+
+    by: str = "prox"
+    min_kept_word_ratio: float | None = 0.05
+    min_words: int | None = 11
+
+    def reads(self) -> tuple[str, ...]:
+        return (f"{self.by}.words", f"{self.by}.kept_word_ratio")
+
+    def drop(self, docs: pa.RecordBatch) -> pa.Array:
+        verdict = Verdict(docs.num_rows)
+        for reason, limit, name in (
+            ("too_little_kept", self.min_kept_word_ratio, "kept_word_ratio"),
+            ("too_few_words", self.min_words, "words"),
+        ):
+            values = pc.cast(leaf(docs, f"{self.by}.{name}"), pa.float64())
+            verdict.below(reason, limit, pc.fill_null(values, float("nan")).to_numpy(zero_copy_only=False))
+        return verdict.decisions()
+
+
+def _merged(written: Sequence[str], shown: Sequence[Window]) -> Program:
+    """Return the programs of all windows as one, each bound to the lines that its window showed."""
+    programs = [within(read_program(text), window.start, window.end) for text, window in zip(written, shown, strict=True)]
+    return Program(tuple(c for each in programs for c in each.calls), tuple(e for each in programs for e in each.errors))
+
+
+def _row(done: Edited, text: str, program: str, outcome: str) -> dict[str, Any]:
+    before = len(text.split())
+    return {
+        "program": program,
+        "outcome": outcome,
+        "lines": [number for start, end in done.removed for number in range(start, end + 1)],
+        "replaced": [{"source": each.source, "target": each.target, "count": each.count} for each in done.replaced],
+        "errors": len(done.errors),
+        "error_messages": list(done.errors[:ERRORS_TOLD]),
+        "kept_word_ratio": len(done.text.split()) / before if before else None,
+    }
+
+
+def _style(prompt_file: str | None, name: str, trained: bool) -> Style:
+    styles = read_shipped(SET) if prompt_file is None else read_file(Path(prompt_file))
+    name += TRAINED if trained else ""
+    if name not in styles:
+        raise PipelineError(f"{prompt_file}: there is no style `{name}`", f"its styles: {', '.join(styles)}")
+    return styles[name]
+
+
+def _verify(parameter: str, path: Path, name: str, trained: bool) -> None:
+    """Raise a `CurateError` when a file is not what its parameter needs."""
+    if parameter == "tokenizer":
+        read_tokens(str(path))
+    else:
+        _style(str(path), name, trained)
