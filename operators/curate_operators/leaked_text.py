@@ -28,7 +28,7 @@ def phrase(text: str, source: str, file: str) -> str | None:
     """Return the first phrase of a list (`refusals.txt`, `preambles.txt`) that a text has and its source has not."""
     text, source = (" ".join(value.lower().replace("’", "'").split()) for value in (text, source))
     for found in _phrases(file).finditer(text):
-        if found.group().strip() not in source:
+        if not re.search(rf"(?<!\w){re.escape(found.group())}(?!\w)", source):
             return found.group()
     return None
 

@@ -1,0 +1,135 @@
+"""The guard on rewritten documents: each rule on a text made to break it, planted instructions, and human revisions that must pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from curate.document import TEXT_TYPE
+from curate.testing import check_operator, documents
+from curate_operators.rewrite import ABOUT
+from curate_operators.rewrite_guard import RewriteGuard
+from tests.benchmarks import rewrite_guards
+
+SOURCE = """The old harbour of Visby was built by the merchant Anna Berg in 1902, at a price of 1,250 crowns for every boat.
+It has a wall of granite that keeps the winter storms of the Baltic away from 34 berths.
+When the war came in 1914 the Navy took it over, and gave it back to the town in 1921 without a single stone missing."""
+GOOD = """In 1902 a merchant called Anna Berg had the old harbour of Visby built. Each boat cost her 1250 crowns. Its 34 berths lie behind
+granite, safe from what the Baltic sends in winter. From 1914, in the war, it belonged to the Navy; the town got it back whole in 1921."""
+COLUMNS = {"style": "medium", "segments": 1, "lost": 0, "problem": None, "faithful": True}
+
+
+def batch(rows: Iterable[tuple[str | None, str | None, dict[str, Any]]], **columns: pa.Array) -> pa.RecordBatch:
+    rows = list(rows)
+    made = {
+        "id": pa.array([str(n) for n in range(len(rows))], pa.string()),
+        "text": pa.array([text for text, _, _ in rows], TEXT_TYPE),
+        "source_text": pa.array([source for _, source, _ in rows], TEXT_TYPE),
+        "rewrite": pa.array([COLUMNS | about for _, _, about in rows], ABOUT),
+    }
+    return pa.record_batch(made | columns)
+
+
+def verdict(text: str | None, source: str | None = SOURCE, guard: RewriteGuard | None = None, **about: Any) -> tuple[str, float] | None:
+    row = (guard or RewriteGuard()).drop(batch([(text, source, about)]))[0].as_py()
+    return row and (row["reason"], round(row["value"], 3))
+
+
+LOOP = GOOD + " And the town was glad of it, as it had been before the war and would be again." * 6
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (GOOD, None),
+        ("", ("empty", 1)),
+        (None, ("empty", 1)),
+        ("I'm sorry, but I cannot rewrite this. " + GOOD, ("refusal", 1)),
+        ("Sure! Here is the text you asked for. " + GOOD, ("preamble", 1)),
+        (GOOD + " I rewrote the passage below in clear and careful English, in the manner of a good encyclopaedia.", ("leaked_instructions", 1)),
+        (LOOP, ("repetitive", 0.54)),
+        (SOURCE, ("copied", 1)),
+        (
+            "Die Kauffrau Anna Berg liess 1902 den alten Hafen von Visby bauen, für 1250 Kronen das Boot. Hinter einer Mauer aus Granit liegen "
+            "34 Plätze, geschützt vor den Stürmen der Baltic im Winter. Im Krieg gehörte er von 1914 an der Navy, 1921 bekam ihn die Stadt zurück.",
+            ("other_language", None),
+        ),
+        ("Anna Berg, Visby, Baltic, Navy, 1902: 1250, 34; 1914–1921.", ("too_short", 0.189)),
+        (GOOD + " ".join(f" Nobody knows why it {word} so." for word in rewrite_guards.FILLERS), ("too_long", None)),
+        (GOOD.replace("1902", "that year").replace("1914", "then"), ("lost_numbers", 0.6)),
+        (GOOD.replace("Anna Berg", "a woman").replace("Visby", "a town"), ("lost_names", 0.4)),
+        (GOOD + " It holds 12 ships, 17 boats, 99 sailors, 3000 tons, 41 huts and 8 dogs.", ("new_numbers", 0.545)),
+    ],
+)  # fmt: skip
+def test_rules(text: str | None, reason: tuple[str, float | None] | None) -> None:
+    found = verdict(text)
+    if reason is not None and reason[1] is None:
+        assert found is not None and found[0] == reason[0]
+    else:
+        assert found == reason
+
+
+@pytest.mark.parametrize("problem", ["truncated", "no_pairs", "too_few_tokens"])
+def test_answers_without_a_text_go_for_what_was_wrong_with_them(problem: str) -> None:
+    assert verdict("", problem=problem) == (problem, 1)
+
+
+def test_each_rule_has_its_switch() -> None:
+    assert verdict(SOURCE, guard=RewriteGuard(max_copy_ratio=None)) is None
+    assert verdict(LOOP, guard=RewriteGuard(max_repeated_ratio=None)) is None
+    short = "Anna Berg, Visby, Baltic, Navy, 1902: 1250, 34; 1914–1921."
+    assert verdict(short, guard=RewriteGuard(min_length_ratio=None)) is None
+    other = GOOD.replace("1902", "2").replace("1914", "4").replace("Anna Berg", "she").replace("Visby", "the town")
+    assert verdict(other) == ("lost_numbers", 0.6)
+    assert verdict(other, guard=RewriteGuard(min_number_recall=None)) == ("lost_names", 0.4)
+    assert verdict(other, guard=RewriteGuard(min_number_recall=None, min_name_recall=0.4)) is None
+
+
+def test_styles_that_need_not_say_all_are_not_asked_for_it() -> None:
+    assert verdict("Ships are safe behind its granite wall.", faithful=False) is None
+    assert verdict("Ships are safe behind its granite wall.") == ("too_short", 0.134)
+    assert verdict("It was built in 1802, 1803 and 1804.", faithful=False) == ("new_numbers", 1)
+
+
+def test_originals_pass_and_what_stands_behind_its_source_is_judged_alone() -> None:
+    assert verdict("", None, style="original") is None
+    assert verdict("I'm sorry, but I cannot.", None, style="original") is None
+    pairs = "Question: Who built it?\nAnswer: Anna Berg."
+    assert verdict(f"{SOURCE}\n\n{pairs}", style="diverse_qa", faithful=False) is None
+    assert verdict(f"{SOURCE}\n\nAs an AI language model I know nothing.", style="diverse_qa", faithful=False) == ("refusal", 1)
+
+
+def test_vectors_that_lie_far_apart() -> None:
+    vectors = [[1.0, 0.0], [3.0, 4.0], None, [0.0, 0.0]]
+    kind = pa.list_(pa.float32(), 2)
+    docs = batch([(GOOD, SOURCE, {})] * 4, v=pa.array(vectors, kind), w=pa.array([[2.0, 0.0], [4.0, 0.0], [1.0, 1.0], [1.0, 1.0]], kind))
+    found = RewriteGuard(vector="v", source_vector="w").drop(docs).to_pylist()
+    assert found[1] == {"reason": "too_far", "value": pytest.approx(0.6)} and [found[n] for n in (0, 2, 3)] == [None] * 3
+
+
+def test_the_battery() -> None:
+    docs = documents()
+    rows = range(docs.num_rows)
+    abouts = [({}, {"style": "original"}, {"problem": "truncated"}, {"faithful": False})[n % 4] for n in rows]
+    texts = docs.column("text").to_pylist()
+    sources = [texts[n - 1] if n % 3 else texts[n] for n in rows]
+    vectors = pa.array([(None, [0.6, 0.8], [0.0, 0.0], [-1.0, 1e-3])[n % 4] for n in rows], pa.list_(pa.float32(), 2))
+    made = batch(zip(texts, sources, abouts, strict=True), v=vectors)
+    check_operator(RewriteGuard(), made)
+    check_operator(RewriteGuard(vector="v", source_vector="v", min_cosine=2.0, min_length_ratio=None, same_language=False), made)
+
+
+def test_what_is_caught_on_real_documents_and_what_it_costs(data: Path) -> None:
+    """Human revisions of documentation stand in for faithful rewriting; every plant is caught far above the rate at which those fall."""
+    rows = rewrite_guards.measured(data, limit=60)
+    caught = {row.plant: row.caught for row in rows}
+    assert caught["human revision"] <= 0.1
+    for plant in ("another document", "half of it", "numbers changed", "refusal", "preamble", "translation"):
+        assert caught[plant] >= 0.9, (plant, caught[plant])
+    for plant in rewrite_guards.PLANTED:
+        assert caught[plant] >= 0.9, (plant, caught[plant])
+    assert caught["loop"] >= 0.9
