@@ -27,21 +27,21 @@ _SAY = re.compile(
 def phrase(text: str, source: str, file: str) -> str | None:
     """Return the first phrase of a list (`refusals.txt`, `preambles.txt`) that a text has and its source has not."""
     text, source = (" ".join(value.lower().replace("’", "'").split()) for value in (text, source))
-    for found in _phrases(file).finditer(text):
-        if not re.search(rf"(?<!\w){re.escape(found.group())}(?!\w)", source):
-            return found.group()
+    for said, pattern in _phrases(file):
+        if said in text and pattern.search(text) and not re.search(rf"(?<!\w){re.escape(said)}(?!\w)", source):
+            return said
     return None
 
 
 @functools.cache
-def _phrases(file: str) -> re.Pattern[str]:
-    """Return one pattern of a list's lines."""
-    parts = []
+def _phrases(file: str) -> list[tuple[str, re.Pattern[str]]]:
+    """Return the phrases of a list, each with the pattern of where it may stand."""
+    found = []
     for line in _lines(file):
-        start, end = line.startswith("^"), line.endswith("$")
-        inside = re.escape(line.removeprefix("^").removesuffix("$"))
-        parts.append(("^" if start else r"(?<!\w)") + inside + ("$" if end else r"(?!\w)"))
-    return re.compile("|".join(parts))
+        said = line.removeprefix("^").removesuffix("$")
+        before, after = "^" if line.startswith("^") else r"(?<!\w)", "$" if line.endswith("$") else r"(?!\w)"
+        found.append((said, re.compile(f"{before}{re.escape(said)}{after}")))
+    return found
 
 
 @functools.cache

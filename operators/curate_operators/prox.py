@@ -32,8 +32,8 @@ ERRORS_TOLD = 20
 REPLACED = pa.struct([pa.field("source", pa.string()), pa.field("target", pa.string()), pa.field("count", pa.int32())])
 EDITS = pa.struct(
     [
-        pa.field("program", pa.large_string()),
         pa.field("outcome", pa.string()),  # edited, untouched, refused (too many errors), unseen (no line fits a window)
+        pa.field("program", pa.large_string()),
         pa.field("lines", pa.list_(pa.int32())),  # those that went, from 0 as the model was shown them
         pa.field("replaced", pa.list_(REPLACED)),
         pa.field("errors", pa.int32()),

@@ -23,7 +23,7 @@ from curate_operators.prompt_sets import Style, read_file, read_shipped
 from curate_operators.rewrite import ORIGINAL, REWRITE, SOURCE_TEXT
 from curate_operators.rules import Verdict, ratio
 
-SURE = 0.5  # confidence from which on two languages are held against each other
+SURE = 0.65  # confidence from which on two languages are held against each other
 REPEATED_WORDS = 10
 Measure = Callable[[str, str], float]
 
@@ -43,7 +43,7 @@ class RewriteGuard(Filter):
     | `leaked_instructions` | it has 6 words in a row of the prompt, or 4 of an instruction in the source, or says what that wants |
     | `repetitive` | characters in repeated runs of 10 words ÷ characters > `max_repeated_ratio`, and more than in the source |
     | `copied` | runs of 8 words that stand in the source ÷ runs of 8 words > `max_copy_ratio` |
-    | `other_language` | text and source are in different languages, both told with a confidence of 0.5 |
+    | `other_language` | text and source are in different languages, both told with a confidence of 0.65 |
     | `too_short` | bytes of text ÷ bytes of source < `min_length_ratio` (faithful styles only) |
     | `too_long` | the same > `max_length_ratio` |
     | `lost_numbers` | numbers of the source that the text has ÷ numbers of the source < `min_number_recall` (faithful) |

@@ -1,8 +1,9 @@
 """`python -m tests.benchmarks.rewrite_guards [--write]`: what `rewrite_guard` catches of planted faults, and what it costs of honest work.
 
-Documents are the English paragraphs of XQuAD. Each fault is made by rule on every one of them, so that the right verdict is known. What
-an honest rewriting looks like is told by people: revisions of the same page in Django's documentation that share between 40 and 80 %
-of their runs of five words. Faults are caught when the document is dropped at all; the reason given most often stands beside it.
+Documents are the English paragraphs of XQuAD. Each fault is made by rule on every one of them, so that the right verdict is known; so is
+a rewriting that says the same: sentences in another order, common words replaced, numbers written otherwise. Beside it stand revisions
+that people made of pages in Django's documentation, sharing between 40 and 80 % of their runs of five words: these do change what a
+page says. A document is dropped for whatever reason; the one given most often stands beside the share.
 """
 
 from __future__ import annotations
@@ -30,7 +31,13 @@ DATA = Path(os.environ.get("CURATE_TEST_DATA", Path(__file__).parents[3] / "shar
 STYLE = "medium"
 REVISED = (0.4, 0.8)
 SIZES = (500, 8000)  # characters of a page that is taken for a document
-FILLERS = ("morning", "evening", "often", "still", "again", "now", "then", "here", "there", "soon", "late", "long", "far", "well")
+OTHER_WORDS = {
+    "and": "as well as", "in": "within", "the": "that", "was": "had been", "is": "remains", "a": "one such", "of": "belonging to",
+    "to": "towards", "by": "through", "with": "along with", "but": "yet", "also": "too", "after": "following", "first": "initial",
+    "many": "numerous", "however": "still", "because": "since", "large": "big", "which": "that", "from": "out of", "for": "on behalf of",
+}  # fmt: skip
+SMALL = {"1": "one", "2": "two", "3": "three", "4": "four", "5": "five", "6": "six", "7": "seven", "8": "eight", "9": "nine"}
+SAME, REVISION = "the same in other words", "a human revision"
 PLANTED = ("planted, obeyed", "planted, obeyed besides", "planted, passed on", "words of the prompt")
 Pair = tuple[str, str]  # source and text
 
@@ -71,6 +78,14 @@ def paragraphs(data: Path, limit: int) -> list[tuple[str, str]]:
     }
     keys = [key for key, text in by["en"].items() if len(text) > 400 and key in by["de"]]
     return [(by["en"][key], by["de"][key]) for key in keys[:limit]]
+
+
+def in_other_words(text: str) -> str:
+    """Return a text that says the same: its sentences turned round in order, common words replaced, numbers written otherwise."""
+    sentences = re.split(r"(?<=[a-z\d)][.!?]) (?=[A-Z])", text)
+    words = [re.sub(r"(?<![\w.,])[a-z]+(?![\w'-])", lambda found: OTHER_WORDS.get(found[0], found[0]), each) for each in sentences]
+    plain = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", " ".join(reversed(words)))
+    return re.sub(r"(?<![\w.,:–-])[1-9](?![\w.,:%–-])", lambda found: SMALL[found[0]], plain)
 
 
 def faults(found: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[Pair]]]:
@@ -133,7 +148,7 @@ def measured(data: Path, limit: int) -> list[Row]:
     """Return a row for honest work and each fault; planted instructions are those that the patterns were written with."""
     found = paragraphs(data, limit)
     english = [text for text, _ in found]
-    rows = [_row("human revision", revisions(data, limit), False)]
+    rows = [_row(SAME, [(text, in_other_words(text)) for text in english], False), _row(REVISION, revisions(data, limit), False)]
     rows += [_row(name, pairs, name != "copy") for name, pairs in faults(found)]
     return rows + [_row(name, pairs, True) for name, pairs in planted(english, KNOWN)]
 

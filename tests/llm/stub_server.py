@@ -2,7 +2,7 @@
 
     python -m tests.llm.stub_server PORT [MEMORY]        PORT 0 = any that is free; the first line of stdout is the address
 
-The answer to `words` is `WORDS`. A prompt that holds `[fault NAME N]` meets that fault in its first N requests; they are counted in the
+The answer to `words` is `WORDS`; to a prompt that holds `[say]x\\ny[/say]` it is x and y on two lines. A prompt that holds `[fault NAME N]` meets that fault in its first N requests; they are counted in the
 file MEMORY, so that a server that dies by one knows of it when it is started again. `GET /asked` tells all prompts, in order.
 """
 
@@ -20,6 +20,7 @@ from aiohttp import web
 
 MODEL = "stub"
 _FAULT = re.compile(r"\[fault (\w+) (\d+)\]")
+_SAY = re.compile(r"\[say\](.*?)\[/say\]")
 
 
 class Stub:
@@ -53,6 +54,8 @@ class Stub:
         limit = int(str(told["max_tokens"]))
         finish = "length" if len(words) > limit else "stop"
         answer = json.dumps({"request": told}) if "[request]" in text else " ".join(words[:limit])
+        if say := _SAY.search(text):
+            answer, finish = say[1].replace("\\n", "\n"), "stop"
         choice = {"message": {"role": "assistant", "content": answer}, "finish_reason": finish}
         usage = {"prompt_tokens": len(words), "completion_tokens": min(limit, len(words))}
         return web.json_response({"choices": [choice], "usage": usage})

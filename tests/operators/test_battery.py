@@ -19,8 +19,11 @@ from curate.protocols import Filter, FlatMapper, Mapper, Operator, Scorer
 from curate.registry import OperatorSpec, build, packs
 from curate.testing import check_operator, documents
 from curate_operators.language import SHIPPED_MODEL
+from curate_operators.prox import EDITS
+from curate_operators.rewrite import ABOUT
 
 LANGUAGES = str(SHIPPED_MODEL)
+LLM = {"model": "small", "endpoint": "http://127.0.0.1:1/v1"}
 PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "apply": [{"by": "dedup"}],
     "c4_lines": [{}, {"terminal_punctuation": False, "remove_citations": False}, {"min_words": None, "max_word_chars": 5}],
@@ -67,7 +70,12 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     ],
     "prototypes": [{"keep_fraction": 0.6}],
     "quantile": [{"column": "removed_word_ratio", "table": str(Path(__file__).with_name("quantiles.json"))}],
+    "prox_chunk": [{"llm": LLM}, {"llm": LLM, "trained": True, "max_program_errors": 0, "release": True, "into": "edits"}],
+    "prox_document": [{"llm": LLM}, {"llm": LLM, "trained": True}],
+    "prox_page": [{}, {"min_kept_word_ratio": None, "min_words": 3}],
     "redact": [{}, {"kinds": ["email", "crypto"], "replacements": {"email": "email@example.com"}, "counts_into": None}],
+    "rewrite": [{"llm": LLM}, {"llm": LLM, "prompt_set": "nemotron_cc", "styles": {"distill": {"ratio": 0.5}}, "choose": "one"}],
+    "rewrite_guard": [{}, {"vector": "vector", "source_vector": "vector", "min_length_ratio": None, "same_language": False}],
     "sample": [{"fraction": 0.5}, {"fraction": 0.5, "by": "url"}],
     "sample_clusters": [{"documents": 7}, {"documents": 9, "dropped": "dropped", "omega": 0.5, "validation": 2, "test": 3}],
     "select_top": [
@@ -102,6 +110,12 @@ def awkward() -> pa.RecordBatch:
     docs = docs.append_column("loss", pa.array([(0.02, None, 0.0, 0.6)[i % 4] for i in rows], pa.float64()))
     vectors = [(None, [0.6, 0.8], [0.0, 0.0], [-1.0, 1e-3])[i % 4] for i in rows]
     docs = docs.append_column("vector", pa.array(vectors, pa.list_(pa.float32(), 2)))
+    texts = docs.column("text").to_pylist()
+    docs = docs.append_column("source_text", pa.array([texts[i - 1] if i % 3 else texts[i] for i in rows], pa.large_string()))
+    abouts = [({}, {"style": "original"}, {"problem": "truncated"}, {"faithful": False})[i % 4] for i in rows]
+    docs = docs.append_column("rewrite", pa.array([{"style": "medium", "faithful": True} | about for about in abouts], ABOUT))
+    kept = [{"words": i % 25, "kept_word_ratio": (None, 1.0, 0.01)[i % 3]} for i in rows]
+    docs = docs.append_column("prox", pa.array(kept, EDITS))
     docs = docs.append_column("lang", pa.StructArray.from_arrays([codes], ["code"]))
     return docs.append_column(
         "dedup", pa.StructArray.from_arrays([keep, kept_id, lines, *spans], ["keep", "kept_id", "lines", "starts", "ends"])
@@ -114,6 +128,8 @@ def test_registered_operators(name: str) -> None:
         pytest.importorskip("magika")
     if name in ("embed", "lm_loss", "tokenize"):
         pytest.skip(f"needs a model's files: tests/scorers/test_{name}.py")
+    if name in ("prox_chunk", "prox_document", "rewrite"):
+        pytest.skip(f"asks a server: tests/operators/test_{'rewrite' if name == 'rewrite' else 'prox'}.py")
     for params in PARAMETERS.get(name, [{}]):
         check_operator(build(OperatorSpec(name, params)), awkward())
 

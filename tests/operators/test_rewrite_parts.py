@@ -50,8 +50,8 @@ def test_shipped_prompts_are_those_of_these_versions() -> None:
     assert pinned == PROMPTS and lists == LISTS
 
 
-PROMPTS = {}
-LISTS = {}
+PROMPTS = {"finephrase": "afe7b5aa", "nemotron_cc": "f00d20cb", "prox": "e46c479a", "rewire": "a8560640", "wrap": "8082433d"}
+LISTS = {"injections": "305377c7", "preambles": "4671d6b8", "refusals": "b82cf157"}
 
 
 @pytest.mark.parametrize("name", shipped())
