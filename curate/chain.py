@@ -21,6 +21,8 @@ from curate.errors import CurateError, OperatorError, TransientError
 from curate.kernels import text_view
 from curate.ledger import VERDICT, Record, Rows
 from curate.protocols import Filter, FlatMapper, Mapper, Operator, Scorer
+from curate.steps import StepSpec, operator
+from curate.storage import Storage
 
 Verb = Callable[[pa.RecordBatch], Any]
 
@@ -32,6 +34,15 @@ class ChainStep:
     operator: Operator
     label: str
     into: str
+
+
+def made(specs: Sequence[StepSpec], storage: Storage) -> list[ChainStep]:
+    """Return the steps with this worker's operators; the models that they ask use what was answered in the workspace."""
+    steps = [ChainStep(operator(spec.operator), spec.label, spec.into) for spec in specs]
+    for step in steps:
+        for model in step.operator.models().values():
+            model.remember(storage)
+    return steps
 
 
 class Chain:
@@ -52,12 +63,21 @@ class Chain:
                 break
             begun = time.perf_counter()
             docs, rows = self._step(step, docs, rows)
+            self._count_asked(step)
             self.seconds[step.label] = self.seconds.get(step.label, 0.0) + time.perf_counter() - begun
         return docs, rows
 
     def close(self) -> None:
-        """Free what kernels remember of the last batch; the steps run in this process."""
+        """Free what kernels and models remember of the last batches; the steps run in this process."""
         text_view.forget()
+        for step in self.steps:
+            for model in step.operator.models().values():
+                model.forget()
+
+    def _count_asked(self, step: ChainStep) -> None:
+        for parameter, model in step.operator.models().items():
+            if spent := model.spent():
+                self.ledger.asked(step.label, {parameter: spent})
 
     def _step(self, step: ChainStep, docs: pa.RecordBatch, rows: Rows) -> tuple[pa.RecordBatch, Rows]:
         docs, rows, pieces = self._guarded(step, _verb(step), docs, rows)

@@ -13,31 +13,34 @@ import selectors
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
 
-from curate.chain import Chain, ChainStep, joined
+from curate.chain import Chain, joined, made
 from curate.document import ID
 from curate.errors import OperatorError
 from curate.ledger import Record, Rows
 from curate.manifest import Counts
-from curate.steps import StepSpec, operator
+from curate.steps import StepSpec
+from curate.storage import Storage
 
 _HEADER = struct.Struct("!Q")
 _BOOT = "import sys; sys.path[:] = sys.argv[1:]; from curate.isolate import serve; serve()"
 
 
 class IsolatedChain:
-    """A `Chain` whose steps run in a child process; `timeout_s` bounds one batch."""
+    """A `Chain` whose steps run in a child process; `timeout_s` bounds one batch, `storage` is the workspace."""
 
-    def __init__(self, steps: Sequence[StepSpec], ledger: Record, max_errors: int, trace: bool, timeout_s: float | None) -> None:
+    def __init__(
+        self, steps: Sequence[StepSpec], ledger: Record, max_errors: int, trace: bool, timeout_s: float | None, storage: Storage
+    ) -> None:
         self.ledger = ledger
         self.seconds: dict[str, float] = {}
-        self._setup = (tuple(steps), trace)
+        self._setup = (tuple(steps), trace, storage)
         self._max_errors = max_errors
         self._timeout_s = timeout_s
         self._child: _Child | None = None
@@ -144,6 +147,9 @@ class _Recorder:
     def expanded(self, added: int) -> None:
         self.calls.append(("expanded", (added,)))
 
+    def asked(self, step: str, spent: Mapping[str, Any]) -> None:
+        self.calls.append(("asked", (step, spent)))
+
 
 def _replay(ledger: Record, name: str, args: tuple[Any, ...], start: int) -> None:
     """Tell the ledger what the child was told, with rows counted from the start of the whole batch."""
@@ -155,8 +161,8 @@ def serve() -> None:
     """The child: build the chain, then answer batches until the parent closes the pipe."""
     source, out = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # what an operator prints must not mix with the answers
-    steps, trace = _receive(source)
-    chain_steps = [ChainStep(operator(s.operator), s.label, s.into) for s in steps]
+    steps, trace, storage = _receive(source)
+    chain_steps = made(steps, storage)
     while True:
         try:
             docs = _receive(source)

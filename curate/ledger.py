@@ -70,12 +70,16 @@ class Record(Protocol):
     def expanded(self, added: int) -> None:
         """Count the rows that a FlatMapper made beyond its parents."""
 
+    def asked(self, step: str, spent: Mapping[str, Any]) -> None:
+        """Count what the language models of a step were asked, by parameter, and what that took."""
+
 
 class Ledger:
     """Collects what happens to a shard's rows; `flush` hands on the tables of one batch in row order."""
 
     def __init__(self, scores: Sequence[str], report_by: Sequence[str], emit: Emit) -> None:
         self.counts = Counts()
+        self.models: dict[str, dict[str, dict[str, Any]]] = {}
         self._statistics: dict[str, Any] = {}
         self._groups_of: dict[tuple[str, str], dict[str, Any]] = {}
         self._scores = scores
@@ -127,6 +131,10 @@ class Ledger:
     def expanded(self, added: int) -> None:
         """Count the rows that a FlatMapper made beyond its parents."""
         self.counts.rows_added += added
+
+    def asked(self, step: str, spent: Mapping[str, Any]) -> None:
+        """Count what the language models of a step were asked, by parameter, and what that took."""
+        add_nested(self.models, {step: spent})
 
     def edited(self, step: str, before: pa.Array, docs: pa.RecordBatch, rows: Rows, trace: bool) -> None:
         """Count edits of the text, and keep both versions when they are traced."""

@@ -103,17 +103,19 @@ def add_nested(into: dict[str, Any], other: Mapping[str, Any]) -> None:
 
 @dataclass
 class Measured:
-    """How the work went: never part of identity, never compared."""
+    """How the work went: never part of identity, never compared. `models` counts what steps asked of language models, by parameter."""
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_rss_bytes: int = 0
     attempts: int = 1
     steps: dict[str, float] = field(default_factory=dict)
+    models: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
     def add(self, other: Measured) -> None:
         """Sum the time, keep the highest peak."""
         add_nested(self.steps, other.steps)
+        add_nested(self.models, other.models)
         self.seconds += other.seconds
         self.cpu_seconds += other.cpu_seconds
         self.peak_rss_bytes = max(self.peak_rss_bytes, other.peak_rss_bytes)

@@ -299,6 +299,8 @@ def _specs(name: str, plan: Plan) -> tuple[tuple[StepSpec, ...], list[dict[str, 
 def _resolve_params(params: Mapping[str, Any], operator: Operator, plan: Plan) -> tuple[dict[str, Any], dict[str, str]]:
     """Return parameters as a worker needs them, and the fingerprints that stand for files and stages."""
     resolved, references = dict(params), {}
+    for key, model in operator.models().items():
+        resolved[key], references[key] = model.placed(plan.pipeline.folder, content_hash)
     for key, value in params.items():
         if not isinstance(value, str):
             continue

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.chain import Chain, ChainStep
+from curate.chain import Chain, ChainStep, made
 from curate.commit import Attempt, Told
 from curate.document import ID, TEXT
 from curate.errors import DatasetError
@@ -26,7 +26,7 @@ from curate.memory import peak_rss_bytes, reset_peak_rss
 from curate.protocols import Scorer
 from curate.readers.base import ReadBatch
 from curate.sources import FileSource, ShardSource, conform, read_source
-from curate.steps import StepSpec, operator
+from curate.steps import StepSpec
 from curate.storage import open_storage
 
 
@@ -61,12 +61,13 @@ def run_shard(task: ShardTask) -> Receipt:
     """Make one shard and return its receipt."""
     reset_peak_rss()
     begun, cpu_begun = time.perf_counter(), time.process_time()
-    steps = [ChainStep(operator(s.operator), s.label, s.into) for s in task.steps]
-    with Attempt(open_storage(task.workspace), task.folder, task.shard, task.schema) as attempt:
+    storage = open_storage(task.workspace)
+    steps = made(task.steps, storage)
+    with Attempt(storage, task.folder, task.shard, task.schema) as attempt:
         ledger = Ledger(_score_columns(steps, task.read_schema), task.report_by, attempt.write)
         chain: Chain | IsolatedChain = Chain(steps, ledger, task.max_errors, task.trace)
         if task.isolate or task.timeout_s is not None:
-            chain = IsolatedChain(task.steps, ledger, task.max_errors, task.trace, task.timeout_s)
+            chain = IsolatedChain(task.steps, ledger, task.max_errors, task.trace, task.timeout_s, storage)
         with contextlib.closing(chain):
             _pump(task, chain, ledger, attempt)
         ledger.counts.bytes_in = task.size
@@ -76,6 +77,7 @@ def run_shard(task: ShardTask) -> Receipt:
             peak_rss_bytes=peak_rss_bytes(),
             attempts=task.attempt,
             steps=chain.seconds,
+            models=ledger.models,
         )
         return attempt.commit(task.unit, ledger.counts, Told(ledger.statistics(), ledger.samples()), measured, task.epoch)
 

@@ -2,34 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from curate.llm.answers import Answers, digest, key_of
 from curate.llm.prompts import Answer, Engine, Prompt
 from curate.llm.settings import Settings
+from curate.llm.usage import Usage
+from curate.storage import Storage
 
 
 class Llm:
-    """Asks the model that the settings describe; equal prompts are asked once."""
+    """Asks the model that the settings describe; what it has answered in the engine's workspace is never asked again."""
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self.given = given
         self.settings = Settings.of(given)
         self._engine: Engine | None = None
+        self._answers: Answers | None = None
+        self._recent: dict[str, Answer] = {}
+        self._usage = Usage()
 
     def __reduce__(self) -> tuple[type[Llm], tuple[Mapping[str, Any]]]:
         return Llm, (self.given,)
 
+    def placed(self, folder: Path, content_hash: Callable[[Path], str]) -> tuple[dict[str, Any], str]:
+        """Return the settings as workers need them, and what of them is part of a dataset's identity.
+
+        `folder` is where a model's relative path starts, if it is read by the worker: its files are then part of the identity.
+        """
+        given = dict(self.given)
+        if self.settings.engine == "vllm":
+            path = folder / self.settings.model
+            given |= {"model": str(path.absolute()), "revision": self.settings.revision or content_hash(path)}
+        return given, digest(Settings.of(given).identity)
+
     def ask(self, prompts: Sequence[Prompt]) -> list[Answer]:
-        """Return one answer for each prompt, in order.
+        """Return one answer for each prompt, in order; equal prompts are asked once.
 
         What is the fault of one prompt is an `Answer` with `finish` "error". Raises a `CurateError` where the model itself cannot be
         reached or used: `TransientError` where waiting did not help.
         """
-        distinct = list(dict.fromkeys(prompts))
-        answers: dict[Prompt, Answer] = {}
-        self._open().answer(distinct, lambda number, answer: answers.__setitem__(distinct[number], answer))
-        return [answers[prompt] for prompt in prompts]
+        keys = [key_of(prompt, self.settings.max_tokens) for prompt in prompts]
+        known = dict(self._recent)
+        waiting = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known}
+        if self._answers is not None and waiting:
+            known |= {key: self._count(answer) for key, answer in self._answers.find(waiting).items()}
+            waiting = {key: prompt for key, prompt in waiting.items() if key not in known}
+        known |= self._asked(waiting)
+        if self._answers is not None:
+            self._recent |= {key: known[key] for key in keys}
+        return [known[key] for key in keys]
+
+    def remember(self, storage: Storage) -> None:
+        """Use the answers of a workspace, and add to them, until `forget`: the engine calls both, around each shard."""
+        self.forget()
+        if self._answers is None or self._answers.url != storage.url:
+            self._answers = Answers(storage, self.settings.identity)
+
+    def forget(self) -> None:
+        """End the part of this shard."""
+        self._recent.clear()
+        if self._answers is not None:
+            self._answers.close()
+
+    def spent(self) -> dict[str, Any] | None:
+        """Return what was asked since the last call, None for nothing."""
+        usage, self._usage = self._usage, Usage()
+        return dataclasses.asdict(usage) if usage.prompts else None
+
+    def _asked(self, waiting: Mapping[str, Prompt]) -> dict[str, Answer]:
+        """Ask the engine; an answer is written down before the next thing is done with it."""
+        keys, answers = list(waiting), dict[str, Answer]()
+        if not keys:
+            return answers
+
+        def heard(number: int, answer: Answer) -> None:
+            answers[keys[number]] = self._count(answer)
+            if self._answers is not None and answer.finish != "error":
+                self._answers.keep(keys[number], answer)
+
+        begun = time.monotonic()
+        try:
+            self._open().answer(list(waiting.values()), heard)
+        finally:
+            self._usage.seconds += time.monotonic() - begun
+            if self._answers is not None:
+                self._answers.flush()
+        return answers
+
+    def _count(self, answer: Answer) -> Answer:
+        self._usage.add(answer)
+        return answer
 
     def _open(self) -> Engine:
         if self._engine is None:

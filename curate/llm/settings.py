@@ -12,7 +12,7 @@ from curate.registry import suggest
 
 ENGINES = ("endpoint", "vllm")
 PRICES = ("prompt", "output", "gpu_hour")
-_IDENTITY = ("model", "temperature", "top_p", "max_tokens", "body")
+_IDENTITY = ("model", "revision", "temperature", "top_p", "max_tokens", "body")
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "str | None": (str, type(None)),
@@ -31,6 +31,7 @@ class Settings:
     What follows changes answers, and is part of a dataset's identity:
 
     - `model`: the name that the endpoint knows it by; for the engine `vllm` a folder, whose files are then part of the identity.
+    - `revision`: which model of that name it is; a server that gets another one under the same name has another revision.
     - `temperature`, `top_p`: 0 takes the likeliest token always. No seed is ever sent: servers do not keep that promise under load.
     - `max_tokens`: the longest answer, where a prompt says nothing else.
     - `body`: further fields of each request, such as `chat_template_kwargs: {enable_thinking: false}`.
@@ -49,6 +50,7 @@ class Settings:
     """
 
     model: str
+    revision: str | None = None
     engine: Literal["endpoint", "vllm"] = "endpoint"
     endpoint: str | None = None
     key_variable: str | None = None
@@ -81,8 +83,9 @@ class Settings:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What of the settings changes answers."""
-        return {name: getattr(self, name) for name in _IDENTITY}
+        """What of the settings changes answers; a folder is what its files are, wherever it lies."""
+        told = {name: getattr(self, name) for name in _IDENTITY}
+        return told | ({"model": None} if self.engine == "vllm" and self.revision else {})
 
 
 def _check_type(name: str, value: Any, kind: str) -> None:

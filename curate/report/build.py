@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from curate.dataset import join_url
 from curate.errors import CurateError
+from curate.llm.usage import note
 from curate.plan import Plan, PlannedStage
 from curate.run import RunResult, StageResult
 from curate.version import VERSION
@@ -83,7 +84,7 @@ def _stage(plan: Plan, planned: PlannedStage, result: StageResult) -> dict[str, 
         "seconds": round(result.seconds, 3),
         "retries": result.retries,
         "error": _told(result.error),
-        "notes": result.notes,
+        "notes": [*result.notes, *_asked(plan, planned, result)],
         "counts": None,
         "statistics": {},
         "samples": {},
@@ -107,6 +108,17 @@ def _stage(plan: Plan, planned: PlannedStage, result: StageResult) -> dict[str, 
         "peak_rss_bytes": manifest.measured.peak_rss_bytes,
         "shards": len(manifest.shards),
     }
+
+
+def _asked(plan: Plan, planned: PlannedStage, result: StageResult) -> Iterator[dict[str, Any]]:
+    """Yield what the stage asked of language models, as notes."""
+    if result.manifest is None or result.status != "done":
+        return
+    operators = plan.built.operators.get(planned.name, [])
+    steps = {step.label: operator for step, operator in zip(planned.stage.operators, operators, strict=False)}
+    for step, models in result.manifest.measured.models.items():
+        for parameter, counted in models.items():
+            yield note(step, counted, steps[step].models()[parameter].settings, result.seconds)
 
 
 def _told(error: CurateError | None) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from curate.errors import PipelineError
+from curate.storage.logs import Log
 
 REMOTE_SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https")
 
@@ -56,6 +57,9 @@ class Storage(Protocol):
 
     def write(self, path: str, data: bytes) -> None:
         """Replace or make the file, atomically."""
+
+    def open_log(self, path: str) -> Log:
+        """Open a new file that grows line by line; until it is closed, an object store shows it as `<path>.00000`, `<path>.00001`, …"""
 
     def create(self, path: str, data: bytes) -> bool:
         """Make the file if there is none and say whether this call made it."""

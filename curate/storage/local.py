@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from curate.storage.base import FileInfo, is_unfinished
 from curate.storage.errors import explained, explained_writing
+from curate.storage.logs import LocalLog, Log
 
 _BUFFER = 1 << 20
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -76,6 +77,9 @@ class LocalStorage:
     def write(self, path: str, data: bytes) -> None:
         with self.open_output(path) as out:
             out.write(data)
+
+    def open_log(self, path: str) -> Log:
+        return LocalLog(self._path(path))
 
     def create(self, path: str, data: bytes) -> bool:
         target = self._path(path)

@@ -17,6 +17,7 @@ from curate.errors import PipelineError, TransientError
 from curate.storage.aws import aws_profile, plain_endpoint
 from curate.storage.base import FileInfo, inside, is_unfinished
 from curate.storage.errors import explained
+from curate.storage.logs import Log, SegmentLog
 from curate.storage.streams import PART, RangeReader, UploadWriter
 
 RETRY_S = 30.0
@@ -123,6 +124,9 @@ class ObjectStorage:
 
     def write(self, path: str, data: bytes) -> None:
         self._put(path, data)
+
+    def open_log(self, path: str) -> Log:
+        return SegmentLog(self, path)
 
     def create(self, path: str, data: bytes) -> bool:
         """A lost answer makes `obstore` ask again and find the object there: so it carries a mark that says whose it is."""

@@ -18,6 +18,7 @@ from curate.protocols import Filter, FlatMapper, Mapper, Operator, Scorer, decis
 from curate.registry import OperatorSpec
 from curate.sources import conform
 from curate.steps import StepSpec
+from curate.storage import LocalStorage
 from tests.engine import my_ops
 from tests.engine.small import FOLDER
 
@@ -381,7 +382,7 @@ def test_isolation_changes_nothing() -> None:
     for isolated in (False, True):
         tables: dict[str, list[Any]] = {"drops": [], "errors": [], "trace": []}
         ledger = Ledger(["size.chars"], ["id"], lambda name, table, tables=tables: tables[name].extend(table.to_pylist()))  # type: ignore[misc]
-        chain = IsolatedChain(SPECS, ledger, MANY, True, 60) if isolated else Chain(STEPS, ledger, MANY, True)
+        chain = IsolatedChain(SPECS, ledger, MANY, True, 60, LocalStorage(FOLDER)) if isolated else Chain(STEPS, ledger, MANY, True)
         left, places = chain.apply(docs)
         chain.close()
         ledger.flush()
@@ -391,7 +392,14 @@ def test_isolation_changes_nothing() -> None:
 
 
 def test_an_isolated_operator_that_cannot_be_built_says_so(capfd: pytest.CaptureFixture[str]) -> None:
-    chain = IsolatedChain([StepSpec("x", "x", OperatorSpec("no.such.module:X"))], Ledger([], [], lambda name, table: None), 0, False, None)
+    chain = IsolatedChain(
+        [StepSpec("x", "x", OperatorSpec("no.such.module:X"))],
+        Ledger([], [], lambda name, table: None),
+        0,
+        False,
+        None,
+        LocalStorage(FOLDER),
+    )
     with pytest.raises(CurateError, match="cannot be built in a child process"):
         chain.apply(batch(["a"]))
     chain.close()

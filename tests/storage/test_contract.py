@@ -84,6 +84,20 @@ def test_unfinished_files_are_not_listed(storage: Storage) -> None:
     assert storage.info("d/.0123abcd.tmp") is None
 
 
+def test_a_log_is_there_while_it_grows_and_one_file_in_the_end(storage: Storage) -> None:
+    log = storage.open_log("logs/1.jsonl")
+    for line in (b"1\n", b"2\n3\n"):
+        log.append(line)
+        log.flush()  # a process that dies here loses nothing
+    log.append(b"4\n")
+    parts = storage.list("logs")
+    assert b"".join(storage.read(part.path) for part in parts).startswith(b"1\n2\n3\n")
+    assert all(part.path.startswith("logs/1.jsonl") for part in parts)
+    log.close()
+    assert [info.path for info in storage.list("logs")] == ["logs/1.jsonl"]
+    assert storage.read("logs/1.jsonl") == b"1\n2\n3\n4\n"
+
+
 def test_a_missing_file_is_a_dataset_error_that_names_it(storage: Storage) -> None:
     assert storage.info("no/such file") is None
     for attempt in (storage.read, storage.open_input, storage.open_arrow):
