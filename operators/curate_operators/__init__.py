@@ -19,6 +19,7 @@ OPERATORS = {
     "language": "curate_operators.language:Language",
     "length": "curate_operators.length:Length",
     "line_dedup": "curate_operators.line_dedup:LineDedup",
+    "llm_judge": "curate_operators.llm_judge:LlmJudge",
     "maths_quality": "curate_operators.maths:MathsQuality",
     "measure": "curate_operators.measure:Measure",
     "minhash_dedup": "curate_operators.minhash_dedup:MinhashDedup",

@@ -32,6 +32,7 @@ SLOT = "{text}"
 CLOSE = ("</document>", "[/doc]")
 Shape = Literal["text", "pairs", "list", "tagged"]
 Long = Literal["split", "drop"]
+Rewriting = Literal["wrap", "nemotron_cc", "rewire", "finephrase"]  # sets for `rewrite`; `prox` and `judge` are others' own
 
 
 @dataclass(frozen=True)

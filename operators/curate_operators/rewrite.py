@@ -22,7 +22,7 @@ from curate.errors import PipelineError
 from curate.hashing import hash64
 from curate.llm import Answer, Llm
 from curate.protocols import FlatMapper
-from curate_operators.prompt_sets import Style, read_file, read_shipped
+from curate_operators.prompt_sets import Rewriting, Style, read_file, read_shipped
 from curate_operators.rewrite_answers import said
 from curate_operators.rewrite_segments import Cut, segments
 from curate_operators.rewrite_styles import Choose, Flags, Route, chosen, read_routes
@@ -117,7 +117,7 @@ class Rewrite(FlatMapper):
     folders: ClassVar[tuple[str, ...]] = ("tokenizer",)
 
     llm: Mapping[str, Any] = field(hash=False)
-    prompt_set: str = "wrap"
+    prompt_set: Rewriting = "wrap"
     prompt_file: str | None = None
     styles: Mapping[str, Mapping[str, float]] = field(default_factory=dict, hash=False)
     choose: Choose = "each"

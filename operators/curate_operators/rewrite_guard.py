@@ -19,7 +19,7 @@ from curate.errors import PipelineError
 from curate.protocols import Filter
 from curate_operators import leaked_text, rewrite_measures
 from curate_operators.language import UNDETERMINED, Language
-from curate_operators.prompt_sets import Style, read_file, read_shipped
+from curate_operators.prompt_sets import Rewriting, Style, read_file, read_shipped
 from curate_operators.rewrite import ORIGINAL, REWRITE, SOURCE_TEXT
 from curate_operators.rules import Verdict, ratio
 
@@ -84,7 +84,7 @@ class RewriteGuard(Filter):
 
     files: ClassVar[tuple[str, ...]] = ("prompt_file",)
 
-    prompt_set: str = "wrap"
+    prompt_set: Rewriting = "wrap"
     prompt_file: str | None = None
     min_length_ratio: float | None = 0.4
     max_length_ratio: float | None = 3.0

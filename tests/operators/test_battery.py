@@ -52,6 +52,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     ],
     "language": [{}, {"prefix_chars": None}, {"raw": True}],
     "length": [{"min_chars": 10, "max_words": 1000, "max_bytes": 10_000}],
+    "llm_judge": [{"llm": LLM}, {"llm": LLM | {"temperature": 0.7}, "rubric": "cleanliness", "votes": 3, "max_score": 4}],
     "lm_loss": [{"model": "models/small"}],
     "maths_quality": [{}, {"min_words": None, "min_maths_ratio": 0.01}],
     "measure": [{}, {"measures": ["compression", "words", "stop_words"], "counting": "all", "language_column": "lang.code"}],
@@ -128,8 +129,8 @@ def test_registered_operators(name: str) -> None:
         pytest.importorskip("magika")
     if name in ("embed", "lm_loss", "tokenize"):
         pytest.skip(f"needs a model's files: tests/scorers/test_{name}.py")
-    if name in ("prox_chunk", "prox_document", "rewrite"):
-        pytest.skip(f"asks a server: tests/operators/test_{'rewrite' if name == 'rewrite' else 'prox'}.py")
+    if name in ("llm_judge", "prox_chunk", "prox_document", "rewrite"):
+        pytest.skip(f"asks a server: tests/operators/test_{name.partition('_')[0] if name.startswith('prox') else name}.py")
     for params in PARAMETERS.get(name, [{}]):
         check_operator(build(OperatorSpec(name, params)), awkward())
 

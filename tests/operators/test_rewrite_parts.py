@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from curate.errors import CurateError, DatasetError, PipelineError
 from curate.llm import Answer, Unanswered
 from curate_operators import leaked_text, rewrite_measures
+from curate_operators.llm_judge import LlmJudge
 from curate_operators.prompt_sets import FOLDER, Style, read_file, read_shipped, shipped
 from curate_operators.prox import ProxChunk, ProxDocument
 from curate_operators.rewrite import Rewrite
@@ -46,11 +47,18 @@ def test_shipped_prompts_are_those_of_these_versions() -> None:
     """A dataset's identity holds the versions of its operators and the name of the set: who changes a prompt raises both numbers."""
     pinned = {name: hashlib.sha256((FOLDER / f"{name}.yaml").read_bytes()).hexdigest()[:8] for name in shipped()}
     lists = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest()[:8] for path in sorted(FOLDER.glob("*.txt"))}
-    assert (Rewrite.version, RewriteGuard.version, ProxDocument.version, ProxChunk.version) == (1, 1, 1, 1)
+    assert {cls.version for cls in (Rewrite, RewriteGuard, ProxDocument, ProxChunk, LlmJudge)} == {1}
     assert pinned == PROMPTS and lists == LISTS
 
 
-PROMPTS = {"finephrase": "afe7b5aa", "nemotron_cc": "f00d20cb", "prox": "e46c479a", "rewire": "a8560640", "wrap": "8082433d"}
+PROMPTS = {
+    "finephrase": "afe7b5aa",
+    "judge": "9b4c3ac8",
+    "nemotron_cc": "f00d20cb",
+    "prox": "e46c479a",
+    "rewire": "a8560640",
+    "wrap": "8082433d",
+}
 LISTS = {"injections": "305377c7", "preambles": "4671d6b8", "refusals": "b82cf157"}
 
 
