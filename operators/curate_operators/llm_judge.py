@@ -23,7 +23,7 @@ from curate.errors import PipelineError
 from curate.llm import Answer, Llm, Prompt
 from curate.protocols import Scorer
 from curate.registry import suggest
-from curate_operators.prompt_sets import Style, read_file, read_shipped
+from curate_operators.prompt_sets import Style, read, read_file, read_shipped
 from curate_operators.token_counts import Tokens, read_tokens
 
 SET = "judge"
@@ -152,7 +152,7 @@ class LlmJudge(Scorer):
 
     @functools.cached_property
     def _style(self) -> Style:
-        return _rubric(read_shipped(SET) if self.prompt_file is None else read_file(Path(self.prompt_file)), self.rubric)
+        return _rubric(read(SET, self.prompt_file), self.rubric)
 
     @functools.cached_property
     def _tokens(self) -> Tokens:

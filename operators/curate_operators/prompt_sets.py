@@ -24,6 +24,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from curate.errors import PipelineError
+from curate.files import local_file
 from curate.llm import Prompt
 from curate.registry import suggest
 
@@ -95,6 +96,11 @@ def read_shipped(name: str) -> dict[str, Style]:
     if name not in shipped():
         raise PipelineError(f"there is no prompt_set `{name}`", suggest(name, list(shipped())) or f"sets: {', '.join(shipped())}")
     return read_file(FOLDER / f"{name}.yaml")
+
+
+def read(shipped_name: str, prompt_file: str | None) -> dict[str, Style]:
+    """Return the styles of a shipped set, or of the file that takes its place: a path, or the URL of one."""
+    return read_shipped(shipped_name) if prompt_file is None else read_file(local_file(prompt_file))
 
 
 @functools.lru_cache(maxsize=32)

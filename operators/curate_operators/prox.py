@@ -19,7 +19,7 @@ from curate.document import TEXT, leaf, set_column
 from curate.errors import PipelineError
 from curate.llm import Answer, Llm
 from curate.protocols import Filter, Mapper, decisions
-from curate_operators.prompt_sets import Style, read_file, read_shipped
+from curate_operators.prompt_sets import Style, read
 from curate_operators.prox_execute import Edited, execute, within
 from curate_operators.prox_program import Program, read_program
 from curate_operators.prox_release import execute_as_released
@@ -290,7 +290,7 @@ def _row(done: Edited, text: str, program: str, outcome: str) -> dict[str, Any]:
 
 
 def _style(prompt_file: str | None, name: str, trained: bool) -> Style:
-    styles = read_shipped(SET) if prompt_file is None else read_file(Path(prompt_file))
+    styles = read(SET, prompt_file)
     name += TRAINED if trained else ""
     if name not in styles:
         raise PipelineError(f"{prompt_file}: there is no style `{name}`", f"its styles: {', '.join(styles)}")

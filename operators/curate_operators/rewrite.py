@@ -1,8 +1,8 @@
 """Has a language model rewrite documents, in styles that are data.
 
-Adds to each document `rewrite`, a struct of `style` (string, `original` = as it was read), `segments` and `lost` (int32, of them those
-whose answer was of no use), `problem` (string, why there is no text) and `faithful` (bool); and `source_text` (large_string, null for
-originals): what it was made from.
+Adds to each document `rewrite`, a struct of `style` (string, `original` = as it was read), `segments`, `lost` and `left_out` (int32:
+those that were asked about; of them those whose answer was of no use; lines and segments that were too long or too short for the style),
+`problem` (string, why there is no text) and `faithful` (bool); and `source_text` (large_string, null for originals): what it was made from.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from curate.errors import PipelineError
 from curate.hashing import hash64
 from curate.llm import Answer, Llm
 from curate.protocols import FlatMapper
-from curate_operators.prompt_sets import Rewriting, Style, read_file, read_shipped
+from curate_operators.prompt_sets import Rewriting, Style, read, read_file, read_shipped
 from curate_operators.rewrite_answers import said
 from curate_operators.rewrite_segments import Cut, segments
 from curate_operators.rewrite_styles import Choose, Flags, Route, chosen, read_routes
@@ -35,6 +35,7 @@ ABOUT = pa.struct(
         pa.field("style", pa.string()),
         pa.field("segments", pa.int32()),
         pa.field("lost", pa.int32()),
+        pa.field("left_out", pa.int32()),
         pa.field("problem", pa.string()),
         pa.field("faithful", pa.bool_()),
     ]
@@ -182,7 +183,7 @@ class Rewrite(FlatMapper):
         if self.originals == "drop":
             return []
         gone = {job.row for job in jobs} if self.originals == "others" else set()
-        about = {"style": ORIGINAL, "segments": 0, "lost": 0, "faithful": True}
+        about = {"style": ORIGINAL, "segments": 0, "lost": 0, "left_out": 0, "faithful": True}
         texts = docs.column(TEXT).to_pylist()
         return [_Made(row, text, about) for row, text in enumerate(texts) if row not in gone]
 
@@ -197,7 +198,8 @@ class Rewrite(FlatMapper):
             problem = "too_few_tokens"
         if style.append:
             text = f"{source}\n\n{text}"
-        about = {"style": style.name, "segments": len(found), "lost": len(problems), "problem": problem, "faithful": style.faithful}
+        about = {"style": style.name, "segments": len(found), "lost": len(problems), "left_out": job.cut.left_out, "problem": problem}
+        about |= {"faithful": style.faithful}
         return _Made(job.row, "" if problem else text, about)
 
     def _drawn(self, parts: list[str], style: Style, tokens: int, doc_id: str) -> list[str]:
@@ -224,8 +226,7 @@ class Rewrite(FlatMapper):
 
     @functools.cached_property
     def _routes(self) -> tuple[Route, ...]:
-        styles = read_shipped(self.prompt_set) if self.prompt_file is None else read_file(Path(self.prompt_file))
-        return read_routes(self.styles, styles, self.score)
+        return read_routes(self.styles, read(self.prompt_set, self.prompt_file), self.score)
 
     @functools.cached_property
     def _tokens(self) -> Tokens:

@@ -19,7 +19,7 @@ from curate.errors import PipelineError
 from curate.protocols import Filter
 from curate_operators import leaked_text, rewrite_measures
 from curate_operators.language import UNDETERMINED, Language
-from curate_operators.prompt_sets import Rewriting, Style, read_file, read_shipped
+from curate_operators.prompt_sets import Rewriting, Style, read, read_file, read_shipped
 from curate_operators.rewrite import ORIGINAL, REWRITE, SOURCE_TEXT
 from curate_operators.rules import Verdict, ratio
 
@@ -182,7 +182,7 @@ class RewriteGuard(Filter):
 
     @functools.cached_property
     def _styles(self) -> Mapping[str, Style]:
-        return read_shipped(self.prompt_set) if self.prompt_file is None else read_file(Path(self.prompt_file))
+        return read(self.prompt_set, self.prompt_file)
 
 
 def _true(flags: pa.Array) -> NDArray[np.bool_]:

@@ -16,11 +16,11 @@ _WORD = re.compile(r"\S+\s*")
 
 @dataclass(frozen=True)
 class Cut:
-    """The segments of one document, its tokens, and how many of its lines were left out as too long."""
+    """The segments of one document, its tokens, and how many lines that are too long and segments that are too short were left out."""
 
     segments: tuple[str, ...]
     tokens: int
-    dropped: int = 0
+    left_out: int = 0
 
 
 def segments(texts: Sequence[str], style: Style, tokens: Tokens) -> list[Cut]:
@@ -33,11 +33,12 @@ def _cut(text: str, size: int, style: Style, tokens: Tokens, room: int) -> Cut:
     if size < style.min_document_tokens or not text.strip():
         return Cut((), size)
     if size <= room:
-        return Cut((text,) if size >= style.min_segment_tokens else (), size)
+        return Cut((text,), size) if size >= style.min_segment_tokens else Cut((), size, 1)
     lines = [line for line in text.split("\n") if line.strip()]
     pieces, dropped = _pieces(lines, style, tokens, room)
     whole = _joined(pieces, room, tokens)
-    return Cut(tuple(segment for segment, n in whole if n >= style.min_segment_tokens), size, dropped)
+    kept = tuple(segment for segment, n in whole if n >= style.min_segment_tokens)
+    return Cut(kept, size, dropped + len(whole) - len(kept))
 
 
 def _pieces(lines: Sequence[str], style: Style, tokens: Tokens, room: int) -> tuple[list[tuple[str, int, str]], int]:

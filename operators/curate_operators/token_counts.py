@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from curate.errors import CurateError, DatasetError
+from curate.files import local_file
 
 BYTES_PER_TOKEN = 4  # English prose under today's vocabularies; scripts of three bytes a letter come out as 0.75 tokens a letter
 FILE = "tokenizer.json"
@@ -56,7 +57,7 @@ def read_tokens(path: str | None) -> Tokens:
         import tokenizers
     except ModuleNotFoundError as missing:
         raise CurateError("counting tokens needs the package 'tokenizers'", "install curate with its extra `lm`") from missing
-    file = Path(path) / FILE if Path(path).is_dir() else Path(path)
+    file = Path(path) / FILE if Path(path).is_dir() else local_file(path)
     try:
         found = tokenizers.Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises `Exception` itself

@@ -112,24 +112,23 @@ def test_a_file_of_prompts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "given", "found"),
+    ("text", "given", "found", "left_out"),
     [
-        ("a b c\nd e", {}, ("a b c\nd e",)),
-        ("", {}, ()),
-        ("  \n ", {}, ()),
-        ("a b", {"min_document_tokens": 3}, ()),
-        ("a b", {"min_segment_tokens": 3}, ()),
-        ("a b c d e f\n\ng h\ni j k l m n o", {}, ("a b c d e f\ng h", "i j k l m n o")),
-        ("a b c d e f\ng h\ni j k l m n o p q r\ns", {"min_segment_tokens": 2}, ("a b c d e f\ng h", "i j k l m n o p q r")),
-        ("a b c d e f g h i j k l\nm n", {"long_segments": "drop"}, ("m n",)),
-        ("A b c d e f. G h i j k l! M n\no p", {}, ("A b c d e f.", "G h i j k l! M n", "o p")),
-        ("a b c d e f g h i j k l m", {}, ("a b c d e", "f g h i j", "k l m")),
+        ("a b c\nd e", {}, ("a b c\nd e",), 0),
+        ("", {}, (), 0),
+        ("  \n ", {}, (), 0),
+        ("a b", {"min_document_tokens": 3}, (), 0),
+        ("a b", {"min_segment_tokens": 3}, (), 1),
+        ("a b c d e f\n\ng h\ni j k l m n o", {}, ("a b c d e f\ng h", "i j k l m n o"), 0),
+        ("a b c d e f\ng h\ni j k l m n o p q r\ns", {"min_segment_tokens": 2}, ("a b c d e f\ng h", "i j k l m n o p q r"), 1),
+        ("a b c d e f g h i j k l\nm n", {"long_segments": "drop"}, ("m n",), 1),
+        ("A b c d e f. G h i j k l! M n\no p", {}, ("A b c d e f.", "G h i j k l! M n", "o p"), 0),
+        ("a b c d e f g h i j k l m", {}, ("a b c d e", "f g h i j", "k l m"), 0),
     ],
 )
-def test_segments(text: str, given: dict[str, Any], found: tuple[str, ...]) -> None:
+def test_segments(text: str, given: dict[str, Any], found: tuple[str, ...], left_out: int) -> None:
     [cut] = segments([text], style(**given), Words())
-    assert cut.segments == found
-    assert cut.dropped == (1 if given.get("long_segments") == "drop" else 0)
+    assert (cut.segments, cut.left_out) == (found, left_out)
 
 
 @settings(deadline=None)
