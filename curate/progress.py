@@ -5,6 +5,7 @@ It consumes the engine's events, plain dicts with a key `event`:
     run_started    run_id, stages: [names]
     stage_started  stage, phase (or None), shards, done: shards there already, bytes_in: file bytes of the others
     shard_done     stage, phase, shard, rows_in, rows_out, text_bytes_in, bytes_in, seconds
+    task_told      stage, phase, shard, said
     stage_reused   stage, rows_out
     stage_done     stage, seconds, rows_in, rows_out
     stage_failed   stage, error
@@ -45,6 +46,7 @@ class Going:
     bytes: int = 0
     told: float = 0.0
     made: int = 0
+    said: str = ""
 
     @property
     def label(self) -> str:
@@ -134,6 +136,12 @@ class Progress:
             going.add(event)
             view.advanced(going)
 
+    def _on_task_told(self, event: Event, view: View) -> None:
+        going = self._going.get(str(event["stage"]))
+        if going is not None:
+            going.said = printable(str(event.get("said")))
+            view.advanced(going)
+
     def _on_stage_reused(self, event: Event, view: View) -> None:
         stage = printable(str(event["stage"]))
         view.ended(str(event["stage"]), f"{stage}: reused, {plural(event.get('rows_out') or 0, 'document')}")
@@ -188,6 +196,9 @@ class Lines:
         if now - going.told < LINE_EVERY_S:
             return
         going.told = now
+        if going.said:
+            self.say(f"{going.label}: {going.said}")
+            return
         remaining = going.remaining(now)
         parts = [f"{count(going.done)} of {plural(going.shards, 'shard')}", plural(going.rows, "document"), going.speed(now)]
         self.say(f"{going.label}: {', '.join(parts + ([f'{duration(remaining)} to go'] if remaining else []))}")

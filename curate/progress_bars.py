@@ -66,6 +66,8 @@ class Bars:
             self._bars.remove_task(task)
 
     def _state(self, going: Going) -> str:
+        if going.said:
+            return going.said
         now = self._now()
         remaining = going.remaining(now)
         parts = [f"{count(going.done)}/{count(going.shards)} shards"]

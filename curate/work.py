@@ -40,6 +40,7 @@ from curate.memory import peak_rss_bytes, reset_peak_rss
 from curate.registry import load_code
 from curate.shuffle import ShuffleFile, ShuffleWriter, opened, verified
 from curate.storage import Storage, join, open_storage
+from curate.told import TOLD, Listener, one_at_a_time
 from curate.writers import HashingFile
 
 SCRATCH = ".scratch"
@@ -109,6 +110,10 @@ class Place:
                 writer.write_table(table)
             out.write(plain.hash.digest())
         return path
+
+    def tell(self, said: str) -> None:
+        """Tell a person how a long task goes, in a few words; `Work.map` passes it on where it is called with `listen`."""
+        self.storage.write(f"{self.prefix}{TOLD}", said.encode())
 
     def read_table(self, path: str) -> pa.Table:
         """Read a table that a task wrote."""
@@ -220,7 +225,7 @@ class Work:
         self.about: dict[str, Any] = {}
         self.files: list[ArtifactFile] = []
         self._executor = executor
-        self._on_event = on_event
+        self._on_event = one_at_a_time(on_event)
 
     @property
     def scratch(self) -> str:
@@ -254,8 +259,19 @@ class Work:
     def _stage(self) -> str:
         return self.folder.rpartition("/")[2].partition("@")[0]
 
-    def map(self, phase: str, fn: Callable[[Any, Place], Any], items: Sequence[Any], sizes: Sequence[int] | None = None) -> list[Any]:
-        """Run `fn(item, place)` for every item and return the results in order, as plain JSON data."""
+    def map(
+        self,
+        phase: str,
+        fn: Callable[[Any, Place], Any],
+        items: Sequence[Any],
+        sizes: Sequence[int] | None = None,
+        listen: bool = False,
+    ) -> list[Any]:
+        """Run `fn(item, place)` for every item and return the results in order, as plain JSON data.
+
+        With `listen`, for few and long tasks, what they `tell` is shown while they run. What a task writes below its prefix outlives its
+        death, and the attempt after it finds it there.
+        """
         folder = join(self.scratch, phase)
         there = {info.path for info in self.storage.list(folder)}
         prefixes = [join(folder, shard_name(i)) for i in range(len(items))]
@@ -269,8 +285,9 @@ class Work:
             if i not in results
         ]
         number = {task.prefix: i for i, task in enumerate(PhaseTask(self.storage.url, p, function, None) for p in prefixes)}
-        for task, result in self._run(phase, run_phase_task, tasks, len(items)):
-            results[number[task.prefix]] = result
+        with Listener(self.storage, folder, self._heard(phase)) if listen and tasks else contextlib.nullcontext():
+            for task, result in self._run(phase, run_phase_task, tasks, len(items)):
+                results[number[task.prefix]] = result
         return [results[i] for i in range(len(items))]
 
     def write_shards(
@@ -306,6 +323,12 @@ class Work:
         for task, receipt in self._run("write", run_emit_task, tasks, len(items)):
             done[task.shard] = receipt
         self.receipts = [*taken, *(done[shard] for shard in range(len(taken), len(taken) + len(items)))]
+
+    def _heard(self, phase: str) -> Callable[[str, str], None]:
+        def pass_on(shard: str, said: str) -> None:
+            self._on_event({"event": "task_told", "stage": self._stage, "phase": phase, "shard": shard, "said": said})
+
+        return pass_on
 
     def _run(self, phase: str, fn: Callable[[Any], Any], tasks: Sequence[Any], total: int) -> Iterator[tuple[Any, Any]]:
         name = self._stage

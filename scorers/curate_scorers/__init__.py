@@ -19,5 +19,6 @@ OPERATORS = {
     "semantic_dedup": "curate_scorers.semantic_dedup:SemanticDedup",
     "tokenize": "curate_scorers.proxy.tokenize:Tokenize",
     "train_fasttext": "curate_scorers.train_fasttext:TrainFastText",
+    "train_proxy": "curate_scorers.proxy.train_proxy:TrainProxy",
     "train_tokenizer": "curate_scorers.proxy.train_tokenizer:TrainTokenizer",
 }

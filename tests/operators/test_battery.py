@@ -87,6 +87,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "strip_urls": [{}, {"bare": False, "ip_addresses": False}, {"domains": ["org"]}],
     "tokenize": [{"tokenizer": "models/small"}],
     "train_fasttext": [{"word_ngrams": 2, "zero_eos": True}, {"label": "lang.code", "balance": True, "quantise": True, "cutoff": 1000}],
+    "train_proxy": [{"size": "5M", "tokens_per_parameter": 100, "snapshots": 4, "tied_head": False}, {"keep_stable": True}],
     "train_tokenizer": [{}, {"size": 300, "pattern": "digits", "special_tokens": ["<pad>"], "report_by": ["lang.code"]}],
     "url_blocklist": [
         {"domains": ["example.org"]},

@@ -1,0 +1,95 @@
+"""What a training is to be: a model, a budget, rates. Needs no torch, so that a pipeline is checked, and its cost told, without it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from curate.errors import OperatorError, PipelineError
+from curate_scorers.proxy.packed import Packed
+from curate_scorers.proxy.schedule import Schedule
+from curate_scorers.proxy.sizes import Shape, batch_tokens, shape
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+LEAST_STEPS = 200  # a batch is halved until a budget has as many
+ALIGNED = 64  # vocabularies are rounded up to a multiple: matrix products are faster
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training, but for its corpus; the parameters are described by `train_proxy`."""
+
+    size: str = "2M"
+    tokens: int | None = None
+    tokens_per_parameter: float | None = None
+    batch_tokens: int | None = None
+    max_epochs: float = 4
+    matrix_rate: float = 0.02
+    other_rate: float = 0.003
+    weight_decay: float = 0.0
+    warm_up_ratio: float = 0.05
+    decay_ratio: float = 0.2
+    tied_head: bool = True
+    precision: Precision = "auto"
+    snapshots: int = 0
+    keep_stable: bool = False
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        shape(self.size)
+        if self.tokens is not None and self.tokens_per_parameter is not None:
+            raise PipelineError("tokens and tokens_per_parameter are both given", "leave one of them out")
+        for name in ("tokens", "tokens_per_parameter", "batch_tokens", "max_epochs", "matrix_rate", "other_rate"):
+            if (value := getattr(self, name)) is not None and value <= 0:
+                raise PipelineError(f"{name} is not above 0: {value}")
+        for name in ("weight_decay", "snapshots", "seed", "warm_up_ratio", "decay_ratio"):
+            if getattr(self, name) < 0:
+                raise PipelineError(f"{name} is less than 0: {getattr(self, name)}")
+        if self.warm_up_ratio + self.decay_ratio > 1:
+            raise PipelineError("warm_up_ratio and decay_ratio are more than 1 together", "0.05 and 0.2 leave three quarters between them")
+
+    @property
+    def shape(self) -> Shape:
+        """The network's measures."""
+        return shape(self.size)
+
+    @property
+    def budget(self) -> int:
+        """How many tokens to train on."""
+        return self.tokens or round((self.tokens_per_parameter or 20) * self.shape.parameters)
+
+    def vocabulary(self, packed: Packed) -> int:
+        """Return how many tokens the network knows."""
+        return -(-packed.vocabulary // ALIGNED) * ALIGNED
+
+    def rows_a_step(self, packed: Packed) -> int:
+        """Return how many rows make a step."""
+        wanted = self.batch_tokens or batch_tokens(self.size)
+        while self.batch_tokens is None and wanted > packed.length and self.budget < LEAST_STEPS * wanted:
+            wanted //= 2
+        return max(1, round(wanted / packed.length))
+
+    def steps(self, packed: Packed) -> int:
+        """Return how many steps the budget is; raise `OperatorError` when the corpus is too small for it."""
+        if not packed.tokens:
+            raise OperatorError("train_proxy: the packed corpus is empty", "look at what its stage dropped")
+        if self.epochs(packed) > self.max_epochs:
+            told = f"a budget of {self.budget:,} tokens reads a corpus of {packed.tokens:,} {self.epochs(packed):.1f} times"
+            hint = "more text, a smaller budget, or a higher max_epochs"
+            raise OperatorError(f"train_proxy: {told}, more than `max_epochs: {self.max_epochs:g}`", hint)
+        return max(1, round(self.budget * packed.rows / (packed.tokens * self.rows_a_step(packed))))
+
+    def epochs(self, packed: Packed) -> float:
+        """Return how often each token is read."""
+        return self.budget / packed.tokens
+
+    def schedule(self, packed: Packed, anneals: bool) -> Schedule:
+        """Return the schedule; annealing is nothing but its decay."""
+        steps = self.steps(packed)
+        return Schedule(steps, 0, steps) if anneals else Schedule.of(steps, self.warm_up_ratio, self.decay_ratio)
+
+    def snapshot_steps(self, schedule: Schedule) -> list[int]:
+        """Return the steps whose weights are kept beside the last: evenly over the decay, which they divide into `snapshots` + 1 parts."""
+        gap = schedule.decay / (self.snapshots + 1)
+        return sorted({schedule.steps - round(gap * k) for k in range(1, self.snapshots + 1)} - {schedule.steps})

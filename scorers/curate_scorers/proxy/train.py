@@ -1,0 +1,158 @@
+"""The training loop: one model on one packed corpus, from the first step or from where an earlier attempt was killed.
+
+    trained = train(read_packed(folder, names), Recipe(size="2M", tokens=1_000_000), keeper)
+
+On a CPU the same recipe, corpus, machine and number of threads give the same bytes, with or without kills in between.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from curate.errors import OperatorError
+from curate.files import local_file
+from curate_scorers.proxy import batches, folder, speed
+from curate_scorers.proxy.checkpoint import Checkpoints, Keeper, State
+from curate_scorers.proxy.losses import losses
+from curate_scorers.proxy.model import Proxy
+from curate_scorers.proxy.optimizers import Optimizer
+from curate_scorers.proxy.packed import Packed
+from curate_scorers.proxy.recipe import Recipe
+from curate_scorers.proxy.schedule import Schedule
+
+CLIP = 1.0
+STABLE = "stable.safetensors"
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training made: the names of its files, and the loss of each step in nats a token."""
+
+    files: list[str]
+    losses: list[float]
+    schedule: Schedule
+
+
+@dataclass
+class Training:
+    """Everything that one training works with."""
+
+    packed: Packed
+    recipe: Recipe
+    keeper: Keeper
+    tell: Tell
+    device: torch.device
+    state: State
+    schedule: Schedule
+
+    def run(self) -> None:
+        """Take all steps that are left, and keep what is asked for on the way."""
+        checkpoints = Checkpoints(self.keeper)
+        checkpoints.resume(self.state)
+        meter = speed.Meter(self.packed, self.recipe, self.schedule.steps, self.device)
+        keep_at = self.recipe.snapshot_steps(self.schedule)
+        while True:
+            self._keep(keep_at)
+            if self.state.step == self.schedule.steps:
+                return
+            loss = self._step()
+            self.state.losses.append(loss)
+            self.state.step += 1
+            self.tell(meter.line(self.state.step, loss))
+            checkpoints.after_step(self.state)
+
+    def _step(self) -> float:
+        """Take one step and return its loss, in nats a token."""
+        state, recipe = self.state, self.recipe
+        count = recipe.rows_a_step(self.packed)
+        rows = batches.Order(self.packed.rows, recipe.seed).take(state.step * count, count)
+        tokens = self.packed.used(rows)
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        for batch in batches.batches(self.packed, rows, self.device):
+            with self._precision():
+                states = state.model(batch.inputs, batch.positions, batch.where)
+                minimised, summed = losses(states, state.model.lm_head.weight, batch.targets, 1 / tokens)
+            minimised.backward()
+            total += summed
+        loss = float(total) / tokens
+        if not math.isfinite(loss):
+            told = f"the loss of step {state.step + 1} is {loss}"
+            hint = f"lower `matrix_rate` ({recipe.matrix_rate:g}) and `other_rate` ({recipe.other_rate:g})"
+            raise OperatorError(f"train_proxy: {told}", hint)
+        torch.nn.utils.clip_grad_norm_(state.model.parameters(), CLIP)
+        state.optimizer.step(self.schedule.rate(state.step))
+        state.model.zero_grad(set_to_none=True)
+        return loss
+
+    def _precision(self) -> Any:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._is_half)
+
+    @property
+    def _is_half(self) -> bool:
+        wanted = self.recipe.precision
+        return wanted == "bfloat16" or (wanted == "auto" and self.device.type == "cuda")
+
+    def _keep(self, snapshots: list[int]) -> None:
+        """Write the files that belong to this step."""
+        step = self.state.step
+        if step in snapshots:
+            self.keeper.write(snapshot(step), folder.packed_weights(folder.weights_of(self.state.model)))
+        if self.recipe.keep_stable and step == self.schedule.stable_until:
+            self.keeper.write(STABLE, self.state.packed())
+        if step == self.schedule.steps:
+            self.keeper.write(folder.WEIGHTS, folder.packed_weights(folder.weights_of(self.state.model)))
+            self.keeper.write(folder.CONFIG, folder.config_of(self.state.model, self.packed.eos))
+
+
+def snapshot(step: int) -> str:
+    """Return the name of the weights of a step."""
+    return f"step-{step:06d}.safetensors"
+
+
+def train(packed: Packed, recipe: Recipe, keeper: Keeper, tell: Tell = lambda line: None, base: str | None = None) -> Trained:
+    """Train a model; `base` is the folder of one that was trained with `keep_stable`, and is annealed."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    schedule = recipe.schedule(packed, base is not None)
+    with _told_of_memory(recipe, packed):
+        model = Proxy(recipe.shape, recipe.vocabulary(packed), packed.length, recipe.tied_head, recipe.seed).to(device)
+        rates = (recipe.matrix_rate, recipe.other_rate, recipe.weight_decay)
+        state = State(model, Optimizer(model.named_parameters(), *rates))
+        if base is not None:
+            _start_from(base, state)
+        if device.type == "cuda":
+            for layer in model.model.layers:
+                layer.compile()
+        Training(packed, recipe, keeper, tell, device, state, schedule).run()
+    names = [folder.CONFIG, folder.WEIGHTS, *map(snapshot, recipe.snapshot_steps(schedule)), *([STABLE] if recipe.keep_stable else [])]
+    return Trained(names, state.losses, schedule)
+
+
+def _start_from(base: str, state: State) -> None:
+    """Take weights and optimizer of a stable checkpoint; raise `OperatorError` when they are of another model."""
+    path = local_file(f"{base}/{STABLE}")
+    try:
+        state.restore(path.read_bytes())
+    except (RuntimeError, KeyError) as error:
+        hint = "`size`, `tied_head` and the tokenizer are those that it was trained with"
+        raise OperatorError(f"train_proxy: {path} is of another model: {str(error).splitlines()[0]}", hint) from error
+    state.step, state.losses = 0, []
+
+
+@contextmanager
+def _told_of_memory(recipe: Recipe, packed: Packed) -> Iterator[None]:
+    """Turn what torch says when memory runs out into an error with a remedy."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+            hint = f"rows of fewer than {packed.length:,} tokens, a smaller vocabulary, or a smaller size need less"
+            raise OperatorError(f"train_proxy: no memory for {recipe.size} on this machine: {str(error).strip()[:200]}", hint) from error
+        raise

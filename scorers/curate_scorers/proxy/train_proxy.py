@@ -1,0 +1,249 @@
+"""Trains a small language model on a packed corpus: the evidence that a corpus is good is a model that was trained on it.
+
+Emits an artifact. Its rows are the curve: `id`, `step`, `tokens` (seen so far), `loss` (nats a token, mean of the steps since the row
+before), `rate` (share of the peak). Its files are a Hugging Face folder, and `training.json`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import orjson
+import pyarrow as pa
+
+from curate.dataset import Dataset
+from curate.errors import OperatorError, PipelineError
+from curate.manifest import Kind
+from curate.protocols import DatasetOperator, Reproducible
+from curate.work import Curve, Place, Verdict, Work
+from curate_scorers.lm_loss_model import package
+from curate_scorers.proxy.packed import DESCRIPTION, Packed, read_packed
+from curate_scorers.proxy.recipe import Precision, Recipe
+
+CURVE = {"step": pa.int64(), "tokens": pa.int64(), "loss": pa.float64(), "rate": pa.float64()}
+POINTS = 200
+TELL_S = 2.0
+TRAINING = "training.json"
+
+Item = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainProxy(DatasetOperator):
+    """Trains a small language model on a packed corpus.
+
+    ## What it does
+    Reads what `pack` wrote and trains a decoder-only transformer (RMSNorm, rotary positions, normalised queries and keys, SwiGLU) on
+    each piece of a document by itself: none sees another, and each begins with the end token, as documents do for `lm_loss`.
+    Matrices learn by Muon, all else by AdamW; the rate warms up, stays, and decays to zero. Rows come in an order that the seed alone
+    decides. The state is kept as it goes, so that a killed training goes on where it was, with the same losses. The artifact's folder
+    is a Hugging Face model (`Qwen3ForCausalLM`) with the corpus's tokenizer, `training.json` and, as its rows, the curve of the loss.
+
+    ## Why
+    Rules about text are opinions until a model was trained on what they leave. Models of 2 to 150 million parameters order corpora as
+    a model of a billion does in about four of five cases (DataDecide), in minutes to hours.
+
+    ## Example
+        tokens: {from: clean, operators: [{use: tokenize, into: tokens, params: {tokenizer: "stage:words"}}]}
+        packed: {from: [clean, tokens], use: pack, params: {tokenizer: "stage:words"}}
+        proxy: {from: packed, use: train_proxy, params: {size: 2M, tokens: 1000000}}
+
+    ## Parameters
+    - `size`: 2M, 5M, 20M, 60M, 150M or 400M parameters without embeddings, or `WIDTHxLAYERS`, such as 128x4.
+    - `tokens`: the budget; or `tokens_per_parameter`, of parameters without embeddings. Neither = 20 a parameter.
+    - `batch_tokens`: tokens of a step; null = what suits the size, halved until the budget has 200 steps.
+    - `max_epochs`: how often the corpus may be read; a budget beyond it is an error, beyond one epoch a warning.
+    - `matrix_rate`, `other_rate`: peak learning rates of Muon and AdamW; `weight_decay`: of both, times the rate.
+    - `warm_up_ratio`, `decay_ratio`: shares of the steps at their beginning and end.
+    - `tied_head`: embeddings are the matrix of the head too.
+    - `precision`: of matrix products; `auto` = bfloat16 on a GPU, float32 on a CPU. Weights and sums are float32 always.
+    - `snapshots`: also keep the weights of so many steps in the decay, `step-000900.safetensors`, to average over.
+    - `keep_stable`: keep the state before the decay, `stable.safetensors`, to anneal.
+    - `anneal`: the folder of a proxy with `stable.safetensors`, `stage:NAME` or a path: go on from there; all steps are then decay.
+    - `seed`: of the first weights and of the order of rows.
+
+    ## Source
+    Muon: Jordan et al. (2024); the schedule: Hägele et al. (2024); epochs: Muennighoff et al., *Scaling Data-Constrained Language
+    Models* (2023), by which up to four are nearly as good as new text; sizes and rates are ours.
+    """
+
+    version: ClassVar[int] = 1
+    reproducible: ClassVar[Reproducible] = "tolerance"
+    cost: ClassVar[Literal["cheap", "costly"]] = "costly"
+    emits: ClassVar[Literal["documents", "attributes", "artifact"]] = "artifact"
+    files: ClassVar[tuple[str, ...]] = ("anneal",)
+    folders: ClassVar[tuple[str, ...]] = ("anneal",)
+
+    size: str = "2M"
+    tokens: int | None = None
+    tokens_per_parameter: float | None = None
+    batch_tokens: int | None = None
+    max_epochs: float = 4
+    matrix_rate: float = 0.02
+    other_rate: float = 0.003
+    weight_decay: float = 0.0
+    warm_up_ratio: float = 0.05
+    decay_ratio: float = 0.2
+    tied_head: bool = True
+    precision: Precision = "auto"
+    snapshots: int = 0
+    keep_stable: bool = False
+    anneal: str | None = None
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.anneal is not None and self.keep_stable:
+            raise PipelineError("keep_stable: annealing has no stable part", "leave one of `anneal` and `keep_stable` out")
+        _ = self.recipe
+
+    @property
+    def recipe(self) -> Recipe:
+        """The training without its corpus."""
+        return Recipe(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)})
+
+    def reads(self) -> tuple[str, ...]:
+        return ()
+
+    def adds(self) -> Mapping[str, pa.DataType]:
+        return CURVE
+
+    def verify_sources(self, sources: Mapping[str, Kind]) -> None:
+        """Raise `PipelineError` unless it reads one artifact."""
+        if list(sources.values()) != ["artifact"]:
+            told = ", ".join(f"`{name}` ({kind})" for name, kind in sources.items())
+            raise PipelineError(f"train_proxy reads one packed corpus, not {told}", "`from:` the stage that uses `pack`")
+
+    def verify_artifacts(self, artifacts: Sequence[Dataset]) -> None:
+        for dataset in artifacts:
+            _check_packed(dataset)
+
+    def run(self, inputs: list[Dataset], work: Work) -> None:
+        package("torch")
+        [corpus] = inputs
+        _check_packed(corpus)
+        names = [file.name for file in corpus.manifest.files]
+        packed = read_packed(corpus.url, names)
+        self.recipe.steps(packed)
+        item = {"folder": corpus.url, "names": names, "recipe": dataclasses.asdict(self.recipe), "anneal": self.anneal}
+        [made] = work.map("train", train_task, [item], [packed.tokens], listen=True)
+        work.write_shards(curve_shard, [made["curve"]])
+        for name, path in made["files"].items():
+            work.write_file(name, path)
+        work.about = made["about"]
+        self._tell(made, packed, work)
+
+    def _tell(self, made: Item, packed: Packed, work: Work) -> None:
+        about, points = made["about"], made["curve"]
+        whole = math.log(about["vocabulary"])
+        line = [(point["tokens"], round(point["loss"] / whole, 6)) for point in points]
+        marks = {"decay from": float(about["decay_from_tokens"])}
+        told = f"{about['size']}, {about['parameters']:,} parameters and {about['total_parameters']:,} with embeddings"
+        told += f", on {about['tokens']:,} tokens: a loss of {about['loss']:.4f} nats a token at the end"
+        measures = {name: about[name] for name in ("steps", "tokens_a_step", "epochs", "vocabulary", "seed", "loss")}
+        curve = Curve("tokens", f"loss / ln({about['vocabulary']:,})", {"loss": line}, marks=marks)
+        work.note("training", Verdict(True, told, measures, curve))
+        if about["epochs"] > 1:
+            told = f"the corpus has {packed.tokens:,} tokens, fewer than the budget: each is read {about['epochs']:.1f} times"
+            work.note("epochs", Verdict(False, told))
+
+
+def _check_packed(dataset: Dataset) -> None:
+    """Raise `OperatorError` for an artifact that is no packed corpus."""
+    if not any(file.name.rpartition("/")[2] == DESCRIPTION for file in dataset.manifest.files):
+        raise OperatorError(f"`{dataset.name}` is no packed corpus: it has no {DESCRIPTION}", "`from:` the stage that uses `pack`")
+
+
+def train_task(item: Item, place: Place) -> dict[str, Any]:
+    """Train, and return where the files are, the curve, and what was made."""
+    package("torch")
+    from curate_scorers.proxy.train import train
+
+    packed, recipe, kept = read_packed(item["folder"], item["names"]), Recipe(**item["recipe"]), _Kept(place)
+    trained = train(packed, recipe, kept, _Teller(place), item["anneal"])
+    curve = points(trained.losses, packed.tokens / packed.rows * recipe.rows_a_step(packed), trained.schedule.rate)
+    about = _about(packed, recipe, curve, trained.schedule.stable_until)
+    kept.write(TRAINING, orjson.dumps(about | {"curve": curve}, option=orjson.OPT_INDENT_2))
+    for path in packed.tokenizer:
+        kept.write(path.name, path.read_bytes())
+    names = [*trained.files, TRAINING, *(path.name for path in packed.tokenizer)]
+    return {"files": {name: kept.path(name) for name in names}, "curve": curve, "about": about}
+
+
+def points(losses: Sequence[float], tokens_a_step: float, rate: Any) -> list[dict[str, Any]]:
+    """Return at most `POINTS` rows of the curve, each the mean of the steps since the row before."""
+    count = min(POINTS, len(losses))
+    edges = [round(k * len(losses) / count) for k in range(count + 1)]
+    return [
+        {
+            "step": stop,
+            "tokens": round(stop * tokens_a_step),
+            "loss": math.fsum(losses[start:stop]) / (stop - start),
+            "rate": rate(stop - 1),
+        }
+        for start, stop in zip(edges, edges[1:], strict=False)
+    ]
+
+
+def _about(packed: Packed, recipe: Recipe, curve: Sequence[Item], stable_until: int) -> dict[str, Any]:
+    """Return what the manifest and `training.json` say of the training."""
+    shape, vocabulary = recipe.shape, recipe.vocabulary(packed)
+    a_step = packed.tokens / packed.rows * recipe.rows_a_step(packed)
+    steps = curve[-1]["step"]
+    return {
+        "format": 1,
+        "operator": "train_proxy",
+        **dataclasses.asdict(recipe),
+        "parameters": shape.parameters,
+        "total_parameters": shape.total(vocabulary, recipe.tied_head),
+        "vocabulary": vocabulary,
+        "length": packed.length,
+        "steps": steps,
+        "tokens_a_step": round(a_step),
+        "tokens": round(steps * a_step),
+        "decay_from_tokens": round(stable_until * a_step),
+        "epochs": round(steps * a_step / packed.tokens, 4),
+        "flops": shape.flops(round(steps * a_step), vocabulary, packed.context),
+        "loss": curve[-1]["loss"],
+    }
+
+
+def curve_shard(item: Sequence[Item], place: Place) -> Iterator[pa.RecordBatch]:
+    """Yield the curve as rows."""
+    rows = [{"id": f"step-{point['step']:07d}", **point} for point in item]
+    yield pa.RecordBatch.from_pylist(rows, pa.schema({"id": pa.string(), **CURVE}))
+
+
+class _Kept:
+    """Keeps a training's files beside the task's scratch, where the next attempt looks for them."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def path(self, name: str) -> str:
+        return f"{self._place.prefix}.{name}"
+
+    def write(self, name: str, data: bytes) -> None:
+        with self._place.storage.open_output(self.path(name)) as out:
+            out.write(data)
+
+    def read(self, name: str) -> bytes | None:
+        found = self._place.storage.info(self.path(name)) is not None
+        return self._place.storage.read(self.path(name)) if found else None
+
+
+class _Teller:
+    """Tells how it goes every few seconds."""
+
+    def __init__(self, place: Place) -> None:
+        self._place, self._last = place, 0.0
+
+    def __call__(self, line: str) -> None:
+        now = time.monotonic()
+        if now - self._last > TELL_S:
+            self._last = now
+            self._place.tell(line)

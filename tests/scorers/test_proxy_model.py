@@ -1,0 +1,121 @@
+"""The proxy model: what it computes, that pieces are apart, and that transformers computes the same."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from tests.scorers import proxy_corpora
+from tests.scorers.proxy_corpora import LENGTH, TINY, VOCABULARY
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from curate_scorers.proxy import attention, batches, folder, losses, sizes  # noqa: E402
+from curate_scorers.proxy.model import Proxy, Stream  # noqa: E402
+from curate_scorers.proxy.packed import pieces  # noqa: E402
+
+CPU = torch.device("cpu")
+
+
+def model(tied: bool = True, spread: float | None = None) -> Proxy:
+    """Return a tiny model; with `spread`, all its weights are random numbers so wide apart."""
+    made = Proxy(sizes.shape(TINY), VOCABULARY, LENGTH, tied)
+    if spread is not None:
+        generator = torch.Generator().manual_seed(3)
+        for weight in made.parameters():
+            torch.nn.init.normal_(weight, 0.1, spread, generator)
+    return made
+
+
+def logits(made: Proxy, tokens: np.ndarray, lengths: list[int]) -> torch.Tensor:
+    """Return logits of pieces that stand one behind another."""
+    places = np.concatenate([np.arange(length) for length in lengths])
+    with torch.inference_mode():
+        return made.head(made(torch.from_numpy(tokens), torch.from_numpy(places), lengths))
+
+
+TOKENS = np.random.default_rng(5).integers(0, VOCABULARY, 60)
+
+
+@pytest.mark.parametrize("name", sizes.SHAPES)
+def test_sizes_have_as_many_parameters_as_they_say(name: str) -> None:
+    shape, vocabulary = sizes.SHAPES[name], 32_768
+    with torch.device("meta"):
+        stream = Stream(shape, vocabulary, 8)
+    found = sum(weight.numel() for weight in stream.parameters())
+    assert found == shape.total(vocabulary, tied=True) == shape.parameters + vocabulary * shape.width
+    assert shape.parameters == pytest.approx(float(name[:-1]) * 1e6, rel=0.05)
+    assert f"{shape.parameters:,} | {found:,} | {sizes.BATCH_TOKENS[name]:,} |" in (sizes.__doc__ or "")
+
+
+def test_packed_logits_are_those_of_each_piece_alone() -> None:
+    made, lengths = model(spread=0.3), [1, 7, 30, 22]
+    packed = logits(made, TOKENS, lengths)
+    ends = np.cumsum(lengths)
+    alone = [logits(made, TOKENS[end - length : end], [length]) for end, length in zip(ends, lengths, strict=True)]
+    assert packed.abs().max() > 1
+    torch.testing.assert_close(packed, torch.cat(alone), rtol=0, atol=1e-4)
+
+
+def test_flex_attention_sees_what_a_call_a_piece_sees() -> None:
+    lengths = [5, 1, 20, 6]
+    q, k, v = torch.randn(3, 32, 2, 16, generator=torch.Generator().manual_seed(1))
+    with pytest.warns(UserWarning, match="flex_attention called without torch.compile"):
+        masked = attention.attend(q, k, v, attention.block_mask(lengths, CPU))
+    torch.testing.assert_close(masked, attention.attend(q, k, v, lengths), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_transformers_computes_the_same_logits(tmp_path: Path, tied: bool) -> None:
+    made = model(tied, spread=0.3)
+    (tmp_path / "config.json").write_bytes(folder.config_of(made, 0))
+    (tmp_path / "model.safetensors").write_bytes(folder.packed_weights(folder.weights_of(made)))
+    theirs, info = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert type(theirs).__name__ == "Qwen3ForCausalLM"
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    with torch.inference_mode():
+        expected = theirs(torch.from_numpy(TOKENS[None, :LENGTH])).logits[0]
+    torch.testing.assert_close(logits(made, TOKENS[:LENGTH], [LENGTH]), expected, rtol=0, atol=1e-4)
+    again = folder.read_proxy(str(tmp_path))
+    assert torch.equal(logits(again, TOKENS, [30, 30]), logits(made, TOKENS, [30, 30]))
+    assert orjson.loads((tmp_path / "config.json").read_bytes())["tie_word_embeddings"] is tied
+
+
+def test_the_first_loss_is_that_of_a_guess() -> None:
+    packed = proxy_corpora.corpus(100)
+    batch = batches.batch_of(packed.take(range(packed.rows)), CPU)
+    made = model()
+    _, summed = losses.losses(made(batch.inputs, batch.positions, batch.where), made.lm_head.weight, batch.targets, 1.0)
+    assert float(summed) / len(batch.targets) == pytest.approx(math.log(VOCABULARY), rel=0.01)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.01])
+def test_losses_and_their_gradients_are_those_of_torch(monkeypatch: pytest.MonkeyPatch, scale: float) -> None:
+    monkeypatch.setitem(losses.BLOCK_BYTES, "cpu", 7 * 4 * VOCABULARY)  # several blocks, the last one short
+    states, weight = torch.randn(20, 32, requires_grad=True), torch.randn(VOCABULARY, 32, requires_grad=True)
+    targets = torch.randint(VOCABULARY, (20,))
+    targets[[3, 19]] = -1
+    found, summed = losses.losses(states, weight, targets, scale)
+    found.backward()
+    ours = states.grad.clone(), weight.grad.clone()
+    states.grad = weight.grad = None
+    wanted = targets >= 0
+    expected = torch.nn.functional.cross_entropy((states @ weight.T)[wanted], targets[wanted], reduction="sum")
+    regular = (states @ weight.T)[wanted].logsumexp(1).square().sum()
+    ((expected + losses.Z_LOSS * regular) * scale).backward()
+    assert float(summed) == pytest.approx(expected.item(), rel=1e-5)
+    torch.testing.assert_close(ours, (states.grad, weight.grad), rtol=1e-4, atol=1e-5)
+
+
+def test_what_a_model_sees_of_a_piece_begins_with_the_end_token() -> None:
+    found = pieces(np.array([4, 5, 0, 6, 0]), np.array([3, 2]), 0, 10)
+    assert found.inputs.tolist() == [0, 4, 5, 0, 6]
+    assert found.targets.tolist() == [4, 5, 0, 6, 0]
+    assert found.positions.tolist() == [0, 1, 2, 0, 1]
+    more = batches.filled(found, 7)
+    assert more.targets.tolist() == [4, 5, 0, 6, 0, -1, -1] and more.lengths.tolist() == [3, 2, 1, 1]
