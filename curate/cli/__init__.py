@@ -24,6 +24,7 @@ COMMANDS = {
     "diff": ("curate.cli.diff:diff", "Compare two corpora: documents added, removed, changed, and why."),
     "thresholds": ("curate.cli.thresholds:thresholds", "Show what thresholds on a score would keep, before anything is cut."),
     "clusters": ("curate.cli.clusters:clusters", "Show the cards of clusters, or decide in a file which clusters go."),
+    "llm": ("curate.cli.llm:llm", "Serve a language model for operators that ask one."),
     "report": ("curate.cli.inspect:report", "Print a run's report, or open its page."),
     "clean": ("curate.cli.inspect:clean", "Remove datasets that nothing uses any more, after asking."),
 }

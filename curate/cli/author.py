@@ -19,9 +19,10 @@ from curate.launch import Request, launch, plan_for
 from curate.pipeline_validate import validate
 from curate.pipeline_yaml import load_pipeline
 from curate.plan import Plan, input_schemas
+from curate.plan_tokens import Estimate, estimates
 from curate.recipes import recipe, recipes
 from curate.registry import find, packs
-from curate.report.units import plural
+from curate.report.units import plural, size
 from curate.schema import describe, describe_text, json_schema
 from curate.storage import open_storage
 
@@ -72,8 +73,18 @@ def _print_plan(made: Plan) -> None:
         click.secho(f"{entry['status']:<8}", fg=colour, nl=False)
         click.echo(f" {entry['kind']:<10} {' → '.join(entry['steps'])}  from {', '.join(entry['from'])}")
         click.echo(f"       {'':<14} {entry['dataset']}")
+    for told_of in estimates(made):
+        click.echo(f"llm    {told_of.stage:<14} {_estimated(told_of)}")
     for name, output in made.pipeline.outputs.items():
         click.echo(f"output {name:<14} {output.format} in {output.path}")
+
+
+def _estimated(told: Estimate) -> str:
+    """Return an estimate in words, with what it rests on."""
+    source = "text" if told.exact else "files"
+    cost = "" if told.dollars is None else f", {told.dollars:,.2f} dollars"
+    tokens = f"about {told.prompt_tokens:,} prompt tokens and at most about {told.output_tokens:,} output tokens{cost}"
+    return f"{told.step} asks {told.model}: {tokens} (estimate: {size(told.text_bytes)} of {source}, 4 bytes a token, answers no longer)"
 
 
 @click.command(name="try")

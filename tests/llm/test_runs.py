@@ -15,8 +15,12 @@ import orjson
 import pytest
 import yaml
 
-from curate import load, run_pipeline
+from curate import load, load_pipeline, run_pipeline
+from curate.cli import main
 from curate.errors import PipelineError
+from curate.launch import Request, launch, plan_for
+from curate.plan_tokens import Estimate, estimates
+from curate.storage import open_storage
 from tests.conftest import ROOT
 from tests.llm.servers import StubProcess
 from tests.s3_server import S3Server
@@ -176,3 +180,26 @@ def test_a_wrong_setting_is_told_by_check_at_its_place(make: Make) -> None:
     with pytest.raises(PipelineError, match=r"pipeline\.yaml:\d+.*unknown setting `endpont`") as told:
         run(path)
     assert "did you mean `endpoint`?" in str(told.value)
+
+
+def test_a_plan_estimates_what_it_would_ask(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    path = make(
+        ["a text of forty bytes, more or less, yes"] * 8, {"model": "small", "endpoint": "http://127.0.0.1:1/v1", "price": {"prompt": 1e6}}
+    )
+    main(["plan", str(path), "--workspace", str(path.parent / "workspace")])
+    files = sum(file.stat().st_size for file in path.parent.glob("docs*.jsonl"))
+    said = f"Say asks small: about {files // 4} prompt tokens and at most about {files // 4} output tokens, {files // 4:,.2f} dollars"
+    assert f"llm    said           {said} (estimate: {files} B of files, 4 bytes a token, answers no longer)" in capsys.readouterr().out
+
+
+def test_what_is_read_is_known_exactly_once_it_is_there(stub: StubProcess, make: Make) -> None:
+    path = make(["12345678"] * 8, stub.settings | {"max_tokens": 1})
+    told = yaml.safe_load(path.read_text())
+    told["stages"] = {"clean": {"from": "docs", "operators": [{"use": "normalize"}]}} | told["stages"]
+    told["stages"]["said"]["from"] = "clean"
+    path.write_text(yaml.safe_dump(told, sort_keys=False))
+    loaded = load_pipeline(path)
+    launch(loaded.pipeline, None, Request(str(path.parent / "workspace"), until="clean", on="local", workers=1), lambda event: None)
+    made = plan_for(loaded.pipeline, None, open_storage(str(path.parent / "workspace")))
+    assert list(estimates(made)) == [Estimate("said", "Say", "stub", 64, True, 16, 8, None)]
+    assert stub.asked().count("12345678") == 0

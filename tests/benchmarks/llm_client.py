@@ -1,0 +1,154 @@
+"""`python -m tests.benchmarks.llm_client [--write] [--served]`: what asking costs beside the model that answers.
+
+The first table is processor time of the asking process for one request to the stub server (`tests/llm/stub_server.py`, a process of its
+own), prompts of about 1,000 bytes and answers of as many, 32 at a time: a plain loop over aiohttp, our client, our client with answers
+written down in a workspace, and the same prompts again, from there. Medians of rounds in turn.
+
+With `--served`, SmolLM2-135M served by vLLM on this machine's processor (`make test-llm` makes it): output tokens a second of a plain
+loop beside a whole `curate run`, at equal concurrency, in turn, every prompt new. The server's processor time for a token is beside it,
+since the machine may be shared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import yaml
+
+from curate import run_pipeline
+from curate.llm import Llm, Prompt
+from curate.storage import LocalStorage
+from tests.benchmarks import readme
+
+WORDS = "curation of pretraining data decides what a model learns and what it never sees"
+LANES = 32
+
+
+def texts(count: int, mark: str, size: int = 1000) -> list[str]:
+    """Return distinct texts of about `size` bytes; what tells them apart comes first, so that no server has seen their beginning."""
+    body = " ".join([WORDS] * (size // len(WORDS) + 1))[:size]
+    return [f"{mark} {number}: {body}" for number in range(count)]
+
+
+def plain(url: str, model: str, further: dict[str, Any]) -> Callable[[list[str]], int]:
+    """Return the loop that one would write: no retries, no cache, no order; it tells how many tokens came."""
+
+    async def run(documents: list[str]) -> int:
+        waiting, tokens = iter(documents), 0
+
+        async def lane(session: aiohttp.ClientSession) -> None:
+            nonlocal tokens
+            for text in waiting:
+                body = {"model": model, "messages": [{"role": "user", "content": text}], "temperature": 0, **further}
+                async with session.post(f"{url}/chat/completions", json=body) as response:
+                    tokens += orjson.loads(await response.read())["usage"]["completion_tokens"]
+
+        async with aiohttp.ClientSession() as session:
+            await asyncio.gather(*(lane(session) for _ in range(LANES)))
+        return tokens
+
+    return lambda documents: asyncio.run(run(documents))
+
+
+def client(rounds: int, count: int) -> Iterator[str]:
+    """Yield the rows of the first table."""
+    from tests.llm.servers import StubProcess
+
+    spent: dict[str, list[float]] = {
+        "a plain loop over aiohttp": [],
+        "`Llm.ask`": [],
+        "with a workspace": [],
+        "the same again, from it": [],
+    }
+    with StubProcess() as stub, tempfile.TemporaryDirectory() as folder:
+        settings = {"model": "stub", "endpoint": stub.url, "concurrency": LANES, "max_tokens": 1024}
+        bare, kept = Llm(settings), Llm(settings)
+        loop = plain(stub.url, "stub", {"max_tokens": 1024})
+        for number in range(rounds):
+            kept.remember(LocalStorage(Path(folder)))
+            prompts = [Prompt.user(text) for text in texts(count, f"{number}")]
+            jobs: list[Callable[[], Any]] = [
+                lambda number=number: loop(texts(count, f"{number}")),
+                lambda prompts=prompts: bare.ask(prompts),
+                lambda prompts=prompts: kept.ask(prompts),
+                lambda prompts=prompts: (kept.remember(LocalStorage(Path(folder))), kept.ask(prompts)),
+            ]
+            for name, job in zip(spent, jobs, strict=True):
+                begun = time.process_time()
+                job()
+                spent[name].append((time.process_time() - begun) / count)
+    yield "| asking | processor time of a request | requests/s/core |"
+    yield "|---|--:|--:|"
+    for name, seconds in spent.items():
+        median = statistics.median(seconds)
+        yield f"| {name} | {median * 1e6:,.0f} µs | {1 / median:,.0f} |"
+
+
+def served(rounds: int, count: int) -> Iterator[str]:
+    """Yield the rows of the second table."""
+    from tests.llm.environment import SMOLLM2
+    from tests.llm.servers import VllmProcess
+
+    further = {"max_tokens": 64, "ignore_eos": True}
+    speeds: dict[str, list[tuple[float, float]]] = {"a plain loop": [], "`curate run`": []}
+    with VllmProcess(SMOLLM2) as server:
+        loop = plain(server.settings["endpoint"], server.name, further)
+        loop(texts(LANES, "warm", 300))
+        for number in range(rounds):
+            for name, job in (("a plain loop", loop), ("`curate run`", lambda documents: _run(server, documents))):
+                documents = texts(count, f"{name} {number}", 300)
+                begun, cpu = time.monotonic(), server.cpu_seconds()
+                tokens = job(documents)
+                speeds[name].append((tokens / (time.monotonic() - begun), (server.cpu_seconds() - cpu) / tokens))
+    first = statistics.median(speed for speed, _ in speeds["a plain loop"])
+    yield f"| SmolLM2-135M on vLLM, {os.cpu_count()} cores, {LANES} at a time | output tokens/s | beside the loop | server's processor time of a token |"
+    yield "|---|--:|--:|--:|"
+    for name, found in speeds.items():
+        median = statistics.median(speed for speed, _ in found)
+        yield f"| {name} | {median:,.0f} | {median / first:.2f} | {statistics.median(cpu for _, cpu in found) * 1e3:,.1f} ms |"
+
+
+def _run(server: Any, documents: list[str]) -> int:
+    """Run a pipeline that asks about the documents, and return how many tokens came."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "asking.py").write_bytes((Path(__file__).parents[1] / "llm" / "asking.py").read_bytes())
+        (folder / "docs.jsonl").write_bytes(b"".join(orjson.dumps({"text": text}) + b"\n" for text in documents))
+        llm = server.settings | {"max_tokens": 64, "body": {"ignore_eos": True}, "concurrency": LANES}
+        stage = {"from": "docs", "operators": [{"use": "asking.py:Say", "params": {"llm": llm}}]}
+        pipeline = {"name": "bench", "inputs": {"docs": {"path": "docs.jsonl"}}, "stages": {"said": stage}}
+        (folder / "pipeline.yaml").write_text(yaml.safe_dump(pipeline))
+        report = run_pipeline(folder / "pipeline.yaml", str(folder / "workspace"), on="local", workers=1)
+    return int(report["stages"][0]["notes"][0]["measures"]["output_tokens"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--requests", type=int, default=2000, help="in each round, to the stub server")
+    parser.add_argument("--documents", type=int, default=128, help="in each round, to vLLM")
+    parser.add_argument("--served", action="store_true", help="ask vLLM too")
+    parser.add_argument("--write", action="store_true", help="put the tables into README.md")
+    args = parser.parse_args()
+    lines = list(client(args.rounds, args.requests))
+    if args.served:
+        lines += ["", *served(args.rounds, args.documents)]
+    text = "\n".join(lines)
+    sys.stdout.write(text + "\n")
+    if args.write:
+        readme.write("asking a language model", text)
+
+
+if __name__ == "__main__":
+    main()
