@@ -1,8 +1,8 @@
 """`python -m tests.benchmarks.llm_client [--write] [--served]`: what asking costs beside the model that answers.
 
 The first table is processor time of the asking process for one request to the stub server (`tests/llm/stub_server.py`, a process of its
-own), prompts of about 1,000 bytes and answers of as many, 32 at a time: a plain loop over aiohttp, our client, our client with answers
-written down in a workspace, and the same prompts again, from there. Medians of rounds in turn.
+own), prompts of about 1,000 bytes and answers of as many, 32 at a time: plain loops over two libraries, our client, our client with
+answers written down in a workspace, and the same prompts again, from there. Medians of rounds in turn.
 
 With `--served`, SmolLM2-135M served by vLLM on this machine's processor (`make test-llm` makes it): output tokens a second of a plain
 loop beside a whole `curate run`, at equal concurrency, in turn, every prompt new. The server's processor time for a token is beside it,
@@ -61,25 +61,43 @@ def plain(url: str, model: str, further: dict[str, Any]) -> Callable[[list[str]]
     return lambda documents: asyncio.run(run(documents))
 
 
+def plain_httpx2(url: str, model: str, further: dict[str, Any]) -> Callable[[list[str]], int]:
+    """Return the same loop over httpx2, which comes with huggingface_hub."""
+    import httpx2
+
+    async def run(documents: list[str]) -> int:
+        waiting, tokens = iter(documents), 0
+
+        async def lane(session: Any) -> None:
+            nonlocal tokens
+            for text in waiting:
+                body = {"model": model, "messages": [{"role": "user", "content": text}], "temperature": 0, **further}
+                response = await session.post(f"{url}/chat/completions", json=body)
+                tokens += orjson.loads(response.content)["usage"]["completion_tokens"]
+
+        async with httpx2.AsyncClient(timeout=60) as session:
+            await asyncio.gather(*(lane(session) for _ in range(LANES)))
+        return tokens
+
+    return lambda documents: asyncio.run(run(documents))
+
+
 def client(rounds: int, count: int) -> Iterator[str]:
     """Yield the rows of the first table."""
     from tests.llm.servers import StubProcess
 
-    spent: dict[str, list[float]] = {
-        "a plain loop over aiohttp": [],
-        "`Llm.ask`": [],
-        "with a workspace": [],
-        "the same again, from it": [],
-    }
+    names = ("a plain loop over httpx2", "a plain loop over aiohttp", "`Llm.ask`", "with a workspace", "the same again, from it")
+    spent: dict[str, list[float]] = {name: [] for name in names}
     with StubProcess() as stub, tempfile.TemporaryDirectory() as folder:
         settings = {"model": "stub", "endpoint": stub.url, "concurrency": LANES, "max_tokens": 1024}
         bare, kept = Llm(settings), Llm(settings)
-        loop = plain(stub.url, "stub", {"max_tokens": 1024})
+        loops = [make(stub.url, "stub", {"max_tokens": 1024}) for make in (plain_httpx2, plain)]
         for number in range(rounds):
             kept.remember(LocalStorage(Path(folder)))
             prompts = [Prompt.user(text) for text in texts(count, f"{number}")]
             jobs: list[Callable[[], Any]] = [
-                lambda number=number: loop(texts(count, f"{number}")),
+                lambda number=number: loops[0](texts(count, f"{number}")),
+                lambda number=number: loops[1](texts(count, f"{number}")),
                 lambda prompts=prompts: bare.ask(prompts),
                 lambda prompts=prompts: kept.ask(prompts),
                 lambda prompts=prompts: (kept.remember(LocalStorage(Path(folder))), kept.ask(prompts)),
