@@ -103,7 +103,7 @@ class VllmProcess:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._process.send_signal(signal.SIGINT)
+        self._process.terminate()
         assert self._process.wait(60) == 130
         for pipe in (self._process.stdout, self._process.stderr):
             assert pipe is not None
