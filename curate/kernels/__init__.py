@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from curate.kernels.bag_of_rows import Vocabulary as Vocabulary
     from curate.kernels.bag_of_rows import averages as averages
+    from curate.kernels.byte_merges import Merges as Merges
+    from curate.kernels.byte_merges import byte_pairs as byte_pairs
     from curate.kernels.character_counts import Characters as Characters
     from curate.kernels.character_counts import characters as characters
     from curate.kernels.character_counts import lengths as lengths
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from curate.kernels.minhash_signatures import permutations as permutations
     from curate.kernels.minhash_signatures import signatures as signatures
     from curate.kernels.phrase_search import phrases as phrases
+    from curate.kernels.piece_spans import pieces as pieces
+    from curate.kernels.piece_spans import unseen as unseen
     from curate.kernels.repeats import repeated_grams as repeated_grams
     from curate.kernels.repeats import repeated_lines as repeated_lines
     from curate.kernels.run_counts import plain_words as plain_words
@@ -62,6 +66,8 @@ if TYPE_CHECKING:
     from curate.kernels.span_forms import normal_forms as normal_forms
     from curate.kernels.span_sums import sums as sums
     from curate.kernels.span_sums import word_counts as word_counts
+    from curate.kernels.span_tables import SpanTable as SpanTable
+    from curate.kernels.span_tables import gathered as gathered
     from curate.kernels.span_windows import anchors as anchors
     from curate.kernels.span_windows import windows as windows
     from curate.kernels.text_folding import folded as folded
@@ -74,6 +80,8 @@ if TYPE_CHECKING:
 _HOME = {
     "Vocabulary": "bag_of_rows",
     "averages": "bag_of_rows",
+    "Merges": "byte_merges",
+    "byte_pairs": "byte_merges",
     "Characters": "character_counts",
     "characters": "character_counts",
     "lengths": "character_counts",
@@ -101,6 +109,8 @@ _HOME = {
     "permutations": "minhash_signatures",
     "signatures": "minhash_signatures",
     "phrases": "phrase_search",
+    "pieces": "piece_spans",
+    "unseen": "piece_spans",
     "repeated_grams": "repeats",
     "repeated_lines": "repeats",
     "plain_words": "run_counts",
@@ -117,6 +127,8 @@ _HOME = {
     "normal_forms": "span_forms",
     "sums": "span_sums",
     "word_counts": "span_sums",
+    "SpanTable": "span_tables",
+    "gathered": "span_tables",
     "anchors": "span_windows",
     "windows": "span_windows",
     "folded": "text_folding",

@@ -50,6 +50,12 @@ def main() -> None:
     for loss in ("softmax", "ova"):
         kernels.label_scores(averages, np.zeros((2, 2), np.float32), loss)
     kernels.label_scores(averages, np.zeros((2, 2), np.float32), "hs", kernels.huffman_tree([2, 1]))
+    classes = np.zeros(0x110000, np.uint8)
+    kernels.unseen(texts, classes)
+    first, ends = kernels.pieces(texts, classes, "words", 0)
+    table = kernels.SpanTable()
+    kernels.gathered(table.numbers(texts, first, ends), first, np.arange(len(table), dtype=np.uint32), np.arange(len(table) + 1), None)
+    kernels.byte_pairs(*table.contents(0), kernels.Merges.of(np.zeros(256, np.uint32), {(0, 0): (0, 1)}))
 
 
 if __name__ == "__main__":

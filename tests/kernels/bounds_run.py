@@ -67,6 +67,15 @@ def run(column: Column) -> int:
         values, counts = kernels.anchors(runs, length, max(1, length // 2), in_bytes)
         kernels.windows(runs, length, in_bytes, (counts, kernels.firsts(values, values) % 2 == 0))
         kernels.without_spans(texts, runs.first, runs.start - 2, runs.end + length)
+    classes = np.full(0x110000, 255, np.uint8)
+    classes[kernels.unseen(texts, classes)] = kernels.unseen(texts, classes) % 5
+    for style, digits in (("words", 0), ("marked", 3), ("marked", 1)):
+        first, ends = kernels.pieces(texts, classes, style, digits)
+        table = kernels.SpanTable()
+        numbers = table.numbers(texts, first, ends)
+        merges = kernels.Merges.of(np.arange(256, dtype=np.uint32), {(97, 97): (0, 256), (256, 256): (1, 257), (46, 46): (2, 258)})
+        kernels.byte_pairs(*table.contents(0), merges)
+        kernels.gathered(numbers, first, np.arange(2 * len(table), dtype=np.uint32), np.arange(len(table) + 1) * 2, 7)
     kept = np.arange(len(texts)) % 3 > 0
     left = array.filter(pa.array(kept))
     text_view.select(array, left, kept)

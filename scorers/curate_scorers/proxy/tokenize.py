@@ -14,10 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate import kernels
 from curate.document import TEXT
 from curate.errors import OperatorError
 from curate.protocols import Cost, Scorer
 from curate_scorers.proxy import tokenizer_files
+from curate_scorers.proxy.piece_splits import split_of
+from curate_scorers.proxy.piece_tokens import PieceTokens
 from curate_scorers.proxy.tokenizer_files import Tokenizer
 
 OUTPUT = pa.struct([pa.field("ids", pa.list_(pa.uint32())), pa.field("count", pa.int64())])
@@ -52,7 +55,8 @@ class Tokenize(Scorer):
     - `eos`: the text of that token; null = the `eos_token` of the tokenizer's configuration.
 
     ## Source
-    The package `tokenizers`; its fast path, which keeps no offsets.
+    The package `tokenizers`. Of a byte-level BPE tokenizer that splits texts as GPT-2, GPT-4, Llama 3 or Qwen 2 do, and normalises
+    nothing, the tokens of each piece are remembered, which is many times faster; the tokens are the same.
     """
 
     cost: ClassVar[Cost] = "costly"
@@ -71,24 +75,31 @@ class Tokenize(Scorer):
 
     def score(self, docs: pa.RecordBatch) -> pa.Array:
         texts = docs.column(TEXT)
-        found = [each for start, stop in _blocks(texts) for each in self._tokens(texts[start:stop])]
-        lengths = np.array([len(each) for each in found], np.int64)
-        values = pa.array(np.concatenate([np.empty(0, np.uint32), *found]))
-        first = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
-        ids = pa.ListArray.from_arrays(first, values)
+        found = [self._tokens(texts[start:stop]) for start, stop in _blocks(texts)]
+        values = np.concatenate([np.empty(0, np.uint32), *(tokens for tokens, _ in found)])
+        lengths = np.concatenate([np.empty(0, np.int64), *(counts for _, counts in found)])
+        first = np.concatenate([[0], np.cumsum(lengths)])
+        ids = pa.ListArray.from_arrays(pa.array(first.astype(np.int32)), pa.array(values))
         return pa.StructArray.from_arrays([ids, pa.array(lengths)], fields=list(OUTPUT), mask=texts.is_null())
 
-    def _tokens(self, texts: pa.Array) -> list[Any]:
-        """Return the tokens of each text."""
+    def _tokens(self, texts: pa.Array) -> tuple[Any, Any]:
+        """Return the tokens of all texts, and how many each has."""
+        if self._pieces is not None:
+            return self._pieces.tokens(kernels.Texts.of(texts), self._end)
         encoded = self._encoder.encode_batch_fast(pc.fill_null(texts, "").to_pylist(), add_special_tokens=False)
-        end = self._end
-        return [np.array(each.ids + end if each.ids else [], np.uint32) for each in encoded]
+        end = [] if self._end is None else [self._end]
+        found = [np.array(each.ids + end if each.ids else [], np.uint32) for each in encoded]
+        return np.concatenate(found), np.array([len(each) for each in found], np.int64)
 
     @functools.cached_property
-    def _end(self) -> list[int]:
+    def _end(self) -> int | None:
         """What stands behind each document."""
-        number = self._described(self.tokenizer).eos_number
-        return [number] if self.add_eos and number is not None else []
+        return self._described(self.tokenizer).eos_number if self.add_eos else None
+
+    @functools.cached_property
+    def _pieces(self) -> PieceTokens | None:
+        split = split_of(self._encoder)
+        return None if split is None else PieceTokens(self._encoder, split)
 
     @functools.cached_property
     def _encoder(self) -> Any:

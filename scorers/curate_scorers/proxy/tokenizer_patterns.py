@@ -16,7 +16,8 @@ Pattern = Literal["gpt2", "gpt4", "digits"]
 _ENDINGS = r"'(?:[sdmt]|ll|re|ve)"  # what English puts behind an apostrophe
 _SPACE = (r"\s+(?!\S)", r"\s+")
 _GPT2 = (_ENDINGS, r" ?\p{L}+", r" ?\p{N}+", r" ?[^\s\p{L}\p{N}]+", *_SPACE)
-_BEFORE_NUMBERS = (rf"(?i:{_ENDINGS})", r"[^\r\n\p{L}\p{N}]?\p{L}+")
+ENDINGS_IN_ANY_CASE = rf"(?i:{_ENDINGS})"
+_BEFORE_NUMBERS = (ENDINGS_IN_ANY_CASE, r"[^\r\n\p{L}\p{N}]?\p{L}+")
 _BEHIND_NUMBERS = (r" ?[^\s\p{L}\p{N}]+[\r\n]*", r"\s*[\r\n]+", *_SPACE)
 
 PATTERNS: dict[Pattern, str] = {
