@@ -206,6 +206,8 @@ class Run:
     def _finish(self, planned: PlannedStage, shards: list[Receipt], work: Work | None) -> Manifest:
         """Fold the receipts into a manifest, tidy up, and write it: from then on the dataset exists."""
         counts, measured = total(shards)
+        if work is not None:
+            measured.add(work.measured)
         counts.verify(f"stage {planned.name}")
         statistics: dict[str, Any] = {}
         samples: dict[str, Any] = {}

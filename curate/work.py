@@ -44,6 +44,7 @@ from curate.told import TOLD, Listener, one_at_a_time
 from curate.writers import HashingFile
 
 SCRATCH = ".scratch"
+WRITE = "write"  # the phase that writes a dataset's shards
 OnEvent = Callable[[Mapping[str, Any]], None]
 
 
@@ -172,20 +173,40 @@ class EmitTask:
     isolate: bool = False
 
 
-def run_phase_task(task: PhaseTask) -> Any:
+@dataclass(frozen=True)
+class Kept:
+    """The result of a phase's task as plain JSON data, and how the work went."""
+
+    result: Any
+    measured: Measured
+
+
+def run_phase_task(task: PhaseTask) -> Kept:
     """Run one item of a phase and keep its result."""
+    clock = _Clock()
     storage = open_storage(task.workspace)
     result = task.function.load()(task.item, Place(storage, task.prefix))
-    data = orjson.dumps(result, option=orjson.OPT_SERIALIZE_NUMPY)
-    kept = {"result": result, "xxh3": xxhash.xxh3_64_hexdigest(data)}
+    data, measured = orjson.dumps(result, option=orjson.OPT_SERIALIZE_NUMPY), clock.measured(task.prefix.split("/")[-2], task.attempt)
+    kept = {"result": result, "xxh3": xxhash.xxh3_64_hexdigest(data), "measured": measured}
     storage.create(f"{task.prefix}.json", orjson.dumps(kept, option=orjson.OPT_SERIALIZE_NUMPY))
-    return orjson.loads(data)
+    return Kept(orjson.loads(data), measured)
+
+
+class _Clock:
+    """Measures a task from now on."""
+
+    def __init__(self) -> None:
+        reset_peak_rss()
+        self._begun, self._cpu_begun = time.perf_counter(), time.process_time()
+
+    def measured(self, phase: str, attempts: int) -> Measured:
+        seconds, cpu_seconds = time.perf_counter() - self._begun, time.process_time() - self._cpu_begun
+        return Measured(seconds, cpu_seconds, peak_rss_bytes(), attempts, {phase: seconds})
 
 
 def run_emit_task(task: EmitTask) -> Receipt:
     """Write one shard from the batches that the function yields; `("drops", batch)` pairs go to the ledger."""
-    reset_peak_rss()
-    begun, cpu_begun = time.perf_counter(), time.process_time()
+    clock = _Clock()
     storage = open_storage(task.workspace)
     with Attempt(storage, task.folder, task.shard, task.schema) as attempt:
         ledger = Ledger([], [], attempt.write)
@@ -197,8 +218,7 @@ def run_emit_task(task: EmitTask) -> Receipt:
                 ledger.counts.rows_out += produced.num_rows
                 attempt.write("data", produced.cast(task.schema))
         ledger.counts.bytes_in = task.size
-        measured = Measured(time.perf_counter() - begun, time.process_time() - cpu_begun, peak_rss_bytes(), task.attempt)
-        return attempt.commit(task.unit, ledger.counts, Told(), measured, task.epoch)
+        return attempt.commit(task.unit, ledger.counts, Told(), clock.measured(WRITE, task.attempt), task.epoch)
 
 
 def _emit_drops(ledger: Ledger, attempt: Attempt, drops: pa.RecordBatch) -> None:
@@ -221,6 +241,7 @@ class Work:
         self.resources = Resources()
         self.retries = 0
         self.receipts: list[Receipt] = []
+        self.measured = Measured(attempts=0)
         self.notes: list[dict[str, Any]] = []
         self.about: dict[str, Any] = {}
         self.files: list[ArtifactFile] = []
@@ -275,7 +296,7 @@ class Work:
         folder = join(self.scratch, phase)
         there = {info.path for info in self.storage.list(folder)}
         prefixes = [join(folder, shard_name(i)) for i in range(len(items))]
-        results: dict[int, Any] = {
+        results: dict[int, Kept] = {
             i: _kept(self.storage, f"{prefix}.json") for i, prefix in enumerate(prefixes) if f"{prefix}.json" in there
         }
         function = self._function(fn)
@@ -286,9 +307,11 @@ class Work:
         ]
         number = {task.prefix: i for i, task in enumerate(PhaseTask(self.storage.url, p, function, None) for p in prefixes)}
         with Listener(self.storage, folder, self._heard(phase)) if listen and tasks else contextlib.nullcontext():
-            for task, result in self._run(phase, run_phase_task, tasks, len(items)):
-                results[number[task.prefix]] = result
-        return [results[i] for i in range(len(items))]
+            for task, kept in self._run(phase, run_phase_task, tasks, len(items)):
+                results[number[task.prefix]] = kept
+        for kept in results.values():
+            self.measured.add(kept.measured)
+        return [results[i].result for i in range(len(items))]
 
     def write_shards(
         self,
@@ -320,7 +343,7 @@ class Work:
             for shard, item in enumerate(items, len(taken))
             if shard not in done
         ]
-        for task, receipt in self._run("write", run_emit_task, tasks, len(items)):
+        for task, receipt in self._run(WRITE, run_emit_task, tasks, len(items)):
             done[task.shard] = receipt
         self.receipts = [*taken, *(done[shard] for shard in range(len(taken), len(taken) + len(items)))]
 
@@ -360,18 +383,18 @@ class Work:
         return Function(fn.__module__, name, self.code if user else None)
 
 
-def _kept(storage: Storage, path: str) -> Any:
+def _kept(storage: Storage, path: str) -> Kept:
     """Return the result that a finished task kept."""
     with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError):
         kept = orjson.loads(storage.read(path))
         if xxhash.xxh3_64_hexdigest(orjson.dumps(kept["result"])) == kept["xxh3"]:
-            return kept["result"]
+            return Kept(kept["result"], Measured(**kept["measured"]))
     raise DatasetError(f"{join_url(storage.url, path)}: damaged", "remove it and run again: its task is repeated")
 
 
 def _task_done(stage: str, phase: str, outcome: Outcome) -> dict[str, Any]:
-    made = outcome.result if isinstance(outcome.result, Receipt) else None
-    rows = made.counts.rows_in if made else 0
+    made: Receipt | Kept = outcome.result
+    rows = made.counts.rows_in if isinstance(made, Receipt) else 0
     return {
         "event": "shard_done",
         "stage": stage,
@@ -381,7 +404,7 @@ def _task_done(stage: str, phase: str, outcome: Outcome) -> dict[str, Any]:
         "rows_out": rows,
         "text_bytes_in": 0,
         "bytes_in": outcome.item.size,
-        "seconds": made.measured.seconds if made else 0.0,
+        "seconds": made.measured.seconds,
     }
 
 

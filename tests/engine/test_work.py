@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from curate.errors import OperatorError, WorkspaceError
@@ -53,6 +54,23 @@ def test_a_phase_goes_on_where_it_stopped(tmp_path: Path, log: Path) -> None:
     counted = [call for call in calls(log) if call.startswith("count")]
     assert sorted(counted) == sorted([*(f"count {shard}" for shard in range(shards)), "count 2"]), "only what failed is done again"
     assert [row["number"] for row in small.rows(plan.dataset("number"))] == list(range(20))
+
+
+def test_the_time_of_every_phase_counts_and_that_of_an_earlier_run(tmp_path: Path, log: Path) -> None:
+    pipe, poison = numbered(tmp_path, log), log / "2"
+    poison.touch()
+    planned = small.plan(pipe, tmp_path / "ws")
+    assert small.execute(planned).status == "failed"
+    kept = tmp_path / "ws" / planned.stages["number"].folder / SCRATCH / "count" / "part-00000.json"
+    content = orjson.loads(kept.read_bytes())
+    content["measured"] |= {"seconds": 300.0, "cpu_seconds": 200.0, "steps": {"count": 300.0}}  # a long task, before the run was stopped
+    kept.write_bytes(orjson.dumps(content))
+    poison.unlink()
+    plan, _ = small.run(pipe, tmp_path / "ws")
+    measured = plan.dataset("number").manifest.measured
+    written = sum(shard.measured.cpu_seconds for shard in plan.dataset("number").manifest.shards)
+    assert measured.cpu_seconds > 200 + written and measured.steps["count"] > 300 and set(measured.steps) == {"count", "write"}
+    assert measured.peak_rss_bytes > 0
 
 
 def test_shards_with_receipts_are_not_written_again(tmp_path: Path, log: Path) -> None:
