@@ -20,7 +20,7 @@ from curate.protocols import Scorer
 from curate_scorers.embed_folder import Folder, read_folder
 from curate_scorers.embed_static import Static, read_static
 from curate_scorers.embed_transformer import Transformer, read_transformer
-from curate_scorers.lm_loss_model import Device, Dtype
+from curate_scorers.torch_models import Device, Dtype
 
 ROWS = 4096  # documents that are tokenised at a time; those of one block are sorted by length
 

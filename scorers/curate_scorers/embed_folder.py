@@ -14,8 +14,7 @@ from typing import Any, Literal
 import orjson
 
 from curate.errors import OperatorError
-from curate_scorers.safetensors_files import HINT as WEIGHTS
-from curate_scorers.safetensors_files import open_tensors, weights_missing
+from curate_scorers.safetensors_files import check_weights, open_tensors
 
 POOLINGS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 OLD_POOLINGS = {  # in the order in which several are joined
@@ -129,10 +128,7 @@ def _static(path: Path, network: Path, after: Sequence[str]) -> Folder:
 def _transformer(path: Path, modules: Sequence[tuple[str, Path]]) -> Folder:
     network = modules[0][1]
     _need_tokenizer(path, network)
-    if not any(network.glob("*.safetensors")):
-        raise OperatorError(f"embedding model {path}: {weights_missing(network)}", WEIGHTS)
-    for file in network.glob("*.safetensors"):
-        open_tensors(file)
+    check_weights(f"embedding model {path}", network)
     config = _object(network / "config.json")
     width = next((config[name] for name in WIDTHS if isinstance(config.get(name), int)), None)
     pooling = _object(modules[1][1] / "config.json")

@@ -3,12 +3,10 @@
 On a CPU a text's vector does not depend on the texts beside it, to the last bit, as far as was measured: torch has one thread, texts
 are padded to a multiple of 16 tokens (with fewer rows a matrix product takes other sums, in the blocks of attention too), and pooling
 is over a text's own tokens.
-Weights come from safetensors only, and the code of a model's folder is never run.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from curate.errors import OperatorError
 from curate_scorers.embed_folder import Dense, Folder
 from curate_scorers.embed_tokens import Encoder, encoder
-from curate_scorers.lm_loss_model import Device, Dtype, quiet
 from curate_scorers.lm_loss_windows import batches
 from curate_scorers.safetensors_files import open_tensors
+from curate_scorers.torch_models import LOCAL, WEIGHTS, Device, Dtype, Library
 
+MODELS = Library("embedding model", "embed", "float16")
+package = MODELS.package
 BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}  # on a CPU more does not fit its cache
 STEP = 16  # texts are padded to multiples of so many tokens, and dense layers get as many vectors
 
@@ -86,13 +85,7 @@ def pool(mode: str, states: Any) -> Any:
 
 def read_transformer(folder: Folder, max_tokens: int | None, device: Device, dtype: Dtype) -> Transformer:
     """Read the network and the tokenizer of a folder; raise `OperatorError` when its files are not whole."""
-    torch = package("torch")
-    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    if where == "cuda" and not torch.cuda.is_available():
-        raise OperatorError(
-            f"embedding model {folder.path}: there is no GPU that torch can use", "`device: auto` takes one where there is one"
-        )
-    kind = ("float32" if where == "cpu" else "float16") if dtype == "auto" else dtype
+    where, kind = MODELS.settled(folder.path, device, dtype)
     network = _network(folder, kind).to(where).eval()
     wrapped = _tokenizer(folder)
     made = encoder(wrapped.backend_tokenizer, _limit(folder, wrapped, network.config, max_tokens), str(folder.path))
@@ -103,15 +96,6 @@ def read_transformer(folder: Folder, max_tokens: int | None, device: Device, dty
 def least(*limits: int | None) -> int | None:
     """Return the smallest of limits, None when there is none."""
     return min((limit for limit in limits if limit is not None), default=None)
-
-
-def package(name: str) -> Any:
-    """Return a package of the extra `embed`."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        hint = "install curate with its extra `embed`: `pip install '.[embed]'` in a checkout"
-        raise OperatorError(f"embedding models need {name}, which is not installed", hint) from error
 
 
 @contextmanager
@@ -129,24 +113,12 @@ def one_thread(device: str) -> Iterator[None]:
 
 def _network(folder: Folder, dtype: str) -> Any:
     transformers, torch = package("transformers"), package("torch")
-    how = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        with quiet():
-            config = transformers.AutoConfig.from_pretrained(folder.network, **how)
-            alone = package("transformers.models.auto.modeling_auto").MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES.get(config.model_type, "")
-            auto = transformers.AutoModelForTextEncoding if alone.endswith("EncoderModel") else transformers.AutoModel
-            network, info = auto.from_pretrained(
-                folder.network, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **how
-            )
-    except Exception as error:
-        said = " ".join(str(error).strip().partition("\n\n")[0].split())[:500]  # what follows is advice to upgrade this and that
-        hint = "see that the installed transformers knows this kind of model, and that its folder was copied whole"
-        raise OperatorError(f"embedding model {folder.path} cannot be read: {type(error).__name__}: {said}", hint) from error
-    lost = sorted(map(str, [*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])]))
-    lost = [key for key in lost if not key.startswith("pooler.")]  # a head that no pooling reads
-    if lost:
-        shown = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
-        raise OperatorError(f"embedding model {folder.path}: its files have no weights for {shown}", "they would be made up: save it again")
+    with MODELS.reading(folder.path):
+        config = transformers.AutoConfig.from_pretrained(folder.network, **LOCAL)
+        alone = package("transformers.models.auto.modeling_auto").MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES.get(config.model_type, "")
+        auto = transformers.AutoModelForTextEncoding if alone.endswith("EncoderModel") else transformers.AutoModel
+        network, info = auto.from_pretrained(folder.network, dtype=getattr(torch, dtype), **WEIGHTS)
+    MODELS.check_loaded(folder.path, info, unread="pooler.")  # a head that no pooling reads
     return network
 
 
@@ -161,18 +133,11 @@ def _limit(folder: Folder, wrapped: Any, config: Any, max_tokens: int | None) ->
 
 def _tokenizer(folder: Folder) -> Any:
     """Return the tokenizer as transformers wraps it."""
-    transformers, tokenizers = package("transformers"), package("tokenizers")
-    try:
-        wrapped = transformers.AutoTokenizer.from_pretrained(folder.network, local_files_only=True, trust_remote_code=False)
-    except Exception as error:
-        hint = "save its fast tokenizer again, or copy it again"
-        raise OperatorError(
-            f"embedding model {folder.path}: its tokenizer cannot be read: {type(error).__name__}: {str(error).strip()[:500]}", hint
-        ) from error
-    if not wrapped.is_fast or wrapped.truncation_side != "right":
-        raise OperatorError(f"embedding model {folder.path}: its tokenizer is no fast one that cuts texts at their end", "save a fast one")
+    wrapped = MODELS.tokenizer(folder.path, folder.network)
+    if wrapped.truncation_side != "right":
+        raise MODELS.error(folder.path, "its tokenizer cuts texts at their beginning", "save one that cuts them at their end")
     if folder.lower_case:
-        normalizers = tokenizers.normalizers
+        normalizers = package("tokenizers").normalizers
         rest = [wrapped.backend_tokenizer.normalizer] if wrapped.backend_tokenizer.normalizer else []
         wrapped.backend_tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *rest])
     return wrapped

@@ -21,8 +21,9 @@ from curate.files import check_sha256
 from curate.protocols import Scorer
 from curate_scorers import lm_loss_model
 from curate_scorers.lm_loss_folder import check_folder
-from curate_scorers.lm_loss_model import Device, Dtype, LanguageModel
+from curate_scorers.lm_loss_model import LanguageModel
 from curate_scorers.lm_loss_windows import Sequences, batches, windows
+from curate_scorers.torch_models import Device, Dtype
 
 OUTPUT = pa.struct([pa.field("bits_per_byte", pa.float64()), pa.field("tokens", pa.int64())])
 BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}  # on a CPU more does not fit its cache

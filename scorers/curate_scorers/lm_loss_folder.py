@@ -13,9 +13,7 @@ import orjson
 
 from curate.errors import OperatorError
 from curate.files import verify_sha256
-from curate_scorers.safetensors_files import HINT, open_tensors, weights_missing
-
-INDEX = "model.safetensors.index.json"
+from curate_scorers.safetensors_files import check_weights
 
 
 def check_folder(path: Path, sha256: Mapping[str, str] | None = None) -> None:
@@ -23,15 +21,10 @@ def check_folder(path: Path, sha256: Mapping[str, str] | None = None) -> None:
     if not path.is_dir() or not (path / "config.json").is_file():
         hint = "paths are relative to the pipeline file; `python -m curate_scorers.make_model_family` makes models"
         raise OperatorError(f"language model {path}: there is no folder with a config.json", hint)
-    weights = sorted(path.glob("*.safetensors"))
-    if not weights:
-        raise OperatorError(f"language model {path}: {weights_missing(path)}", HINT)
+    check_weights(f"language model {path}", path)
     if not (path / "tokenizer.json").is_file():
         raise OperatorError(f"language model {path}: it has no tokenizer.json", "save its fast tokenizer beside it")
     architecture(path)
-    _check_parts(path)
-    for file in weights:
-        open_tensors(file)
     for name, wanted in (sha256 or {}).items():
         if not (path / name).is_file():
             raise OperatorError(f"language model {path}: it has no file {name}, whose hash is given", "correct `sha256`")
@@ -44,15 +37,6 @@ def architecture(path: Path) -> str:
     if not isinstance(found, list) or not found or not isinstance(found[0], str):
         raise OperatorError(f"language model {path}: its config.json names no architecture", 'it holds {"architectures": ["NAME"], …}')
     return found[0]
-
-
-def _check_parts(path: Path) -> None:
-    """Raise `OperatorError` when weights lie in several files and one of them is missing."""
-    if (path / INDEX).is_file():
-        names = _json(path, INDEX).get("weight_map")
-        missing = sorted({str(name) for name in names.values() if not (path / str(name)).is_file()}) if isinstance(names, dict) else []
-        if missing:
-            raise OperatorError(f"language model {path}: {missing[0]} is missing, one of the files in {INDEX}", "copy the whole folder")
 
 
 def _json(path: Path, name: str) -> dict[str, Any]:

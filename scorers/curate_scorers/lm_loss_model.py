@@ -1,29 +1,26 @@
 """Reads a causal language model from a Hugging Face folder, and computes the loss of each token that it predicts.
 
-Weights come from safetensors only: a pickle runs what its author likes. What a folder leaves out would be made up at random, so it
-is an error. Two things are tried out when a model is loaded, for every architecture alike: that no token sees a later one, without
-which the padding behind shorter rows would be read, and whether logits are the last hidden states times the output matrix, which
-lets us compute them for the wanted tokens only, a piece at a time.
+Two things are tried out when a model is loaded, for every architecture alike: that no token sees a later one, without which the
+padding behind shorter rows would be read, and whether logits are the last hidden states times the output matrix, which lets us compute
+them for the wanted tokens only, a piece at a time.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from curate.errors import OperatorError
 from curate_scorers.lm_loss_folder import architecture, check_folder
 from curate_scorers.lm_loss_windows import Sequences, Windows
+from curate_scorers.torch_models import WEIGHTS, Device, Dtype, Library
 
-Device = Literal["auto", "cpu", "cuda"]
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-
+MODELS = Library("language model", "lm", "bfloat16")
+package = MODELS.package
 PIECE_BYTES = {"cpu": 2 << 20, "cuda": 256 << 20}  # of float32 logits at a time: on a CPU they stay in its cache
 ROUNDING = {2: 0.05, 4: 1e-3}  # of logits beside the largest, by the bytes of a number
 LOG2E = 1 / np.log(2)
@@ -72,26 +69,12 @@ class LanguageModel:
         return torch.cat([cross_entropy(head(piece).float(), told, reduction="none") for piece, told in pieces])
 
 
-def package(name: str) -> Any:
-    """Return a package of the extra `lm`."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        hint = "install curate with its extra `lm`: `pip install '.[lm]'` in a checkout"
-        raise OperatorError(f"language models need {name}, which is not installed", hint) from error
-
-
 def read_model(folder: str, device: Device = "auto", dtype: Dtype = "auto", sha256: Mapping[str, str] | None = None) -> LanguageModel:
     """Read a model's folder; raise `OperatorError` when it holds no causal language model that is safe to read."""
     path = Path(folder)
     check_folder(path, sha256)
-    torch = package("torch")
+    where, kind = MODELS.settled(path, device, dtype)
     _check_architecture(path)
-    there = torch.cuda.is_available()
-    if device == "cuda" and not there:
-        raise OperatorError("lm_loss: `device: cuda`, and torch sees no GPU here", "`device: auto` takes one where there is one")
-    where = ("cuda" if there else "cpu") if device == "auto" else device
-    kind = ("float32" if where == "cpu" else "bfloat16") if dtype == "auto" else dtype
     network = _network(path, kind).to(where).eval()
     plain_head = _tried_out(network, path)
     tokenizer, start = _tokenizer(path)
@@ -109,30 +92,16 @@ def _check_architecture(path: Path) -> None:
 
 
 def _network(path: Path, dtype: str) -> Any:
-    transformers = package("transformers")
-    how = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
-    try:
-        with quiet():
-            network, info = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=getattr(package("torch"), dtype), **how)
-    except Exception as error:
-        raise OperatorError(f"language model {path} cannot be read: {type(error).__name__}: {str(error).strip()[:500]}") from error
-    missing = sorted([*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])])
-    if missing:
-        shown = ", ".join(map(str, missing[:3])) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-        raise OperatorError(f"language model {path}: its files have no weights for {shown}", "they would be made up: save it again")
+    torch, transformers = package("torch"), package("transformers")
+    with MODELS.reading(path):
+        network, info = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype), **WEIGHTS)
+    MODELS.check_loaded(path, info)
     return network
 
 
 def _tokenizer(path: Path) -> tuple[Any, int | None]:
     """Return the tokenizer, which takes special tokens in a text for text, and the number of the token that begins documents."""
-    try:
-        with quiet():
-            wrapped = package("transformers").AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    except Exception as error:
-        said = f"{type(error).__name__}: {str(error).strip()[:500]}"
-        raise OperatorError(f"language model {path}: its tokenizer cannot be read: {said}", "save its fast tokenizer again") from error
-    if not wrapped.is_fast:
-        raise OperatorError(f"language model {path}: its tokenizer.json is not read by the package tokenizers", "save a fast tokenizer")
+    wrapped = MODELS.tokenizer(path, path)
     tokenizer = wrapped.backend_tokenizer
     tokenizer.encode_special_tokens = True
     tokenizer.no_truncation()
@@ -163,18 +132,3 @@ def _close(left: Any, right: Any) -> bool:
     """Return whether logits are equal but for rounding; NaN is equal to NaN, as a loss that is NaN is told of where it arises."""
     scale = float(right.nan_to_num().abs().max()) or 1.0
     return bool(package("torch").allclose(left.float(), right.float(), rtol=0, atol=ROUNDING[right.dtype.itemsize] * scale, equal_nan=True))
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence transformers while a model is loaded or saved: what it would say of weights is an error of ours."""
-    told = package("transformers.utils.logging")
-    level, bars = told.get_verbosity(), told.is_progress_bar_enabled()
-    told.set_verbosity_error()
-    told.disable_progress_bar()
-    try:
-        yield
-    finally:
-        told.set_verbosity(level)
-        if bars:
-            told.enable_progress_bar()

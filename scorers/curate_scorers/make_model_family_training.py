@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from curate.errors import OperatorError
-from curate_scorers.lm_loss_model import package, quiet
+from curate_scorers.lm_loss_model import MODELS, package
 
 END = "<|end|>"
 BATCH = 16  # windows of a step
@@ -107,7 +107,7 @@ def train(folder: Path, tokenizer: Any, tokens: Mapping[str, Any], recipe: Recip
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
-    with quiet():
+    with MODELS.quiet():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     parameters = sum(each.numel() for each in model.parameters())

@@ -16,6 +16,7 @@ import orjson
 from curate.errors import OperatorError
 
 HINT = "weights are read from *.safetensors only: save the model again"
+INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 MAX_CONTENTS = 100_000_000  # bytes of a table of contents, as the format's own library allows
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "<i1", "U8": "<u1", "I32": "<i4", "I64": "<i8"}
@@ -69,6 +70,31 @@ def open_tensors(path: Path) -> Tensors:
     if 8 + length + max(ends, default=0) != size:
         raise OperatorError(f"{path} is damaged: {size:,} bytes are not what its header says", "copy it again")
     return Tensors(path, entries, 8 + length)
+
+
+def check_weights(model: str, folder: Path) -> None:
+    """Raise `OperatorError` unless a folder has weights: whole files, and all that its index names; `model` is what errors call it."""
+    missing = _missing_parts(model, folder) if (folder / INDEX).is_file() else []
+    if missing:
+        raise OperatorError(f"{model}: of the files in {INDEX}, {', '.join(missing)} {_are(missing)} missing", "copy the whole folder")
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise OperatorError(f"{model}: {weights_missing(folder)}", HINT)
+    for file in files:
+        open_tensors(file)
+
+
+def _missing_parts(model: str, folder: Path) -> list[str]:
+    """Return the files that an index names and that are not there."""
+    try:
+        names = {str(name) for name in orjson.loads((folder / INDEX).read_bytes())["weight_map"].values()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise OperatorError(f"{model}: {INDEX} does not say in which files its weights are", "copy it again") from error
+    return sorted(name for name in names if not (folder / name).is_file())
+
+
+def _are(names: list[str]) -> str:
+    return "is" if len(names) == 1 else "are"
 
 
 def weights_missing(folder: Path) -> str:

@@ -13,6 +13,7 @@ import pytest
 
 from curate.errors import OperatorError, PipelineError
 from curate_scorers.embed import Embed
+from curate_scorers.safetensors_files import INDEX
 from tests.scorers.embed_models import docs, save_network, save_sentence_model
 from tests.scorers.spoilt_models import cut_short, posing, without
 
@@ -93,6 +94,36 @@ def test_folders_that_are_refused_when_they_are_loaded(folder: Path, spoil: Call
         Embed(str(folder)).score(docs("text"))
 
 
+@pytest.mark.parametrize("spoil", [lambda folder: None, lambda folder: (folder / "model.safetensors").unlink()])
+def test_parts_of_weights_that_are_missing_are_told_at_once(folder: Path, spoil: Callable[[Path], Any]) -> None:
+    parts = {"a": "model.safetensors", "b": "model-00002-of-00003.safetensors", "c": "model-00003-of-00003.safetensors"}
+    (folder / INDEX).write_bytes(orjson.dumps({"weight_map": parts}))
+    spoil(folder)
+    with pytest.raises(OperatorError, match=r"model-00002-of-00003\.safetensors, model-00003-of-00003\.safetensors.* are missing") as told:
+        Embed(str(folder)).output()
+    assert told.value.hint == "copy the whole folder" and told.value.message.startswith(f"embedding model {folder}: ")
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"weight_map": ["a"]}'])
+def test_an_index_that_says_nothing_is_refused(folder: Path, content: bytes) -> None:
+    (folder / INDEX).write_bytes(content)
+    with pytest.raises(OperatorError, match="does not say in which files its weights are"):
+        Embed(str(folder)).output()
+
+
+def test_weights_in_parts_are_read(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    before = Embed(str(folder)).score(docs("the cat"))
+    weights = sorted(load_file(folder / "model.safetensors").items())
+    halves = {f"model-{number}-of-2.safetensors": dict(part) for number, part in enumerate((weights[::2], weights[1::2]), 1)}
+    for name, part in halves.items():
+        save_file(part, folder / name, {"format": "pt"})
+    (folder / "model.safetensors").unlink()
+    (folder / INDEX).write_bytes(orjson.dumps({"metadata": {}, "weight_map": {key: name for name, part in halves.items() for key in part}}))
+    assert Embed(str(folder)).score(docs("the cat")).equals(before)
+
+
 def test_what_transformers_says_is_told_without_its_advice(folder: Path) -> None:
     change(folder / "config.json", model_type="nothing")
     with pytest.raises(OperatorError, match="model type `nothing`") as told:
@@ -132,5 +163,5 @@ def test_too_few_tokens_and_no_gpu(folder: Path) -> None:
     with pytest.raises(OperatorError, match="2 tokens leave none for the text"):
         Embed(str(folder), max_tokens=2).score(docs("text"))
     if not torch.cuda.is_available():
-        with pytest.raises(OperatorError, match="there is no GPU that torch can use"):
+        with pytest.raises(OperatorError, match="embedding model .*: `device: cuda`, and torch sees no GPU here"):
             Embed(str(folder), device="cuda").score(docs("text"))
