@@ -85,8 +85,7 @@ def read_opinions(path: str | Path, cards: Cards | None, named: str | None = Non
             where = f"{named or path}:{number}"
             data = _object(line, where)
             cluster = data.get("cluster")
-            if cards is not None:
-                check_clustering(where, data.get("clustering"), cards)
+            check_clustering(where, data.get("clustering"), cards)
             if not isinstance(cluster, int) or isinstance(cluster, bool) or (cards is not None and cluster not in known):
                 hint = cards.range if cards is not None else "clusters have numbers"
                 raise PipelineError(f"{where}: `cluster` is {found(cluster)}, and no cluster has that number", hint)
@@ -104,12 +103,15 @@ def _object(line: bytes, where: str) -> Mapping[str, Any]:
     return data
 
 
-def check_clustering(where: str, value: object, cards: Cards) -> None:
-    """Raise `PipelineError` when a decision is about other clusters than these cards are of."""
-    if value != cards.clustering:
-        of = f"of the clustering {value}" if isinstance(value, str) else "of no clustering"
+def check_clustering(where: str, value: object, cards: Cards | None) -> None:
+    """Raise `PipelineError` when a decision is about other clusters than these cards are of; without cards, when it names none."""
+    if not isinstance(value, str):
+        these = f"; these cards are of {cards.clustering}" if cards is not None else ""
+        hint = "each decision names the `clustering` of its cards, as their `cards.json` does: numbers mean something else in another one"
+        raise PipelineError(f"{where}: decisions of no clustering{these}", hint)
+    if cards is not None and value != cards.clustering:
         hint = "numbers mean something else after clustering anew: decide anew, in another file"
-        raise PipelineError(f"{where}: decisions {of}; these cards are of {cards.clustering}", hint)
+        raise PipelineError(f"{where}: decisions of the clustering {value}; these cards are of {cards.clustering}", hint)
 
 
 def verb(where: str, value: object) -> Literal["keep", "drop"]:

@@ -78,8 +78,7 @@ def _review(text: str, file: str, cards: Cards | None) -> Review:
     if data.get("format") != FORMAT:
         mistakes.add(("format",), f"format {found(data.get('format'))}, not {FORMAT}", "`curate clusters review` writes reviews")
     mistakes.raise_any()
-    if cards is not None:
-        check_clustering(positions.where(("clustering",)), data.get("clustering"), cards)
+    check_clustering(positions.where(("clustering",)), data.get("clustering"), cards)
     decisions, known = {}, set(map(str, cards.numbers)) if cards is not None else None
     for name, entry in (data.get("clusters") or {}).items():
         place: Place = ("clusters", name)
@@ -171,8 +170,11 @@ def _comments(card: Card, suggested: Mapping[int, Decision]) -> list[str]:
 
 def _replace(target: Path, text: str) -> None:
     """Put a file in the place of another one at once."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    except OSError as error:
+        raise PipelineError(f"{target}: cannot be written: {error.strerror or error}", "name another file with `--to`") from error
     try:
         with open(descriptor, "w", encoding="utf-8") as out:
             out.write(text)

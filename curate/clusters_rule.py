@@ -36,7 +36,7 @@ class Rule:
     def reasons(self, cards: Cards) -> dict[int, str]:
         """Return why each cluster is to go that the rule is true of; raise `PipelineError` for names that cards do not have."""
         numbers = numbers_of(cards.clusters, cards.scores)
-        self._check_names(numbers.schema)
+        self.check_names(numbers.schema)
         wanted = _true(self.whole, numbers)
         found: dict[int, str] = {}
         for text, part in (*self.parts, (self.text, self.whole)):
@@ -45,7 +45,8 @@ class Rule:
                     found.setdefault(cluster, text)
         return found
 
-    def _check_names(self, schema: pa.Schema) -> None:
+    def check_names(self, schema: pa.Schema) -> None:
+        """Raise `PipelineError` for a name that cards with these columns do not have, or of which the rule asks what it is not."""
         known = [name for name in schema.names if name != "id"]
         for name in self.whole.reads():
             if name not in known:

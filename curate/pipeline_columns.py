@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import pyarrow as pa
 
@@ -147,6 +149,8 @@ class Walk:
             operator.verify_sources(sources)
             stages = self.pipeline.stages
             operator.verify_lineage(sources, {name: self._kinds(stages[name]) for name in sources if name in stages})
+            made = [name for name, kind in sources.items() if kind == "artifact" and name in stages]
+            operator.verify_tables({name: self.results[name].schema() for name in made})
         except CurateError as error:
             self.mistakes.add_said(place, str(stage.use), error)
 
@@ -160,7 +164,7 @@ class Walk:
             there = list(columns.types)
             more = ", …" if len(there) > MAX_LISTED else ""
             text = f"`{use}` reads the column `{path}`, which is not there; columns: {', '.join(there[:MAX_LISTED])}{more}"
-            self.mistakes.add(place, text, self._hint(path, columns, place))
+            self.mistakes.add(place, text, self._hint(path, columns, place) or _may_be_null(operator, path))
         return not missing
 
     def _hint(self, path: str, columns: Columns, place: Place) -> str | None:
@@ -187,6 +191,12 @@ class Walk:
             if column in _made(step, operator):
                 return f"`{step.label}` (step {index}) makes it: put that step first"
         return None
+
+
+def _may_be_null(operator: Operator, path: str) -> str | None:
+    """Return a hint when a column was asked for by a parameter that may be null."""
+    names = [f.name for f in dataclasses.fields(cast(Any, operator)) if "None" in str(f.type) and getattr(operator, f.name) == path]
+    return f"name another column in `{names[0]}`, or write `{names[0]}: null` to do without" if names else None
 
 
 def _made(step: Step, operator: Operator) -> list[str]:

@@ -149,6 +149,10 @@ class DatasetOperator(Operator):
         """Raise `PipelineError` when what its sources were made of does not fit: for each that is a stage, what that stage reads."""
         return
 
+    def verify_tables(self, tables: Mapping[str, pa.Schema]) -> None:
+        """Raise `PipelineError` when the artifacts among its sources, by their stages' names, will not have the columns that it needs."""
+        return
+
     def verify_artifacts(self, artifacts: Sequence[Dataset]) -> None:
         """Raise `PipelineError` when artifacts that are there already, as inputs of the pipeline, are not what it can work with."""
         return

@@ -130,7 +130,11 @@ def init(name: str | None, target: Path | None) -> None:
     path = target or Path(f"{name}.yaml")
     if path.exists():
         raise PipelineError(f"{path} exists already", "name another file with --to")
-    path.write_text(text, encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot be written: {error.strerror or error}", "name another file with `--to`") from error
     click.echo(f"wrote {path}; `curate check {path}` after you have set its inputs")
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate import beside
-from curate.clusters_cards import FILE, Card, Cards, read_cards
+from curate.clusters_cards import FILE, NUMBERS, Card, Cards, read_cards
 from curate.clusters_decisions import Decision, decide, read_opinions
 from curate.clusters_review import read_review
 from curate.clusters_rule import parse
@@ -113,10 +113,18 @@ class DropClusters(DatasetOperator):
             raise PipelineError(f"drop_clusters: it reads the cards of one clustering, not of {len(cards)}", HINT)
         beside.verify_sources("drop_clusters", {name: kind for name, kind in sources.items() if name not in cards}, "CLUSTERS, CARDS")
 
+    def verify_tables(self, tables: Mapping[str, pa.Schema]) -> None:
+        for name, schema in tables.items():
+            if not {"cluster", *NUMBERS} <= set(schema.names):
+                raise PipelineError(f"drop_clusters: `{name}` holds no cluster cards", HINT)
+            if self.drop is not None:
+                parse(self.drop).check_names(schema)
+
     def verify_artifacts(self, artifacts: Sequence[Dataset]) -> None:
         for artifact in artifacts:
             if not any(file.name.rpartition("/")[2] == FILE for file in artifact.manifest.files):
                 raise PipelineError(f"drop_clusters: `{artifact.name}` holds no cluster cards", HINT)
+        self.verify_tables({artifact.name: artifact.schema for artifact in artifacts})
 
     def run(self, inputs: list[Dataset], work: Work) -> None:
         artifacts = [dataset for dataset in inputs if dataset.manifest.kind == "artifact"]

@@ -114,8 +114,30 @@ def test_what_is_wrong_is_told(docs: Docs, cards: Dataset, tmp_path: Path) -> No
     line = review.read_text().splitlines().index("    decision: dorp") + 1
     fails(PipelineError, f"{review}:{line}: cluster 2: a decision is", review=str(review))
     verdicts = tmp_path / "verdicts.jsonl"
-    verdicts.write_text('{"cluster": 2, "decision": "kep"}\n')
+    verdicts.write_text('{"clustering": "0", "cluster": 2, "decision": "kep"}\n')
     fails(PipelineError, f"{verdicts}:1: a decision is", verdicts=str(verdicts))
+
+
+def test_what_can_be_known_before_a_run_is_told_before_it(cards: Dataset, docs: Docs, tmp_path: Path) -> None:
+    verdicts, review = tmp_path / "verdicts.jsonl", tmp_path / "review.yaml"
+    verdicts.write_text('{"cluster": 2, "decision": "keep"}\n')
+    review.write_text("format: 1\nclusters:\n")
+    path = small.write_shards(tmp_path / "crawl", docs, 1, planted.SCHEMA)
+
+    def told(params: dict[str, Any], **inputs: Input) -> PipelineError:
+        made = {"cards": CARDS} if not inputs else {}
+        stage = Stage(["crawl", *(inputs or made)], use="drop_clusters", params={"cluster": "cluster"} | params)
+        with pytest.raises(PipelineError) as caught:
+            small.plan(small.pipeline(path, made | {"dropped": stage}, inputs={"crawl": Input(str(path)), **inputs}), tmp_path / "ws")
+        return caught.value
+
+    for inputs in ({}, {"old": Input(artifact=cards.url)}):
+        error = told({"drop": "share > 0.9 or pairwise_similarty > 0.9"}, **inputs)
+        assert "character 16: cards have no number `pairwise_similarty`" in str(error) and "`pairwise_similarity`?" in str(error)
+        assert "cards have no number `qualty`" in str(told({"drop": "qualty > 1"}, **inputs))  # of the scores of these cards
+    assert "verdicts.jsonl:1: decisions of no clustering" in str(told({"verdicts": str(verdicts)}))
+    assert "review.yaml:1: decisions of no clustering" in str(told({"review": str(review)}))
+    small.plan(small.pipeline(path, stages(drop="quality > 1"), inputs={"crawl": Input(str(path))}), tmp_path / "ws")
 
 
 def test_other_sources_are_told(docs: Docs, cards: Dataset, tmp_path: Path) -> None:
@@ -145,6 +167,18 @@ def test_cards_are_shown(cards: Dataset) -> None:
     assert "  drop: documents < 15\n" in ruled and ruled.endswith("the rule drops 2 clusters of 4: 12 documents, 19.4%\n")
     [card] = [orjson.loads(line) for line in invoke("show", cards.url, "3", "--json").stdout.splitlines()]
     assert card["cluster"] == 3 and card["documents"] == 2
+
+
+def test_files_are_written_into_new_folders_and_nowhere_else(cards: Dataset, tmp_path: Path) -> None:
+    """`--to` means the same for every command."""
+    (tmp_path / "file").write_text("")
+    for number, words in enumerate((["clusters", "review", cards.url], ["init", "minipile"])):
+        new, no = (str(tmp_path / place) for place in (f"new{number}/a/x.yaml", "file/x.yaml"))
+        made = CliRunner().invoke(cli, [*words, "--to", new])
+        assert made.exit_code == 0 and Path(new).stat().st_size and new in made.output
+        with pytest.raises(PipelineError) as caught:
+            CliRunner().invoke(cli, [*words, "--to", no], catch_exceptions=False)
+        assert caught.value.message == f"{no}: cannot be written: File exists"
 
 
 def test_a_review_is_written_and_renewed(cards: Dataset, tmp_path: Path) -> None:
