@@ -47,6 +47,16 @@ def score_histogram(values: Values) -> dict[str, int]:
     return _histogram(scores[finite], SCORE_EDGES) | _not_finite(scores[~finite])
 
 
+def score_bins(values: Values) -> npt.NDArray[np.int64]:
+    """Return the bin of each finite score: the place of its lower edge in `SCORE_EDGES`. `named` makes a histogram of their counts."""
+    return _bins(values, SCORE_EDGES)
+
+
+def named(numbers: Sequence[int], known: Sequence[float] = SCORE_EDGES) -> dict[str, int]:
+    """Return a histogram of the counts of all bins, in their order."""
+    return {_key(edge): number for edge, number in zip(known, numbers, strict=True) if number}
+
+
 def edges(histograms: Sequence[Mapping[str, int]], known: Sequence[float]) -> list[float]:
     """Return the edges, first lower to last upper, of the bins from the lowest to the highest that hold something."""
     keys = [float(key) for histogram in histograms for key in histogram if key not in _SPECIAL]
@@ -87,14 +97,17 @@ def _not_finite(scores: Values) -> dict[str, int]:
 
 
 def _histogram(values: Values, known: tuple[float, ...]) -> dict[str, int]:
-    """Count by the leading bits of each double: no logarithm and no search, two look-ups."""
+    return named(np.bincount(_bins(values, known), minlength=len(known)).tolist(), known)
+
+
+def _bins(values: Values, known: tuple[float, ...]) -> npt.NDArray[np.int64]:
+    """Return the bin of each double by its leading bits: no logarithm and no search, two look-ups."""
     bins, inner = _tables(known)
     bits = values.view(np.int64) >> _SHIFT
     cell = bits & (1 << (63 - _SHIFT)) - 1
     np.clip(cell - (_FIRST - 1), 0, _CELLS - 1, out=cell)
     cell += (bits < 0) * _CELLS
-    numbers = np.bincount(bins[cell] + (values >= inner[cell]), minlength=len(known)).tolist()
-    return {_key(edge): number for edge, number in zip(known, numbers, strict=True) if number}
+    return np.asarray(bins[cell] + (values >= inner[cell]), np.int64)
 
 
 @cache

@@ -4,14 +4,13 @@
     samples()     {"tails": {score: {"lowest": [{"id", "url", "value", "excerpt"}], "highest": […]}}}
 
 Both are the same for any batch size and order. Of a column with many values those with the lowest hashes are told apart, so that every
-shard chooses the same ones. Parts of shards are added up with `add_nested`, `fold_scores` and `merge_tails`. A batch costs a binary
-search per value, and nothing per group.
+shard chooses the same ones. Parts of shards are added up with `add_nested`, `fold_scores` and `merge_tails`. A batch costs two
+look-ups per value, and nothing per group.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ import pyarrow.compute as pc
 
 from curate.document import ID, TEXT, leaf_as
 from curate.hashing import hash64
-from curate.histogram import SCORE_EDGES, score_histogram
+from curate.histogram import SCORE_EDGES, named, score_bins
 from curate.manifest import add_nested
 
 TAILS = "tails"
@@ -56,7 +55,7 @@ class Scored:
             values = np.asarray(pc.fill_null(given, np.nan).to_numpy(zero_copy_only=False), np.float64)
             groups = groups or self._groups(docs)
             finite = np.isfinite(values)
-            bins = _bins(values[finite])
+            bins = score_bins(values[finite])
             for column, rows in groups.items():
                 self._count((column, score), rows[finite], bins)
             if number < TAILED:
@@ -69,7 +68,7 @@ class Scored:
         found: dict[str, Any] = {}
         for (column, score), counts in self._counts.items():
             names = sorted(self._names[column].items())
-            known = {name: _histogram(counts[row]) for name, row in names if row < len(counts)}
+            known = {name: named(counts[row].tolist()) for name, row in names if row < len(counts)}
             found.setdefault(column, {})[score] = {name: histogram for name, histogram in known.items() if histogram}
         return {SCORES_BY: found} if found else {}
 
@@ -166,32 +165,3 @@ def _entry(docs: pa.RecordBatch, row: int, value: float) -> dict[str, Any]:
     if TEXT in docs.schema.names:
         entry["excerpt"] = pc.utf8_slice_codeunits(docs.column(TEXT).slice(row, 1), 0, EXCERPT_CHARS)[0].as_py()
     return entry
-
-
-def _bins(values: npt.NDArray[np.float64]) -> Rows:
-    """Return the bin of each score: that of `score_histogram`, where 1 itself belongs to the last linear bin."""
-    edges, zero = _edges()
-    if len(values) and np.abs(values).max() <= 1:  # a tenth of the time that the search takes
-        found = np.floor(values * 50).astype(np.int64) + zero
-        found += values >= edges[found + 1]  # where the product was rounded
-        found -= values < edges[found]
-    else:
-        found = np.maximum(np.searchsorted(edges, values, side="right") - 1, 0)
-    return np.asarray(found - (values == 1.0), np.int64)
-
-
-@cache
-def _edges() -> tuple[npt.NDArray[np.float64], int]:
-    return np.array(SCORE_EDGES), SCORE_EDGES.index(0.0)
-
-
-@cache
-def _keys() -> tuple[str, ...]:
-    """Return the name that `score_histogram` gives each bin, asked with a value from its inside."""
-    beyond = SCORE_EDGES[-1] * 2
-    inside = [(low + high) / 2 for low, high in zip(SCORE_EDGES, (*SCORE_EDGES[1:], beyond), strict=True)]
-    return tuple(next(iter(score_histogram(np.array([value])))) for value in inside)
-
-
-def _histogram(counts: Rows) -> dict[str, int]:
-    return {_keys()[k]: int(counts[k]) for k in np.flatnonzero(counts)}
