@@ -88,9 +88,15 @@ def document(sample: Mapping[str, Any], detail: Detail) -> Markup:
         facts.append(element("span", ["kept ", code(clip(str(sample["kept_id"]), _ID_CHARS))]))
     if sample.get("similarity") is not None:
         facts.append(element("span", ["similarity ", element("b", _value(sample["similarity"]))]))
-    excerpt = clip(str(sample.get("excerpt") or ""), detail.excerpt_chars)
-    text = element("pre", excerpt, {"dir": "auto"}) if excerpt else element("p", "empty text", {"class": "quiet"})
-    return element("article", [element("p", facts), text])
+    return element("article", [element("p", facts), _excerpt(sample, detail)])
+
+
+def _excerpt(sample: Mapping[str, Any], detail: Detail) -> Markup:
+    """Return the beginning of a document's text; nothing where there was no text to read: in attributes, and before extraction."""
+    if "excerpt" not in sample:
+        return Markup()
+    excerpt = clip(str(sample["excerpt"] or ""), detail.excerpt_chars)
+    return element("pre", excerpt, {"dir": "auto"}) if excerpt else element("p", "empty text", {"class": "quiet"})
 
 
 def _value(value: object) -> str:
@@ -98,8 +104,8 @@ def _value(value: object) -> str:
 
 
 def kept(stage: Stage, detail: Detail) -> Markup:
-    """Return sample documents that stayed, behind a click."""
-    samples = ((stage.get("samples") or {}).get("kept") or ())[: detail.samples]
+    """Return sample documents that stayed, behind a click; of a stage that only measures there is nothing to read."""
+    samples = [sample for sample in (stage.get("samples") or {}).get("kept") or () if "excerpt" in sample][: detail.samples]
     if not samples:
         return Markup()
     return details(

@@ -35,7 +35,7 @@ MEASURES = ("repeated", "sites", "with_site", "site_bits", "languages", "with_la
 MAX_ROWS = 1 << 19
 MAX_WORD_CHARS = 30
 WIDESPREAD = 0.05  # of a cluster's documents have a word that speaks for it: one document can repeat a name hundreds of times
-CHARACTERISTIC = 2.0  # times as common in a cluster as in all others: 1 would let stop words through by chance
+CHARACTERISTIC = 2.0  # times as common in a cluster as elsewhere, by words and by documents: a word of most documents is so nowhere
 _TEXTS = "es"  # rules of words that keep hyphens and apostrophes inside
 _HOST = r"^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?(?P<host>[^/:?#]*)"
 
@@ -164,18 +164,26 @@ def reduce_counts(item: Item, place: Place) -> dict[str, str]:
 
 def best_words(table: pa.Table, used: Integers, documents: Integers, count: int) -> pa.Table:
     """Return the `count` words of each cluster with the greatest c-TF-IDF, as `curate_scorers.cluster_cards` defines it."""
-    clusters, counts = table.column("cluster").to_numpy(), table.column("count").to_numpy()
+    clusters, counts, having = (table.column(name).to_numpy() for name in ("cluster", "count", "extent"))
     _, word = np.unique(table.column("key").to_numpy(), return_inverse=True)
     in_all = np.bincount(word, weights=counts)[word] if len(word) else np.zeros(0)
-    share, whole = counts / np.maximum(used[clusters], 1), int(used.sum())
-    elsewhere = (in_all - counts) / np.maximum(whole - used[clusters], 1)
-    average = whole / max(1, int((used > 0).sum()))
-    weight = np.sqrt(share) * np.log1p(average / np.maximum(in_all, 1))
+    average = int(used.sum()) / max(1, int((used > 0).sum()))
+    weight = np.sqrt(counts / np.maximum(used[clusters], 1)) * np.log1p(average / np.maximum(in_all, 1))
     enough = np.minimum(np.maximum(WIDESPREAD * documents, 2), documents)[clusters]
-    kept = np.flatnonzero((counts > 1) & (share >= CHARACTERISTIC * elsewhere) & (table.column("extent").to_numpy() >= enough))
+    told = (counts > 1) & (having >= enough)
+    for own, sizes in ((counts, used), (having, documents)):
+        told &= _times_elsewhere(own, word, sizes[clusters], int(sizes.sum())) >= CHARACTERISTIC
+    kept = np.flatnonzero(told)
     kept = kept[ranks_within(clusters[kept], -weight[kept], table.column("key").to_numpy()[kept]) < count]
     text = table.column("text").take(pa.array(kept)).cast(pa.string())
     return pa.table([pa.array(clusters[kept]), text, pa.array(counts[kept]), pa.array(weight[kept])], schema=WORDS)
+
+
+def _times_elsewhere(own: Integers, word: Integers, size: Integers, whole: int) -> Any:
+    """Return how many times as common each word is in its cluster, which has `own` of it in `size`, as in all others together."""
+    others = (np.bincount(word, weights=own)[word] if len(word) else np.zeros(0)) - own
+    here, elsewhere = own / np.maximum(size, 1), others / np.maximum(whole - size, 1)
+    return np.divide(here, elsewhere, out=np.full(len(here), np.inf), where=elsewhere > 0)
 
 
 def _measures(table: pa.Table, size: int) -> pa.Table:

@@ -51,9 +51,11 @@ class ClusterCards(DatasetOperator):
 
         weight = sqrt(tf) * log(1 + A / f)
 
-    among those that are at least twice as common in the cluster as in the others, and stand in at least two and a twentieth of its
-    documents. The root, which BERTopic has as an option, and this leave out most stop words, and what one document repeats. The mean
-    cosine of all pairs needs no pairs: with unit vectors v of n documents it is exactly
+    among those that stand in at least two and a twentieth of its documents, and are at least twice as common in the cluster as in the
+    others, both by their share of all words and by the share of documents that have them. So a word that more than half of all other
+    documents have is characteristic of none, however small the cluster: stop words, unless few documents are in their language; and
+    neither is what one document repeats. The root, which BERTopic has as an option, lowers frequent words further. The mean cosine of
+    all pairs needs no pairs: with unit vectors v of n documents it is exactly
 
         (|sum of v|^2 - n) / (n * (n - 1))
 
@@ -83,7 +85,7 @@ class ClusterCards(DatasetOperator):
     Kaddour, *The MiniPile Challenge* (2023); c-TF-IDF: Grootendorst, *BERTopic* (2022); evenness: Pielou (1966).
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     emits: ClassVar[Literal["documents", "attributes", "artifact"]] = "artifact"
 
     cluster: str = "clusters.cluster"

@@ -51,7 +51,7 @@ class NearestCentroid(Scorer):
     ## Parameters
     - `column`: the vectors, of the model that the centroids were made with.
     - `centroids`: a stage of `cluster`, the folder of its dataset, or a file `centroids.npy` (float, clusters × dimension).
-    - `device`: `auto` is a GPU where FAISS finds one.
+    - `device`: as in `cluster`.
 
     ## Source
     Assignment as in k-means; see `cluster`.

@@ -28,6 +28,7 @@ BLOCK_ROWS, BLOCK_CENTROIDS = 1024, 1024  # 4 MiB of products stay in a cache
 UNIT_ROWS = 128
 GPU_ROWS = 1 << 16
 GRID = float(1 << 24)
+HINT = "leave `device` out to work on the CPU, or install the extra `gpu` on a machine with a GPU, in an environment without `faiss-cpu`"
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 Found = tuple[Numbers, Vectors, Vectors]
 """For each vector, the nearest centroid, its cosine, and that of the second nearest (-inf where there is one centroid)."""
@@ -168,8 +169,8 @@ def on_gpu(device: Device) -> bool:
     if importlib.util.find_spec("faiss") is None:
         if device == "auto":
             return False
-        raise OperatorError("device `gpu`: the package `faiss` is not installed", "pip install '.[gpu]'")
+        raise OperatorError("`device: gpu`: the package `faiss` is not installed", HINT)
     found = importlib.import_module("faiss").get_num_gpus() > 0
     if device == "gpu" and not found:
-        raise OperatorError("device `gpu`: FAISS finds no GPU here", "pip install '.[gpu]' in place of `cluster`, or take `device: auto`")
+        raise OperatorError("`device: gpu`: FAISS finds no GPU here", HINT)
     return bool(found)

@@ -20,16 +20,23 @@ import numpy as np
 import orjson
 
 from curate.errors import CurateError, OperatorError
+from curate.progress import Progress
+from curate.work import OnEvent
 from curate_scorers.embed_folder import read_folder
-from curate_scorers.embed_transformer import package, read_transformer
-from curate_scorers.lm_loss_model import Device
+from curate_scorers.embed_transformer import Transformer, package, read_transformer
+from curate_scorers.torch_models import Device
 
+STAGE = "tokens of the vocabulary"
+BLOCK = 1024  # tokens between two signs of life
 RARITY = 1e-4  # `a` of the weights a / (a + p); the published value
 MODULES = [("0", ".", "StaticEmbedding"), ("1", "1_Normalize", "Normalize")]
 
 
-def distil(model: Path, folder: Path, dimensions: int = 256, device: Device = "auto") -> None:
-    """Write the table of a transformer's folder into another folder; raise `OperatorError` when that is there or the model is none."""
+def distil(model: Path, folder: Path, dimensions: int = 256, device: Device = "auto", on_event: OnEvent = lambda event: None) -> None:
+    """Write the table of a transformer's folder into another folder; raise `OperatorError` when that is there or the model is none.
+
+    `on_event` gets the events of `curate.progress`, a shard for each block of tokens.
+    """
     described = read_folder(model)
     if described.kind != "transformer":
         raise OperatorError(f"embedding model {model} is a static table already")
@@ -39,8 +46,18 @@ def distil(model: Path, folder: Path, dimensions: int = 256, device: Device = "a
         raise OperatorError(f"dimensions is not from 1 to {described.dimensions}, what {model} has: {dimensions}")
     loaded = read_transformer(described, None, device, "auto")
     size = max(loaded.encoder.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
-    vectors = loaded.vectors([np.array([token], np.int32) for token in range(size)], None)
+    blocks = [range(begin, min(begin + BLOCK, size)) for begin in range(0, size, BLOCK)]
+    on_event({"event": "stage_started", "stage": STAGE, "shards": len(blocks)})
+    vectors = np.concatenate([_vectors(loaded, block, on_event) for block in blocks])
+    on_event({"event": "stage_done", "stage": STAGE, "rows_in": size, "rows_out": size})
     _save(described.network, folder, reduced(vectors, dimensions) * weights(size)[:, None])
+
+
+def _vectors(loaded: Transformer, tokens: range, on_event: OnEvent) -> Any:
+    """Return the vectors of some tokens of the vocabulary, each read as a text of its own."""
+    found = loaded.vectors([np.array([token], np.int32) for token in tokens], None)
+    on_event({"event": "shard_done", "stage": STAGE, "rows_in": len(tokens)})
+    return found
 
 
 def reduced(vectors: Any, dimensions: int) -> Any:
@@ -90,7 +107,9 @@ def main() -> None:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     args = parser.parse_args()
     try:
-        distil(args.model, args.folder, args.dimensions, args.device)
+        with Progress(sys.stderr) as progress:
+            distil(args.model, args.folder, args.dimensions, args.device, progress.on_event)
+        print(f"{args.folder}: a table of {args.dimensions} dimensions; `embed` reads it", file=sys.stderr)
     except CurateError as error:
         sys.exit(str(error))
 

@@ -10,6 +10,8 @@ from curate.report.units import count, plural, share
 from curate.work import Curve, Verdict
 from curate_scorers.semantic_dedup_values import GRID
 
+FAR = 0.2  # ε from which more and more of what goes is not the same: `python -m tests.benchmarks.semantic_dedup`
+MOST = 0.5  # of the documents; Abbas et al. (2023) saw no harm up to here
 LOWEST = -0.999  # where the bisection of `greedy` ends that removes all it can
 
 
@@ -48,12 +50,17 @@ def about(found: Settled) -> dict[str, Any]:
 
 
 def duplicates(found: Settled, above: Sequence[int]) -> Verdict:
-    """Return the note of `semantic_dedup`; it does not pass when too few documents have another one before them."""
+    """Return the note of `semantic_dedup`, with how many documents each ε of `GRID` would remove (empty: unknown).
+
+    It does not pass when the share that was asked for is not reached, or only by taking what is not alike, nor when ε takes none or most.
+    """
     limit = "any similarity" if found.threshold is None else f"similarity > {found.threshold:.6g} (eps {1 - found.threshold:.6g})"
     parts = [f"{limit}: removed {_of(found)}", *_without(found)]
     alone = "`keep_fraction` is not reached: the others are alone or first in their clusters; take fewer clusters"
     parts += _tied(found) or ([] if found.reached else [alone])
-    return Verdict(found.reached, ", ".join(parts), about(found), _curve(found, above) if above else None)
+    doubts = _doubts(found, above)
+    curve = _curve(found, above) if above else None
+    return Verdict(found.reached and not doubts, "; ".join([", ".join(parts), *doubts]), about(found), curve)
 
 
 def prototypes(found: Settled) -> Verdict:
@@ -62,6 +69,28 @@ def prototypes(found: Settled) -> Verdict:
     parts = [f"{limit}: removed {_of(found)}", *_without(found)]
     parts += _tied(found) or ([] if found.reached else ["`keep_fraction` is not reached: the others have no vector"])
     return Verdict(found.reached, ", ".join(parts), about(found))
+
+
+def _doubts(found: Settled, above: Sequence[int]) -> list[str]:
+    """Return what is likely not meant, and the ε that would do better."""
+    eps = None if found.threshold is None else 1 - found.threshold
+    if found.keep_fraction is not None:
+        wide = found.gone and (eps is None or eps > FAR)
+        return [f"documents that little alike share a subject and are no copies{_would(found, above, FAR)}"] if wide else []
+    if not found.gone and found.documents > found.without:
+        first = next((e for e, number in zip(GRID, above, strict=False) if number), None)
+        return [f"`eps` is too small to remove anything{_would(found, above, first)}"]
+    if found.gone > MOST * found.documents:
+        last = max((e for e, number in zip(GRID, above, strict=False) if number <= MOST * found.documents), default=None)
+        return [f"`eps` removes most of the documents{_would(found, above, last)}"]
+    return []
+
+
+def _would(found: Settled, above: Sequence[int], eps: float | None) -> str:
+    """Return what another ε of the grid would remove, nothing where that was not counted."""
+    if eps is None or not above:
+        return ""
+    return f": `eps: {eps:g}` would remove {share(above[GRID.index(eps)], found.documents)}"
 
 
 def _of(found: Settled) -> str:

@@ -95,6 +95,19 @@ def test_a_duplicate_shows_what_was_kept_and_how_alike_they_are(web: Report) -> 
     assert "kept crawl/original-2similarity 0.85" in Page(render(web)).text
 
 
+def test_what_has_no_text_is_not_called_empty(web: Report, simulated: Any) -> None:
+    """Attributes have no text, and what a reader refuses has none yet; a document whose text is empty is called so."""
+    stage = web["stages"][0]
+    measures = simulated.attributes("scored", stage) | {"samples": {"kept": [{"id": "a"}, {"id": "b"}]}}
+    page = Page(render(simulated.report([measures]))).text
+    assert "that stayed" not in page and "empty text" not in page
+    stage["counts"]["dropped"]["read"] = {"not_html": 1}
+    stage["samples"]["dropped"]["read"] = {"not_html": [{"id": "image"}]}
+    assert "empty text" not in Page(render(web)).text
+    stage["samples"]["kept"][0]["excerpt"] = ""
+    assert "empty text" in Page(render(web)).text
+
+
 def test_edits_paths_checks_retries_and_quarantined_rows_are_there(web: Report) -> None:
     text = Page(render(web)).text
     for words in ("normalize–6,666", "s3://corpora/web_english/corpus/", "✓ passed", "difference 0.0412", "Retries1", "2 rows quarantined"):

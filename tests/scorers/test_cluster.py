@@ -18,12 +18,13 @@ from curate.errors import CurateError, DatasetError, OperatorError, PipelineErro
 from curate.pipeline import Input, Pipeline, Stage, Step
 from curate.plan import Plan
 from curate.testing import check_operator
+from curate_scorers import clustering_nearest
 from curate_scorers.cluster import Cluster
 from curate_scorers.cluster_nearest import NearestCentroid
 from curate_scorers.cluster_vectors import BrokenVector, vectors_of
 from curate_scorers.clustering import assign, train, unit
 from curate_scorers.clustering_merge import merged
-from curate_scorers.clustering_nearest import on_gpu
+from curate_scorers.clustering_nearest import Device, FaissSearch, on_gpu
 from tests.contracts.duplicates import workplace
 from tests.engine import small
 
@@ -331,9 +332,37 @@ def test_centroids_of_another_length_are_told_before_anything_runs(folder: Path)
                 operator.verify(schema())
 
 
+@pytest.fixture
+def faiss_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Where there is no GPU, FAISS says that there is one, and leaves the index that goes to it where it is."""
+    faiss = pytest.importorskip("faiss")
+    if not on_gpu("auto"):
+        monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
+        monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+        monkeypatch.setattr(faiss, "index_cpu_to_gpu", lambda memory, device, index: index, raising=False)
+    clustering_nearest._gpu_memory.cache_clear()
+    yield
+    clustering_nearest._gpu_memory.cache_clear()
+
+
+@pytest.mark.usefixtures("faiss_gpu")
+def test_whole_stages_on_faiss_make_the_same_bytes(made: Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[int] = []
+    search = FaissSearch.best_two
+    monkeypatch.setattr(FaissSearch, "best_two", lambda self, vectors: searched.append(len(vectors)) or search(self, vectors))
+    other = clustered(folder, merge={"count": 2}, device="gpu")
+    assert files(other) == files(made) and small.rows(other) == small.rows(made)
+    assert searched.count(len(KNOWN)) > 1 and sum(searched) > len(KNOWN) * described(other)["iterations"]  # training, then the shards
+    searched.clear()
+    batch = pa.RecordBatch.from_pylist(DOCS, schema())
+    devices: tuple[Device, ...] = ("gpu", "cpu")
+    found = [NearestCentroid("vector", made.url, device).score(batch) for device in devices]
+    assert found[0].equals(found[1]) and searched == [len(KNOWN)]
+
+
 @pytest.mark.skipif(on_gpu("auto"), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_told_before_vectors_are_read(folder: Path) -> None:
-    with pytest.raises(OperatorError, match="device `gpu`") as told:
+    with pytest.raises(OperatorError, match="`device: gpu`: ") as told:
         clustered(folder, NAN, device="gpu")
     assert told.value.hint and "gpu" in told.value.hint
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from curate.clusters_cards import Cards, read_cards, told
 from curate.dataset import Dataset
 from curate.errors import CurateError, DatasetError, OperatorError, PipelineError
-from curate.pipeline import Stage
+from curate.pipeline import Input, Pipeline, Stage
 from curate.pipeline_yaml import load_pipeline
 from curate_scorers import card_counts, card_sums
 from curate_scorers.cluster_cards import ClusterCards
@@ -121,12 +122,41 @@ def test_words_have_the_weights_of_the_formula(docs: Docs, dataset: Dataset) -> 
         for word, n in counts[cluster].items():
             elsewhere = (whole[word] - n) / (whole.total() - used[cluster])
             enough = min(max(2, 0.05 * card["documents"]), card["documents"])
-            if having[cluster][word] >= enough and n > 1 and n / used[cluster] >= card_counts.CHARACTERISTIC * elsewhere:
+            others = sum(having[other][word] for other in having if other != cluster) / (sum(SIZES) - card["documents"])
+            common = n / used[cluster] >= 2 * elsewhere and having[cluster][word] / card["documents"] >= 2 * others
+            if having[cluster][word] >= enough and n > 1 and common:
                 expected[word] = math.sqrt(n / used[cluster]) * math.log(1 + average / whole[word])
         best = sorted(expected, key=lambda word: -expected[word])[:6]
         assert [entry["weight"] for entry in card["words"]] == pytest.approx([expected[word] for word in best])
         assert {entry["word"]: entry["count"] for entry in card["words"]} == {w["word"]: counts[cluster][w["word"]] for w in card["words"]}
         assert not {entry["word"] for entry in card["words"]} & set(planted.COMMON) or len(own(docs, cluster)) == 1
+
+
+def test_what_most_documents_have_is_characteristic_of_no_cluster_however_small() -> None:
+    """Stop words of two long documents are more than twice as common there as elsewhere, and they stand in all documents."""
+    texts = ["the cat and the dog"] * 30 + ["the of the of the of the of and brackets"] * 2
+    clusters = np.array([0] * 30 + [1] * 2)
+    table, words, _ = card_counts.of_texts(pa.array(texts, pa.large_string()), clusters)
+    table = table.filter(pc.equal(table.column("kind"), card_counts.WORD))
+    used = np.bincount(clusters, weights=words).astype(np.int64)
+    found = card_counts.best_words(table, used, np.bincount(clusters), 10).to_pylist()
+    assert {(row["cluster"], row["word"]) for row in found} == {(0, "cat"), (0, "dog"), (1, "of"), (1, "brackets")}
+
+
+def test_without_a_column_of_sites_the_hint_says_how_to_do_without(docs: Docs, tmp_path: Path) -> None:
+    schema = planted.SCHEMA.remove(planted.SCHEMA.get_field_index("url"))
+    path = small.write_shards(tmp_path / "crawl", [{k: v for k, v in doc.items() if k != "url"} for doc in docs], 1, schema)
+
+    def cards(**params: Any) -> Pipeline:
+        return small.pipeline(
+            path, {"cards": Stage("crawl", use="cluster_cards", params=HERE | params)}, inputs={"crawl": Input(str(path))}
+        )
+
+    with pytest.raises(PipelineError) as caught:
+        small.plan(cards(), tmp_path / "ws")
+    assert "reads the column `url`" in str(caught.value) and "in `site`, or write `site: null` to do without" in str(caught.value)
+    made = small.run(cards(site=None), tmp_path / "ws")[0].dataset("cards")
+    assert {card["sites"] for card in cards_of(made).clusters} == {None}
 
 
 def test_words_of_scripts_without_spaces_and_of_one_letter() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,6 +41,16 @@ def test_tokens_have_the_vectors_of_their_texts(transformer: Path, table: Path) 
     np.testing.assert_allclose(np.linalg.norm(own[:, None] - own, axis=2), np.linalg.norm(alone[:, None] - alone, axis=2), atol=1e-5)
     few = open_tensors(table / "model.safetensors").read("embeddings") / weights(len(WORDS))[:, None]
     np.testing.assert_allclose(few, found[:, :6], atol=1e-5)
+
+
+def test_blocks_change_no_vector_and_are_told(transformer: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[Any] = []
+    monkeypatch.setattr(embed_distil, "BLOCK", 7)
+    distil(transformer, tmp_path / "new", 6, on_event=events.append)
+    assert (tmp_path / "new" / "model.safetensors").read_bytes() == (table / "model.safetensors").read_bytes()
+    blocks = -(-len(WORDS) // 7)
+    assert [event["event"] for event in events] == ["stage_started", *["shard_done"] * blocks, "stage_done"]
+    assert events[0]["shards"] == blocks and sum(event["rows_in"] for event in events[1:-1]) == len(WORDS)
 
 
 def test_components_are_in_order_and_signed() -> None:
@@ -79,9 +90,12 @@ def test_what_is_refused(transformer: Path, table: Path, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command(transformer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command(transformer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["embed_distil", str(transformer), str(tmp_path / "new"), "--dimensions", "3"])
     embed_distil.main()
+    first, second, last = capsys.readouterr().err.splitlines()
+    assert first == f"{embed_distil.STAGE}: 1 shard" and second.startswith(f"{embed_distil.STAGE}: done, {len(WORDS)} in")
+    assert last.startswith(f"{tmp_path / 'new'}: a table of 3 dimensions")
     assert Embed(str(tmp_path / "new")).output().list_size == 3
     with pytest.raises(SystemExit, match="is there already"):
         embed_distil.main()

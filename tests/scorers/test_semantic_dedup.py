@@ -255,6 +255,38 @@ def test_a_note_tells_what_each_eps_would_remove(folder: Path) -> None:
     assert all(share == (0 if eps < 0.0152 else 2 / 6 if eps < 0.234 else 3 / 6) for eps, share in line.items())
 
 
+TWINS = [{"id": f"d{i}", "vector": at(5 * (i % 2) + 12 * i), "cluster": i // 2, "distance": 0.5} for i in range(20)]
+"""Ten clusters of two documents, 17° from each other: ε = 0.0437."""
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"eps": 0.01}, "removed 0 of 20 documents (0%); `eps` is too small to remove anything: `eps: 0.05` would remove 50.0%"),
+        ({"eps": 0.01, "greedy": True}, "removed 0 of 20 documents (0%); `eps` is too small to remove anything"),
+        ({"eps": 0.06}, None),
+        ({"keep_fraction": 0.9}, None),
+    ],
+)
+def test_an_eps_that_takes_nothing_is_a_warning(params: dict[str, Any], said: str | None, folder: Path) -> None:
+    docs = [doc | ({"vector": at(90)} if doc["id"] in ("d0", "d1") else {}) for doc in TWINS] if "keep_fraction" in params else TWINS
+    [note] = run(folder, docs, params).dataset("dedup").manifest.notes
+    assert note["passed"] == (said is None) and note["message"].endswith(said or "")
+
+
+def test_a_share_that_only_unlike_documents_make_up_is_a_warning(folder: Path) -> None:
+    docs = [{"id": f"d{i}", "vector": at(40 * i), "cluster": 0, "distance": 0.5 - i / 100} for i in range(4)]
+    docs += [{"id": "e", "vector": at(4), "cluster": 0, "distance": 0.1}]
+    [note] = run(folder, docs, {"keep_fraction": 0.6}).dataset("dedup").manifest.notes
+    assert not note["passed"] and note["message"].endswith("share a subject and are no copies: `eps: 0.2` would remove 20.0%")
+
+
+def test_an_eps_that_takes_most_is_a_warning(folder: Path) -> None:
+    docs = [{"id": f"d{i}", "vector": at(4 * i if i < 4 else 60), "cluster": 0, "distance": 0.5} for i in range(6)]
+    [note] = run(folder, docs, {"eps": 0.9}).dataset("dedup").manifest.notes
+    assert not note["passed"] and note["message"].endswith("`eps` removes most of the documents: `eps: 0.001` would remove 16.7%")
+
+
 @pytest.mark.parametrize(
     ("changes", "kind", "message"),
     [
