@@ -200,7 +200,9 @@ class Lines:
             self.say(f"{going.label}: {going.said}")
             return
         remaining = going.remaining(now)
-        parts = [f"{count(going.done)} of {plural(going.shards, 'shard')}", plural(going.rows, "document"), going.speed(now)]
+        parts = [f"{count(going.done)} of {plural(going.shards, 'shard')}"]
+        parts += [plural(going.rows, "document")] if going.rows else []  # most phases of dataset operators count none
+        parts.append(going.speed(now))
         self.say(f"{going.label}: {', '.join(parts + ([f'{duration(remaining)} to go'] if remaining else []))}")
 
     def ended(self, stage: str, line: str) -> None:

@@ -207,7 +207,8 @@ class Run:
         """Fold the receipts into a manifest, tidy up, and write it: from then on the dataset exists."""
         counts, measured = total(shards)
         if work is not None:
-            measured.add(work.measured)
+            work.measured.add(measured)
+            measured = work.measured
         counts.verify(f"stage {planned.name}")
         statistics: dict[str, Any] = {}
         samples: dict[str, Any] = {}

@@ -24,7 +24,7 @@ def section(stage: Stage, detail: Detail, opened: bool) -> Markup:
         body += [
             _titled("Why documents were dropped", evidence.drops(stage, detail)),
             evidence.quarantined(stage, detail),
-            _titled("Steps", _steps(stage)),
+            _titled("Phases" if _in_phases(stage) else "Steps", _steps(stage)),
             _titled("Distributions" if _measures_only(stage) else "Kept and dropped", _distributions(stage, detail)),
             scores.by_group(stage),
             scores.tails(stage, detail),
@@ -139,8 +139,30 @@ _STEP_COLUMNS = (
 )
 
 
+_PHASE_COLUMNS = (Column("Phase"), Column("Time", numeric=True), Column("Share of time", numeric=True, minor=True), Column("", wide=True))
+
+
+def _in_phases(stage: Stage) -> bool:
+    """Tell a dataset operator: what was timed are its phases, and no steps."""
+    times = stage.get("step_seconds") or {}
+    return bool(times) and not set(times) & set(steps_of(stage))
+
+
+def _phases(stage: Stage, times: Mapping[str, float]) -> Markup:
+    """Return where the time of a dataset operator went."""
+    whole = sum(times.values())
+    rows: list[Row] = [(name, duration(time), share(time, whole), _time_bar(time, whole)) for name, time in times.items()]
+    return table(f"Phases of {stage['name']}: time of all tasks", _PHASE_COLUMNS, rows)
+
+
+def _time_bar(seconds: float, whole: float) -> Markup:
+    return charts.bar(round(1000 * seconds), round(1000 * whole), "time")
+
+
 def _steps(stage: Stage) -> Markup:
     times: Mapping[str, float] = stage.get("step_seconds") or {}
+    if _in_phases(stage):
+        return _phases(stage, times)
     counts, whole = counts_of(stage), sum(times.values())
     rows: list[Row] = []
     for step in [*steps_of(stage), *(step for step in times if step not in steps_of(stage))]:
@@ -148,9 +170,7 @@ def _steps(stage: Stage) -> Markup:
         edited, seconds = counts.edited.get(step) or {}, times.get(step, 0.0)
         changed = [count(edited["rows"]), size(edited["bytes_removed"]), size(edited["bytes_added"])] if edited else ["–"] * 3
         spent = [duration(seconds) if step in times else "–", share(seconds, whole)]
-        rows.append(
-            (step, count(dropped) if dropped else "–", *changed, *spent, charts.bar(round(1000 * seconds), round(1000 * whole), "time"))
-        )
+        rows.append((step, count(dropped) if dropped else "–", *changed, *spent, _time_bar(seconds, whole)))
     return table(f"Steps of {stage['name']}: drops, edits and time", _STEP_COLUMNS, rows)
 
 

@@ -251,6 +251,12 @@ def test_time_that_an_earlier_run_took_makes_no_speed(web: Report) -> None:
     assert speeds[0] < 100
 
 
+def test_a_dataset_operator_shows_where_its_time_went(web: Report, simulated: Any) -> None:
+    found = simulated.attributes("dedup", web["stages"][0]) | {"step_seconds": {"sign": 9.0, "write": 3.0}}
+    text = Page(render(simulated.report([found]))).text
+    assert "Phases of dedup: time of all tasksPhaseTimeShare of timesign9.00 s75.0%write3.00 s25.0%" in text and "Bytes removed" not in text
+
+
 def test_a_group_known_only_on_the_way_out_has_no_drop_share(web: Report) -> None:
     web["stages"][0]["statistics"]["groups"] = {"lang.code": {"en": {"rows_out": 412, "text_bytes_out": 1000}}}
     assert "en–412––1.00 kB" in Page(render(web)).text

@@ -101,13 +101,13 @@ def test_phases_of_a_dataset_operator_are_told_apart_and_its_time_is_the_whole()
         for phase in ("hash", "mark"):
             progress.on_event(_started("dedup", 1, phase=phase))
             clock.seconds += 40
-            progress.on_event(_shard("dedup", 0, phase))
+            progress.on_event(_shard("dedup", 0, phase) | ({"rows_in": 0, "text_bytes_in": 0} if phase == "mark" else {}))
         progress.on_event({"event": "stage_done", "stage": "dedup", "seconds": 0.0, "rows_in": 10, "rows_out": 9})
     assert stream.getvalue() == (
         "dedup: hash: 1 shard\n"
         "dedup: hash: 1 of 1 shard, 1,000 documents, 1.00 MB/s\n"
         "dedup: mark: 1 shard\n"
-        "dedup: mark: 1 of 1 shard, 1,000 documents, 1.00 MB/s\n"
+        "dedup: mark: 1 of 1 shard, 0.25 MB/s\n"
         "dedup: done, 10 in, 9 out, 1 min 20 s\n"
     )
 
