@@ -177,8 +177,10 @@ class Cluster(DatasetOperator):
         found = sum(one["vectors"] for one in counted)
         if found < self.k:
             empty, zero = (sum(one[name] for one in counted) for name in ("empty", "zero"))
-            hint = f"{count(empty)} more have none in `{self.column}`, {count(zero)} nothing but zeros: lower `k`, or give more documents"
-            raise OperatorError(f"cluster: {self.k:,} clusters of {plural(found, 'document')} with a vector", hint)
+            others = [f"{count(empty)} more have none in `{self.column}`"] if empty else []
+            others += [f"{count(zero)} nothing but zeros"] if zero else []
+            hint = "lower `k`, or give more documents" + (f"; {', '.join(others)}" if others else "")
+            raise OperatorError(f"cluster: {plural(self.k, 'cluster')} of {plural(found, 'document')} with a vector", hint)
         return found, sized[0]["dimension"]
 
     def _bound(self, found: int) -> int:

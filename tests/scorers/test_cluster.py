@@ -244,8 +244,8 @@ ANY = pa.list_(pa.float32())
         (NAN, SIZED, {}, "the vector of document `d100` has a number that is not finite"),
         (GAP, ANY, {}, "the vector of document `d100` has a number that is not finite"),
         (DOCS, SIZED, {"k": 234}, "234 clusters of 233 documents with a vector"),
-        ([doc | {"vector": None} for doc in DOCS], SIZED, {"k": 1}, "1 clusters of 0 documents with a vector"),
-        (DOCS[:0], SIZED, {"k": 1}, "1 clusters of 0 documents with a vector"),
+        ([doc | {"vector": None} for doc in DOCS], SIZED, {"k": 1}, "1 cluster of 0 documents with a vector"),
+        (DOCS[:0], SIZED, {"k": 1}, "1 cluster of 0 documents with a vector"),
     ],
     ids=["mixed", "mixed shards", "nan", "null", "k", "no vectors", "no documents"],
 )
@@ -253,6 +253,19 @@ def test_vectors_that_cannot_be_clustered(folder: Path, docs: Docs, kind: pa.Dat
     with pytest.raises(OperatorError, match=message) as told:
         clustered(folder, docs, kind=kind, **params)
     assert told.value.hint
+
+
+@pytest.mark.parametrize(
+    ("docs", "hint"),
+    [
+        (DOCS, "lower `k`, or give more documents; 6 more have none in `vector`, 1 nothing but zeros"),
+        (KNOWN, "lower `k`, or give more documents"),
+    ],
+)
+def test_too_many_clusters_are_told_with_what_is_missing(folder: Path, docs: Docs, hint: str) -> None:
+    with pytest.raises(OperatorError) as told:
+        clustered(folder, docs, k=240)
+    assert told.value.hint == hint
 
 
 def test_as_many_clusters_as_vectors(folder: Path) -> None:

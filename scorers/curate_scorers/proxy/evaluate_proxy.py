@@ -18,11 +18,12 @@ from curate.report.units import plural
 from curate.work import Place, Verdict, Work
 from curate_scorers import lm_loss_model
 from curate_scorers.lm_loss_folder import check_folder
-from curate_scorers.lm_loss_model import Device, Dtype, LanguageModel
+from curate_scorers.lm_loss_model import LanguageModel
 from curate_scorers.proxy import evaluate_results as results
 from curate_scorers.proxy import evaluate_sets as sets
 from curate_scorers.proxy.evaluate_folder import model_folder
 from curate_scorers.proxy.evaluate_sets import Item
+from curate_scorers.torch_models import Device, Dtype
 
 
 @dataclass(frozen=True)
