@@ -15,7 +15,7 @@ from tests.scorers.proxy_corpora import LENGTH, TINY, VOCABULARY
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from curate_scorers.proxy import attention, batches, folder, losses, sizes  # noqa: E402
+from curate_scorers.proxy import attention, batches, folder, losses, pointwise, sizes  # noqa: E402
 from curate_scorers.proxy.model import Proxy, Stream  # noqa: E402
 from curate_scorers.proxy.packed import pieces  # noqa: E402
 
@@ -110,6 +110,25 @@ def test_losses_and_their_gradients_are_those_of_torch(monkeypatch: pytest.Monke
     ((expected + losses.Z_LOSS * regular) * scale).backward()
     assert float(summed) == pytest.approx(expected.item(), rel=1e-5)
     torch.testing.assert_close(ours, (states.grad, weight.grad), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [32, 7])
+def test_written_out_gradients_are_those_of_autograd(width: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    x, gradient = torch.randn(2, 9, 3, width, generator=generator)
+    weight, found = torch.randn(width, generator=generator), []
+    for norm in (pointwise.rms_norm, lambda x, weight, epsilon: torch.nn.functional.rms_norm(x, weight.shape, weight, epsilon)):
+        given, scale = x.clone().requires_grad_(), weight.clone().requires_grad_()
+        made = norm(given, scale, 1e-3)
+        made.backward(gradient)
+        found.append((made.detach(), given.grad, scale.grad))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+
+
+def test_turning_back_is_the_gradient_of_turning() -> None:
+    x, cos, sin = torch.randn(3, 5, 2, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    cos, sin = torch.cat([cos[..., :4]] * 2, -1), torch.cat([-sin[..., :4], sin[..., :4]], -1)
+    assert torch.autograd.gradcheck(lambda x: pointwise.turned(x, cos, sin), x.requires_grad_())
 
 
 def test_what_a_model_sees_of_a_piece_begins_with_the_end_token() -> None:

@@ -128,6 +128,14 @@ def test_a_training_that_dies_goes_on_to_the_same_bytes(monkeypatch: pytest.Monk
     assert "tokens/s, MFU" in lines[-1]
 
 
+def test_products_in_bfloat16_learn_as_well() -> None:
+    packed = proxy_corpora.corpus()
+    recipes = (Recipe(TINY, tokens=5_000, batch_tokens=256, precision=kind) for kind in ("float32", "bfloat16"))
+    exact, rounded = (train(packed, recipe, Files()).losses for recipe in recipes)
+    assert rounded != exact and rounded[0] == pytest.approx(exact[0], abs=0.01)
+    assert rounded[-1] == pytest.approx(exact[-1], rel=0.05) and exact[-1] < 0.9 * exact[0]
+
+
 def test_a_spoilt_checkpoint_is_not_read() -> None:
     packed, recipe = proxy_corpora.corpus(50), Recipe(TINY, tokens=500)
     files = Files()

@@ -21,31 +21,42 @@ class _Losses(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-        total = states.new_zeros((), dtype=torch.float64)
-        regular = states.new_zeros((), dtype=torch.float64)
-        to_states, to_weight = torch.empty_like(states), torch.zeros_like(weight, dtype=torch.float32)
-        rows = max(1, BLOCK_BYTES[states.device.type] // (4 * len(weight)))
-        for place in range(0, len(states), rows):
-            block, told = states[place : place + rows], targets[place : place + rows, None]
-            wanted, told = (told >= 0).float(), told.clamp(min=0)
-            logits = (block @ weight.T).float()
-            chosen = logits.gather(1, told)
-            log_z = logits.logsumexp(1, keepdim=True)
-            total += ((log_z - chosen) * wanted).sum()
-            regular += (log_z.square() * wanted).sum()
-            logits.sub_(log_z).exp_().mul_((1 + 2 * Z_LOSS * log_z) * wanted * scale)
-            logits.scatter_add_(1, told, -scale * wanted)
-            gradient = logits.to(states.dtype)
-            torch.matmul(gradient, weight, out=to_states[place : place + rows])
-            to_weight.addmm_(gradient.T.to(to_weight.dtype), block.to(to_weight.dtype))
-        ctx.save_for_backward(to_states, to_weight.to(weight.dtype))
+        device = states.device.type
+        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
+        with torch.autocast(device, enabled=False):
+            sums, to_states, to_weight = _summed(states.to(kind), weight.to(kind), targets, scale)
+        ctx.save_for_backward(to_states.to(states.dtype), to_weight.to(weight.dtype))
+        minimised, total = (sums[0] + Z_LOSS * sums[1]) * scale, sums[0]
         ctx.mark_non_differentiable(total)
-        return (total + Z_LOSS * regular) * scale, total
+        return minimised, total
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         to_states, to_weight = ctx.saved_tensors
         return to_states * gradients[0], to_weight * gradients[0], None, None
+
+
+def _summed(states: Tensor, weight: Tensor, targets: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the sums of cross entropies and of squares of log Z, and the gradients of states and weight."""
+    sums = states.new_zeros(2, dtype=torch.float64)
+    to_states, to_weight = torch.empty_like(states), torch.zeros_like(weight, dtype=torch.float32)
+    rows = max(1, BLOCK_BYTES[states.device.type] // (4 * len(weight)))
+    for place in range(0, len(states), rows):
+        block, told = states[place : place + rows], targets[place : place + rows, None]
+        wanted, told = (told >= 0).float(), told.clamp(min=0)
+        logits = (block @ weight.T).float()
+        chosen, most = logits.gather(1, told), logits.amax(1, keepdim=True)
+        z = logits.sub_(most).exp_().sum(1, keepdim=True)
+        log_z = z.log() + most
+        sums += torch.stack([((log_z - chosen) * wanted).sum(), (log_z.square() * wanted).sum()])
+        logits.mul_((1 + 2 * Z_LOSS * log_z) * wanted * scale / z).scatter_add_(1, told, -scale * wanted)
+        gradient = logits.to(states.dtype)
+        torch.matmul(gradient, weight, out=to_states[place : place + rows])
+        if weight.dtype == torch.float32:
+            to_weight.addmm_(gradient.T, block)
+        else:
+            to_weight.add_(gradient.T @ block)
+    return sums, to_states, to_weight
 
 
 def losses(states: Tensor, weight: Tensor, targets: Tensor, scale: float) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from curate_scorers.proxy.attention import attend
+from curate_scorers.proxy.pointwise import rms_norm, turned
 from curate_scorers.proxy.sizes import Shape
 
 EPSILON, THETA = 1e-6, 10_000.0
@@ -30,7 +31,7 @@ class Norm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight, EPSILON)
+        return rms_norm(x, self.weight, EPSILON)
 
 
 class SelfAttention(nn.Module):
@@ -44,7 +45,8 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], where: Where) -> Tensor:
         q, k, v = (project(x).view(len(x), self.heads, -1) for project in (self.q_proj, self.k_proj, self.v_proj))
-        mixed = attend(turned(self.q_norm(q), turn), turned(self.k_norm(k), turn), v, where)
+        q, k = (turned(norm(each), *turn).to(v.dtype) for norm, each in ((self.q_norm, q), (self.k_norm, k)))
+        mixed = attend(q, k, v, where)
         return self.o_proj(mixed.reshape(x.shape))
 
 
@@ -82,12 +84,12 @@ class Stream(nn.Module):
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.norm = Norm(shape.width)
         angle = torch.arange(length)[:, None] * THETA ** (-torch.arange(0, shape.head, 2) / shape.head)
-        self.register_buffer("cos", angle.cos(), persistent=False)
-        self.register_buffer("sin", angle.sin(), persistent=False)
+        self.register_buffer("cos", torch.cat([angle.cos(), angle.cos()], -1)[:, None], persistent=False)
+        self.register_buffer("sin", torch.cat([-angle.sin(), angle.sin()], -1)[:, None], persistent=False)
 
     def forward(self, tokens: Tensor, positions: Tensor, where: Where) -> Tensor:
         x = self.embed_tokens(tokens)
-        turn = (self.cos[positions][:, None].to(x.dtype), self.sin[positions][:, None].to(x.dtype))
+        turn = (self.cos[positions], self.sin[positions])
         for layer in self.layers:
             x = layer(x, turn, where)
         return self.norm(x)
@@ -122,10 +124,3 @@ class Proxy(nn.Module):
     def head(self, states: Tensor) -> Tensor:
         """Return the logits of states."""
         return self.lm_head(states)
-
-
-def turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotate each half of a head's numbers with the other half."""
-    cos, sin = turn
-    left, right = x.chunk(2, -1)
-    return torch.cat([left * cos - right * sin, right * cos + left * sin], -1)

@@ -34,8 +34,16 @@ def orthogonalised(matrices: Tensor, steps: int = STEPS) -> Tensor:
 class Optimizer:
     """Updates parameters in place; its state is plain tensors by name."""
 
-    def __init__(self, named: Iterable[tuple[str, Tensor]], matrix_rate: float, other_rate: float, weight_decay: float) -> None:
+    def __init__(
+        self,
+        named: Iterable[tuple[str, Tensor]],
+        matrix_rate: float,
+        other_rate: float,
+        weight_decay: float,
+        half: bool = False,
+    ) -> None:
         self.matrix_rate, self.other_rate, self.weight_decay = matrix_rate, other_rate, weight_decay
+        self.half = half  # Muon's products in bfloat16, which suffices: singular values come near 1 only anyway
         self.steps = 0
         self._matrices: dict[torch.Size, dict[str, Tensor]] = {}
         self._others: dict[str, Tensor] = {}
@@ -65,9 +73,7 @@ class Optimizer:
         gradient = torch.stack([weight.grad for weight in weights])
         momentum.lerp_(gradient, 1 - MOMENTUM)
         ahead = gradient.lerp_(momentum, MOMENTUM)
-        if ahead.is_cuda:
-            ahead = ahead.bfloat16()
-        update = orthogonalised(ahead).to(momentum.dtype)
+        update = orthogonalised(ahead.bfloat16() if self.half else ahead).to(momentum.dtype)
         scale = rate * max(1.0, shape[0] / shape[1]) ** 0.5
         for weight, each in zip(weights, update, strict=True):
             weight.mul_(1 - rate * self.weight_decay).sub_(each, alpha=scale)

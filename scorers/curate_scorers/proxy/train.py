@@ -93,12 +93,7 @@ class Training:
         return loss
 
     def _precision(self) -> Any:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._is_half)
-
-    @property
-    def _is_half(self) -> bool:
-        wanted = self.recipe.precision
-        return wanted == "bfloat16" or (wanted == "auto" and self.device.type == "cuda")
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.state.optimizer.half)
 
     def _keep(self, snapshots: list[int]) -> None:
         """Write the files that belong to this step."""
@@ -123,8 +118,7 @@ def train(packed: Packed, recipe: Recipe, keeper: Keeper, tell: Tell = lambda li
     schedule = recipe.schedule(packed, base is not None)
     with _told_of_memory(recipe, packed):
         model = Proxy(recipe.shape, recipe.vocabulary(packed), packed.length, recipe.tied_head, recipe.seed).to(device)
-        rates = (recipe.matrix_rate, recipe.other_rate, recipe.weight_decay)
-        state = State(model, Optimizer(model.named_parameters(), *rates))
+        state = State(model, optimizer_of(model, recipe))
         if base is not None:
             _start_from(base, state)
         if device.type == "cuda":
@@ -133,6 +127,12 @@ def train(packed: Packed, recipe: Recipe, keeper: Keeper, tell: Tell = lambda li
         Training(packed, recipe, keeper, tell, device, state, schedule).run()
     names = [folder.CONFIG, folder.WEIGHTS, *map(snapshot, recipe.snapshot_steps(schedule)), *([STABLE] if recipe.keep_stable else [])]
     return Trained(names, state.losses, schedule)
+
+
+def optimizer_of(model: Proxy, recipe: Recipe) -> Optimizer:
+    """Return the optimizer of a model where it lies."""
+    is_half = recipe.precision == "bfloat16" or (recipe.precision == "auto" and model.lm_head.weight.is_cuda)
+    return Optimizer(model.named_parameters(), recipe.matrix_rate, recipe.other_rate, recipe.weight_decay, is_half)
 
 
 def _start_from(base: str, state: State) -> None:
