@@ -36,6 +36,8 @@ def check_columns(
     walk.results = {name: _of_input(schemas.get(name)) for name in pipeline.inputs}
     for name in built.order:
         walk.results[name] = walk.stage(name)
+    for name in pipeline.checks:
+        walk.check(name)
     _check_report_by(pipeline, walk.results, mistakes)
     mistakes.raise_any()
     return {name: walk.results[name].schema() for name in built.order}

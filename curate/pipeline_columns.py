@@ -12,7 +12,7 @@ import pyarrow as pa
 from curate.document import ID, ID_TYPE, PARENT_ID, TEXT, type_at
 from curate.errors import CurateError
 from curate.manifest import Kind
-from curate.pipeline import Pipeline, Stage, Step
+from curate.pipeline import Check, Pipeline, Stage, Step
 from curate.pipeline_mistakes import Mistakes, Place
 from curate.pipeline_validate import Built
 from curate.protocols import DatasetOperator, FlatMapper, Mapper, Operator, Scorer
@@ -154,8 +154,17 @@ class Walk:
         except CurateError as error:
             self.mistakes.add_said(place, str(stage.use), error)
 
-    def _kinds(self, stage: Stage) -> dict[str, Kind]:
-        """Return what each source of a stage holds, in order."""
+    def check(self, name: str) -> None:
+        """Note what a check cannot judge."""
+        check, stages = self.pipeline.checks[name], self.pipeline.stages
+        try:
+            sources = self._kinds(check)
+            self.built.checks[name].verify_lineage(sources, {name: self._kinds(stages[name]) for name in sources if name in stages})
+        except CurateError as error:
+            self.mistakes.add_said(("checks", name), check.use, error)
+
+    def _kinds(self, stage: Stage | Check) -> dict[str, Kind]:
+        """Return what each source of a stage or a check holds, in order."""
         return {source: self.built.kinds.get(source, "documents") for source in stage.sources}
 
     def _check_reads(self, use: str, operator: Operator, columns: Columns, place: Place) -> bool:

@@ -29,7 +29,7 @@ from curate.pipeline import Input, Pipeline, Stage, Step
 from curate.pipeline_graph import REFERENCE, imported
 from curate.pipeline_mistakes import Positions
 from curate.pipeline_validate import READ_STEP, Built
-from curate.protocols import Operator
+from curate.protocols import DatasetOperator, Operator
 from curate.readers import reader
 from curate.readers.base import ReadOptions
 from curate.registry import OperatorSpec, build
@@ -132,10 +132,19 @@ class Plan:
                     "dataset": planned.folder,
                     "status": self.status(name),
                     "columns": {f.name: str(f.type) for f in planned.schema},
+                    "cost": self.announced(name),
                 }
                 for name, planned in self.stages.items()
             },
         }
+
+    def announced(self, name: str) -> str | None:
+        """Return what a stage's dataset operator says beforehand of its cost; None when it says nothing, or is done."""
+        planned = self.stages[name]
+        operator = self.built.operators[name][0] if planned.operator is not None else None
+        if not isinstance(operator, DatasetOperator) or self.status(name) == "done":
+            return None
+        return operator.announce({source: self.built.kinds.get(source, "documents") for source in planned.stage.sources})
 
 
 def input_schemas(pipeline: Pipeline) -> dict[str, pa.Schema]:

@@ -153,6 +153,10 @@ class DatasetOperator(Operator):
         """Raise `PipelineError` when the artifacts among its sources, by their stages' names, will not have the columns that it needs."""
         return
 
+    def announce(self, sources: Mapping[str, Kind]) -> str | None:
+        """Return what a run will cost, in one sentence, where a person should know it beforehand: `curate plan` shows it."""
+        return None
+
     def verify_artifacts(self, artifacts: Sequence[Dataset]) -> None:
         """Raise `PipelineError` when artifacts that are there already, as inputs of the pipeline, are not what it can work with."""
         return
@@ -170,6 +174,10 @@ class Judge(Operator):
 
     def reads(self) -> tuple[str, ...]:
         return ()
+
+    def verify_lineage(self, sources: Mapping[str, Kind], made_of: Mapping[str, Mapping[str, Kind]]) -> None:
+        """Raise `PipelineError` when it cannot judge its sources: names, and what each holds; for each stage also what that reads."""
+        return
 
     @abstractmethod
     def judge(self, inputs: list[Dataset], work: Work) -> Verdict:

@@ -23,6 +23,7 @@ COMMANDS = {
     "explain": ("curate.cli.inspect:explain", "Tell one document's whole story in a run."),
     "diff": ("curate.cli.diff:diff", "Compare two corpora: documents added, removed, changed, and why."),
     "thresholds": ("curate.cli.thresholds:thresholds", "Show what thresholds on a score would keep, before anything is cut."),
+    "proofs": ("curate.cli.proofs:proofs", "List what was judged of corpora by models, or show one judgement."),
     "clusters": ("curate.cli.clusters:clusters", "Show the cards of clusters, or decide in a file which clusters go."),
     "llm": ("curate.cli.llm:llm", "Serve a language model for operators that ask one."),
     "report": ("curate.cli.inspect:report", "Print a run's report, or open its page."),

@@ -73,6 +73,8 @@ def _print_plan(made: Plan) -> None:
         click.secho(f"{entry['status']:<8}", fg=colour, nl=False)
         click.echo(f" {entry['kind']:<10} {' → '.join(entry['steps'])}  from {', '.join(entry['from'])}")
         click.echo(f"       {'':<14} {entry['dataset']}")
+        if entry["cost"]:
+            click.echo(f"       {'':<14} {entry['cost']}")
     for told_of in estimates(made):
         click.echo(f"llm    {told_of.stage:<14} {_estimated(told_of)}")
     for name, output in made.pipeline.outputs.items():

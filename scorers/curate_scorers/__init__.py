@@ -15,6 +15,8 @@ OPERATORS = {
     "perplexity_correlations": "curate_scorers.perplexity_correlations:PerplexityCorrelations",
     "predictive_strength": "curate_scorers.predictive_strength:PredictiveStrength",
     "prototypes": "curate_scorers.prototypes:Prototypes",
+    "proxy_compare": "curate_scorers.proxy.proxy_compare:ProxyCompare",
+    "proxy_trials": "curate_scorers.proxy.proxy_trials:ProxyTrials",
     "sample_clusters": "curate_scorers.sample_clusters:SampleClusters",
     "semantic_dedup": "curate_scorers.semantic_dedup:SemanticDedup",
     "tokenize": "curate_scorers.proxy.tokenize:Tokenize",

@@ -70,6 +70,8 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
         {"losses": ["removed_word_ratio", "loss"], "targets": {"a": [1.0, 2.0], "b": [2.0, 1.0]}, "min_chars": 0},
     ],
     "prototypes": [{"keep_fraction": 0.6}],
+    "proxy_compare": [{"candidate": "clean"}, {"candidate": "clean", "against": ["raw"], "max_loss": 0.01, "confidence": 0.9}],
+    "proxy_trials": [{}, {"size": "20M", "tokens_per_parameter": 20, "seeds": 3, "by": {"held": "domain"}, "questions": ["asked"]}],
     "quantile": [{"column": "removed_word_ratio", "table": str(Path(__file__).with_name("quantiles.json"))}],
     "prox_chunk": [{"llm": LLM}, {"llm": LLM, "trained": True, "max_program_errors": 0, "release": True, "into": "edits"}],
     "prox_document": [{"llm": LLM}, {"llm": LLM, "trained": True}],

