@@ -2,7 +2,7 @@
 
 A line is {"key", "text", "finish", "prompt_tokens", "output_tokens"}. The key is a hash of the prompt, the folder's name one of all
 that changes answers (model and sampling), so parts of any run, stage or worker can be read together: equal keys have equal rights, and
-nothing is ever locked or changed. A line that a killed process left half is no line. The folder may be deleted at any time.
+nothing is ever locked or changed. A line that a killed process left half is no line. The folder may be deleted between runs.
 
 In memory each worker holds 20 bytes for every answer of its model, and what its present shard was answered.
 """
