@@ -45,7 +45,8 @@ class Settings:
     - `deadline_s`: seconds that one request may take.
     - `attempts`: tries of one prompt, where the server fails at it.
     - `patience_s`: seconds to wait for a server that does not answer at all, or asks for patience, before the stage ends.
-    - `price`: dollars for a million tokens, `{prompt: 0.1, output: 0.4}`, or for an hour of the worker, `{gpu_hour: 2.5}`.
+    - `price`: dollars for a million tokens, `{prompt: 0.1, output: 0.4}`, or for an hour, `{gpu_hour: 2.5}`: of the stage where an
+      endpoint is asked, of each worker that runs the model itself.
     - `arguments`: further arguments of the engine `vllm`, such as `{max_model_len: 4096}`.
     """
 

@@ -112,7 +112,7 @@ class VllmProcess:
     @property
     def settings(self) -> dict[str, Any]:
         """What an operator's `llm` says for this server."""
-        return {"model": self.name, "endpoint": f"http://127.0.0.1:{self._port}/v1", "deadline_s": 120, "patience_s": 300}
+        return {"model": self.name, "endpoint": f"http://127.0.0.1:{self._port}/v1", "deadline_s": 300, "patience_s": 900}
 
     def cpu_seconds(self) -> float:
         """Return the processor time of the server and its workers, since they started."""

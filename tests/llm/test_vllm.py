@@ -21,7 +21,7 @@ from tests.llm.environment import ENVIRONMENT, PYTHON, TINY
 from tests.llm.servers import VllmProcess
 from tests.llm.test_runs import Make, make  # noqa: F401 - a fixture
 
-pytestmark = [pytest.mark.llm, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.llm, pytest.mark.slow, pytest.mark.timeout(1800)]
 SCORE = {
     "type": "object",
     "properties": {"score": {"type": "integer", "minimum": 1, "maximum": 5}},
