@@ -20,6 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from curate_operators import leaked_text
 from curate_operators.prompt_sets import read_shipped
 from curate_operators.rewrite import ABOUT
 from curate_operators.rewrite_guard import RewriteGuard
@@ -38,6 +39,7 @@ OTHER_WORDS = {
 }  # fmt: skip
 SMALL = {"1": "one", "2": "two", "3": "three", "4": "four", "5": "five", "6": "six", "7": "seven", "8": "eight", "9": "nine"}
 SAME, REVISION = "the same in other words", "a human revision"
+REAL = ("web_c4_demo", "neardup_doc_versions", "wiki_en_demo", "pile_slices", "docs_react_multiling")
 PLANTED = ("planted, obeyed", "planted, obeyed besides", "planted, passed on", "words of the prompt")
 Pair = tuple[str, str]  # source and text
 
@@ -159,6 +161,13 @@ def _row(name: str, pairs: Sequence[Pair], copies: bool) -> Row:
     return Row(name, len(pairs), dropped / max(len(pairs), 1), reasons.most_common(1)[0][0] or "" if reasons else "")
 
 
+def unplanted(data: Path) -> Row:
+    """Return how many documents of five sets, at most 300 of each, hold a sentence that looks like an instruction to a model."""
+    texts = [row["text"] for name in REAL for row in read(data, name)[:300]]
+    held = sum(bool(leaked_text.planted(text)) for text in texts)
+    return Row("(nothing planted: looks as if it were)", len(texts), held / len(texts), "")
+
+
 def table(data: Path, limit: int) -> Iterator[str]:
     """Yield the lines of a table in Markdown."""
     yield "| made of the source | documents | dropped | most often for |"
@@ -166,6 +175,7 @@ def table(data: Path, limit: int) -> Iterator[str]:
     rows = measured(data, limit)
     english = [text for text, _ in paragraphs(data, limit)]
     rows += [_row(f"{name}, held out", pairs, True) for name, pairs in planted(english, HELD_OUT) if name != PLANTED[3]]
+    rows.append(unplanted(data))
     for row in rows:
         yield f"| {row.plant} | {row.documents} | {row.caught:.1%} | {f'`{row.reason}`' if row.reason else '–'} |"
 

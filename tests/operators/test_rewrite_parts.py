@@ -52,14 +52,14 @@ def test_shipped_prompts_are_those_of_these_versions() -> None:
 
 
 PROMPTS = {
-    "finephrase": "afe7b5aa",
-    "judge": "9b4c3ac8",
-    "nemotron_cc": "f00d20cb",
-    "prox": "e46c479a",
-    "rewire": "a8560640",
-    "wrap": "8082433d",
+    "finephrase": "3770002a",
+    "judge": "ebb1ef9a",
+    "nemotron_cc": "bac849fb",
+    "prox": "5dfc5892",
+    "rewire": "3df3a03a",
+    "wrap": "5d6e3a03",
 }
-LISTS = {"injections": "305377c7", "preambles": "4671d6b8", "refusals": "b82cf157"}
+LISTS = {"injections": "c9da0346", "preambles": "477c9025", "refusals": "b82cf157"}
 
 
 @pytest.mark.parametrize("name", shipped())
