@@ -51,7 +51,14 @@ def test_shipped_prompts_are_those_of_these_versions() -> None:
     assert pinned == PROMPTS and lists == LISTS
 
 
-PROMPTS = {"finephrase": "3770002a", "judge": "ebb1ef9a", "nemotron_cc": "bac849fb", "prox": "5dfc5892", "rewire": "3df3a03a", "wrap": "5d6e3a03"}
+PROMPTS = {
+    "finephrase": "3770002a",
+    "judge": "ebb1ef9a",
+    "nemotron_cc": "bac849fb",
+    "prox": "5dfc5892",
+    "rewire": "3df3a03a",
+    "wrap": "5d6e3a03",
+}
 LISTS = {"injections": "c9da0346", "preambles": "477c9025", "refusals": "b82cf157"}
 
 
