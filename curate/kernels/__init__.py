@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from curate.kernels.gram_sets import gram_hashes as gram_hashes
     from curate.kernels.gram_sets import seen_in_bloom as seen_in_bloom
     from curate.kernels.gram_sets import seen_in_table as seen_in_table
-    from curate.kernels.graphs import greedy as greedy
+    from curate.kernels.graphs import heaviest as heaviest
     from curate.kernels.graphs import joined as joined
     from curate.kernels.graphs import packed as packed
     from curate.kernels.graphs import roots as roots
+    from curate.kernels.graphs import settle as settle
     from curate.kernels.key_firsts import firsts as firsts
     from curate.kernels.label_losses import huffman_tree as huffman_tree
     from curate.kernels.label_losses import label_scores as label_scores
@@ -94,10 +95,11 @@ _HOME = {
     "gram_hashes": "gram_sets",
     "seen_in_bloom": "gram_sets",
     "seen_in_table": "gram_sets",
-    "greedy": "graphs",
+    "heaviest": "graphs",
     "joined": "graphs",
     "packed": "graphs",
     "roots": "graphs",
+    "settle": "graphs",
     "firsts": "key_firsts",
     "huffman_tree": "label_losses",
     "label_scores": "label_losses",

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from curate.kernels.compiled import kernel
 from curate.kernels.text_view import Int64s
 
+Bools = NDArray[np.bool_]
+UInt32s = NDArray[np.uint32]
+
 
 def joined(parents: Int64s, left: Int64s, right: Int64s) -> None:
     """Join nodes in place: `parents` starts as `arange`; afterwards `roots` gives the least node of each group."""
@@ -21,12 +24,17 @@ def roots(parents: Int64s) -> Int64s:
     return _roots(parents)
 
 
-def greedy(nodes: int, earlier: Int64s, later: Int64s, weight: NDArray[np.float64]) -> Int64s:
-    """Return for each node the edge that removes it, or -1: a node goes when an earlier one that stays has an edge to it.
+def settle(gone: Bools, later: UInt32s, first: Int64s, earlier: UInt32s) -> None:
+    """Mark in place which nodes go: those that an edge joins with an earlier one that stays.
 
-    Edges come sorted by `later`; of several that would remove a node, the heaviest does, and the first of those.
+    Node `later[k]` has the earlier nodes `earlier[first[k]:first[k + 1]]`. Nodes come in order; of earlier ones `gone` is final.
     """
-    return _greedy(nodes, earlier, later, weight)
+    _settle(gone, later, first, earlier)
+
+
+def heaviest(gone: Bools, first: Int64s, earlier: UInt32s, weight: NDArray[np.float64]) -> Int64s:
+    """Return for each node with edges the heaviest edge to a node that stays, the first of those, or -1."""
+    return _heaviest(gone, first, earlier, weight)
 
 
 def packed(groups: Int64s, sizes: Int64s, limit: int) -> tuple[Int64s, Int64s]:
@@ -64,13 +72,22 @@ def _roots(parents: Any) -> Any:
 
 
 @kernel
-def _greedy(nodes: int, earlier: Any, later: Any, weight: Any) -> Any:
-    removed = np.full(nodes, -1, np.int64)
-    for edge in range(len(later)):
-        known = removed[later[edge]]
-        if removed[earlier[edge]] < 0 and (known < 0 or weight[edge] > weight[known]):
-            removed[later[edge]] = edge
-    return removed
+def _settle(gone: Any, later: Any, first: Any, earlier: Any) -> None:
+    for k in range(len(later)):
+        for edge in range(first[k], first[k + 1]):
+            if not gone[earlier[edge]]:
+                gone[later[k]] = True
+                break
+
+
+@kernel
+def _heaviest(gone: Any, first: Any, earlier: Any, weight: Any) -> Any:
+    found = np.full(len(first) - 1, -1, np.int64)
+    for k in range(len(found)):
+        for edge in range(first[k], first[k + 1]):
+            if not gone[earlier[edge]] and (found[k] < 0 or weight[edge] > weight[found[k]]):
+                found[k] = edge
+    return found
 
 
 @kernel

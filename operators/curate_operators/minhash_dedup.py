@@ -14,17 +14,18 @@ Emits attributes, one row per document, in its order:
 Phases: `sign` reads the texts, `classes` finds documents with equal shingles, of which only the first goes on; `spread` fills the
 buckets, `heads` and `pair` make pairs, `group` connects them, or, when more than 16 Mi documents are in pairs, `link`, `star-1` and
 on, `label`, `pack` and `place` do (`minhash_groups.py`). `gather` reads the texts of paired documents again, `route` and `compare`
-verify all pairs, `decide` chooses; `name`, `inherit` and `write` tell every document. Through the shuffles go 24 bytes for each
-document, 20 for each band of each different one, 8 more for each rule of `keep`, 16 for each pair and band, and 8 for each shingle
-of a document in a pair; beyond 16 Mi documents also 32 for each document and round of stars.
+verify all pairs; `settle` finds who goes in groups of more than 8 blocks, `decide`, a few blocks at a time, for whom; `name`, `inherit`
+and `write` tell every document. Through the shuffles go 24 bytes for each document, 20 for each band of each different one, 8 more
+for each rule of `keep`, 16 for each pair and band, and for each document in a pair 16 and 8 for each of its shingles; beyond 16 Mi
+documents also 32 for each document and round of stars.
 
 What a task holds at most, besides a batch of texts:
 - `sign` and `write`: about 150 bytes for each document of a shard; `spread`, `name`, `inherit`: less.
 - `classes`, `heads`, `pair`, `link`, `star-…`, `label`, `pack`, `place`: a partition (64 MiB), and copies of it where they sort it.
-- `compare`: two blocks (64 MiB each, or a document that is larger), and the pairs of one.
+- `compare`: two blocks (64 MiB each, or a document that is larger), and the pairs of one; `settle`, `decide`: the pairs of a block.
 - `group`: about 100 bytes for each document in a pair, 1.6 GiB at most; `route` and `gather` then 16, else 16 for each of their own.
-- What grows with the corpus: for each document of the largest group, about 150 bytes in `pack` and 9 in `decide`; in `count`, 16 for
-  each document that is in a bucket behind its heads.
+- What grows with the corpus: for each document of the largest group, about 150 bytes in `pack` and 1 in `settle` and `decide`; in
+  `count`, 16 for each document that is in a bucket behind its heads.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ from curate.errors import DatasetError, PipelineError
 from curate.protocols import DatasetOperator
 from curate.work import Place, Work
 from curate_operators import minhash_canary as canary
+from curate_operators import minhash_decide as decide
 from curate_operators import minhash_known as known
 from curate_operators import minhash_sign as sign
-from curate_operators import minhash_verify as verify
 from curate_operators import removal_guard
 from curate_operators.copy_order import parse, verify_others
 from curate_operators.minhash_curve import Bands, choose
@@ -165,10 +166,10 @@ class MinhashDedup(DatasetOperator):
         same = ranges(work.storage, work.map("classes", sign.join_classes, kinds))
         every = _with([*earlier, *items], same[: first + count])
         verdicts, notes = search(work, shared, every, [*known.sizes_of(index), *sizes])
-        named = work.map("name", verify.name_shard, _with(every, verdicts))
+        named = work.map("name", decide.name_shard, _with(every, verdicts))
         told = ranges(work.storage, [result["shuffle"] for result in named])
         heirs = [item | {"followers": parts} for item, parts in zip(_with(every, told), same[first + count :], strict=True)]
-        inherited = work.map("inherit", verify.inherit_shard, heirs)
+        inherited = work.map("inherit", decide.inherit_shard, heirs)
         also = ranges(work.storage, [result["shuffle"] for result in inherited])
         marks = [
             item | {"parts": told[i] + also[i], "kept": [named[i]["kept"], inherited[i]["kept"]]} for i, item in enumerate(items, first)
@@ -226,7 +227,7 @@ def mark_shard(item: Item, place: Place) -> Iterator[pa.RecordBatch]:
     ids = pa.concat_arrays([b.column(ID) for b in read_shard(place.storage, item["path"], [ID])] or [pa.array([], pa.string())])
     if len(ids) != len(leader):
         raise DatasetError(f"{item['path']} changed: {len(ids)} rows, {len(leader)} were signed", "run again")
-    verdicts = pa.Table.from_batches(sign.read(item, place, verify.NAMED), verify.NAMED).combine_chunks()
+    verdicts = pa.Table.from_batches(sign.read(item, place, decide.NAMED), decide.NAMED).combine_chunks()
     where = np.full(len(leader), -1, np.int64)
     where[(verdicts.column("document").to_numpy() & sign.ROW).astype(np.int64)] = np.arange(verdicts.num_rows)
     where = where[leader]

@@ -48,8 +48,8 @@ def label_schema(rules: int) -> pa.Schema:
 def find(work: Work, shared: Item, paired: list[Item], limit: int) -> Item:
     """Group the documents that pairs connect, and cut the groups into blocks of about `limit` bytes.
 
-    `starts` has the first place of each block, `units` the first block of each unit, `orders` the first place of each file of
-    documents in order and the file; `asked` has what each task of `pair` must know of places, `told` what each shard must.
+    `starts` has the first place of each block, `units` the first block of each unit; `asked` has what each task of `pair` must
+    know of places, `told` what each shard must.
     """
     if min(sum(result["documents"] for result in paired), shared["documents"]) > GROUPED_AT_ONCE:
         return _apart(work, shared, paired, limit)
@@ -58,7 +58,7 @@ def find(work: Work, shared: Item, paired: list[Item], limit: int) -> Item:
     if shared["mode"] == "component":
         return group | {"verdicts": [group["verdicts"]]}
     nodes = group["nodes"]
-    return group | {"orders": [(0, group["order"])], "asked": [nodes] * len(paired), "told": [nodes] * (shared["copies"] + 1)}
+    return group | {"asked": [nodes] * len(paired), "told": [nodes] * (shared["copies"] + 1)}
 
 
 def _apart(work: Work, shared: Item, paired: list[Item], limit: int) -> Item:
@@ -77,7 +77,6 @@ def _apart(work: Work, shared: Item, paired: list[Item], limit: int) -> Item:
     begin = [0, *accumulate(result["documents"] for result in packed)]
     group["starts"] = _after([result["starts"] for result in packed], begin)
     group["units"] = _after([result["units"] for result in packed], [0, *accumulate(len(result["starts"]) - 1 for result in packed)])
-    group["orders"] = [(first, result["order"]) for first, result in zip(begin, packed, strict=False) if result["documents"]]
     found = [ranges(work.storage, [result["shuffle"]]) for result in packed]
     asks = [told | {"members": own, "begin": begin[:-1], "packed": [parts[p] for parts in found]} for p, own in enumerate(members)]
     nodes = ranges(work.storage, work.map("place", place_documents, asks))
@@ -238,7 +237,6 @@ def pack_groups(item: Item, place: Place) -> Item:
     return result | {
         "starts": starts,
         "units": units,
-        "order": place.write_table("order", pa.table({"document": document})),
         "shuffle": asdict(place.write_shuffle(item["partitions"], PLACES, iter([(_partition(document, item), rows)]))),
     }
 

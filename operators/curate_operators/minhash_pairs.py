@@ -46,10 +46,14 @@ def pieces(parts: list[Item], limit: int) -> list[list[Item]]:
 def find_heads(item: Item, place: Place) -> str:
     """Write the heads of every bucket of one partition, of those with more than one document."""
     schema = buckets_schema(item["rules"])
-    heads = joined([], schema)
+    most = max(item["max_heads"], 2)  # a bucket of two must be told from one
+    heads, waiting, held = joined([], schema), [], 0
     for batch in read(item, place, schema):
-        heads = _heads(joined([heads, _arrays(batch)], schema), max(item["max_heads"], 2))  # a bucket of two must be told from one
-    heads = _heads(_repeated(heads), item["max_heads"])
+        waiting.append(_arrays(batch))
+        held += batch.num_rows
+        if held > len(heads[0]):  # so that the work grows with the rows, not with ranges times rows
+            heads, waiting, held = _heads(joined([heads, *waiting], schema), most), [], 0
+    heads = _heads(_repeated(joined([heads, *waiting], schema)), item["max_heads"])
     return place.write_table("heads", pa.table(heads, schema.names))
 
 
@@ -81,12 +85,12 @@ def pair_piece(item: Item, place: Place) -> Item:
             yield partition, batch
 
     found = place.write_shuffle(1, PAIRS, pairs())
-    behind = np.unique(rows[-2][(before >= item["max_heads"]) & (rows[-2] < np.uint64(item["copies"]) << SHARD_BITS)])
+    behind = distinct(rows[-2][(before >= item["max_heads"]) & (rows[-2] < np.uint64(item["copies"]) << SHARD_BITS)])
     return {
         "pairs": asdict(found),
         "members": place.write_table("members", pa.table(members, [*schema.names[1:], "head", "pairs"])),
         "count": int(before.sum()),
-        "documents": len(np.unique(members[-4])),
+        "documents": len(distinct(members[-4])),
         "copies": place.write_table("copies", pa.table(copies, PAIRS.names)) if len(copies[0]) else None,
         "cut": place.write_table("cut", pa.table({"document": behind})) if len(behind) else None,
     }
@@ -101,13 +105,23 @@ def joined(parts: list[Rows], schema: pa.Schema) -> Rows:
     return [np.concatenate([np.zeros(0, field.type.to_pandas_dtype()), *(part[k] for part in parts)]) for k, field in enumerate(schema)]
 
 
+def new(values: Any) -> Any:
+    """Return which of sorted values differ from the one before them."""
+    return np.concatenate([np.ones(min(len(values), 1), np.bool_), values[1:] != values[:-1]])
+
+
+def distinct(values: UInt64s) -> UInt64s:
+    """Return values in order, each once; runs that are in order already are merged, which `np.unique` takes 20 times as long for."""
+    values = np.sort(values, kind="stable")
+    found: UInt64s = values[new(values)]
+    return found
+
+
 def _repeated(rows: Rows) -> Rows:
     """Return the rows of buckets with more than one."""
     order = np.argsort(rows[0], kind="stable")
-    bucket = rows[0][order]
-    same = np.zeros(len(bucket) + 1, np.bool_)
-    same[1:-1] = bucket[1:] == bucket[:-1]
-    several = order[same[:-1] | same[1:]]
+    first = new(rows[0][order])
+    several = order[~(first & np.append(first[1:], True))] if len(order) else order
     return [column[several] for column in rows]
 
 
@@ -115,7 +129,7 @@ def _heads(rows: Rows, most: int) -> Rows:
     """Return the first rows of each bucket, in order."""
     order = np.lexsort(tuple(reversed(rows[:-1])))
     rows = [column[order] for column in rows]
-    starts = np.flatnonzero(np.concatenate([[True], rows[0][1:] != rows[0][:-1]])) if len(order) else order
+    starts = np.flatnonzero(new(rows[0]))
     position = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
     return [column[position < most] for column in rows]
 
@@ -196,7 +210,6 @@ def group_documents(item: Item, place: Place) -> Item:
     position[order] = np.arange(len(order), dtype=np.uint64)
     return result | {
         "nodes": place.write_table("nodes", pa.table({"document": document, "place": position})),
-        "order": place.write_table("order", pa.table({"document": document[order]})),
         "starts": starts,
         "units": units,
     }
@@ -231,8 +244,7 @@ def _members(paths: list[str], rules: int, place: Place) -> tuple[UInt64s, Rows,
 
 def first_stays(group: Any, document: UInt64s) -> Iterator[tuple[Any, pa.RecordBatch]]:
     """Yield a verdict for every document but the first of its group; nobody compared them."""
-    starts = np.ones(len(group), np.bool_)
-    starts[1:] = group[1:] != group[:-1]
+    starts = new(group)
     first = document[starts][np.cumsum(starts) - 1][~starts] if len(group) else document
     later = document[~starts]
     batch = pa.RecordBatch.from_arrays([pa.array(first), pa.array(later), pa.nulls(len(later), pa.float64())], schema=VERDICTS)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
-from operator import itemgetter
 
 from curate import shuffle
 from curate.work import Verdict, Work
+from curate_operators import minhash_decide as decide
 from curate_operators import minhash_groups as groups
 from curate_operators import minhash_known as known
 from curate_operators import minhash_pairs as pairs
@@ -19,6 +18,7 @@ from curate_operators.minhash_curve import Bands
 from curate_operators.minhash_sign import Item, ranges
 
 PIECE_BYTES, BLOCK_BYTES = shuffle.PARTITION_BYTES, 64 << 20
+AT_ONCE = 8  # blocks of a unit that one task decides: each takes much less time than its pairs did to be compared
 
 
 def search(work: Work, shared: Item, items: list[Item], sizes: list[int]) -> tuple[list[list[Item]], dict[str, Verdict]]:
@@ -35,10 +35,10 @@ def search(work: Work, shared: Item, items: list[Item], sizes: list[int]) -> tup
         texts = [*items, *(shared | {"path": shard["path"], "sealed": shard["sha256"], "shard": len(items)} for shard in planted)]
         routed, sets = _gathered(work, group, paired, texts, [*sizes, *(0 for _ in planted)])
         compared = work.map("compare", verify.compare_block, list(_blocks(shared, group, routed, sets)))
-        decided = work.map("decide", verify.decide_unit, list(_units(shared, group, compared)))
+        decided = _decided(work, shared, group, compared)
     counts = {f"pairs {name}": sum(result[name] for result in compared) for name in ("compared", "similar")}
-    notes = _notes(work, shared, (planted, paired, decided), counts | {"largest group": group["largest"]})
-    told = group["verdicts"] if shared["mode"] == "component" else [result["shuffle"] for result in decided]
+    notes = _notes(work, shared, (planted, paired, compared), counts | {"largest group": group["largest"]})
+    told = group["verdicts"] if shared["mode"] == "component" else decided
     return ranges(work.storage, told) or [[] for _ in items], notes
 
 
@@ -72,8 +72,8 @@ def _gathered(
 ) -> tuple[list[list[Item]], list[list[Item]]]:
     """Send the pairs, and the shingles of their documents, to the blocks; return the ranges of each block."""
     told = {"edges": group["starts"], "blocks": len(group["starts"]) - 1}
-    parts = [ranges(work.storage, [result["pairs"]])[0] for result in paired]
-    routes = [told | {"nodes": nodes, "parts": one} for nodes, one in zip(group["asked"], parts, strict=True)]
+    files = [pairs.pieces(ranges(work.storage, [result["pairs"]])[0], PIECE_BYTES) for result in paired]
+    routes = [told | {"nodes": nodes, "parts": parts} for nodes, file in zip(group["asked"], files, strict=True) for parts in file]
     routed = ranges(work.storage, work.map("route", verify.route_pairs, routes))
     gathers = [item | told | {"nodes": group["told"][item["shard"]]} for item in texts]
     return routed, ranges(work.storage, work.map("gather", verify.gather_shard, gathers, sizes))
@@ -89,28 +89,30 @@ def _blocks(shared: Item, group: Item, routed: list[list[Item]], sets: list[list
                 "others": [*sets[first:block], None],
                 "edges": group["starts"][first : block + 2],
                 "similarity": shared["similarity"],
+                "copies": shared["copies"],
             }
 
 
-def _units(shared: Item, group: Item, compared: list[Item]) -> Iterator[Item]:
-    """Yield for each unit the edges of its blocks and where its documents stand in order."""
-    edges = group["starts"]
-    for first, stop in pairwise(group["units"]):
-        yield {
-            "edges": [compared[block]["edges"] for block in range(first, stop)],
-            "order": group["orders"][bisect_right(group["orders"], edges[first], key=itemgetter(0)) - 1],
-            "begin": edges[first],
-            "end": edges[stop],
-            "shards": shared["shards"],
-            "copies": shared["copies"],
-        }
+def _decided(work: Work, shared: Item, group: Item, compared: list[Item]) -> list[Item]:
+    """Find who goes, for units of many blocks in a phase before the one that shares out their blocks; return the verdicts."""
+    told, spans = {name: shared[name] for name in ("shards", "copies")}, list(pairwise(group["units"]))
+    links, edges = [result["links"] for result in compared], [result["edges"] for result in compared]
+    units = [{"links": links[a:b], "documents": group["starts"][b] - group["starts"][a]} for a, b in spans]
+    settled = iter(work.map("settle", decide.settle_unit, [unit for unit in units if len(unit["links"]) > AT_ONCE]))
+    tasks: list[Item] = []
+    for (a, b), unit in zip(spans, units, strict=True):
+        known = told | unit | {"gone": next(settled) if b - a > AT_ONCE else None}
+        for k in range(a, b, AT_ONCE):
+            own = slice(k, min(k + AT_ONCE, b))
+            tasks.append(known | {"links": links[own], "edges": edges[own]})
+    return work.map("decide", decide.decide_blocks, tasks)
 
 
 def _notes(work: Work, shared: Item, results: tuple[list[Item], ...], counts: dict[str, int]) -> dict[str, Verdict]:
     """Return the S-curve, what was compared, and how many of the planted copies were found."""
-    planted, paired, decided = results
+    planted, paired, compared = results
     item = shared | {"truth": planted[0]["truth"] if planted else None, "cut": _paths(paired, "cut")}
-    found = work.map("count", recall.count_found, [item | {"pairs": _paths(paired, "copies"), "edges": _paths(decided, "copies")}])[0]
+    found = work.map("count", recall.count_found, [item | {"pairs": _paths(paired, "copies"), "edges": _paths(compared, "copies")}])[0]
     counts["pairs compared"] -= found["pairs"] if shared["mode"] == "verified" else 0
     counts["pairs similar"] -= found["edges"]
     counts["documents not compared with all of a bucket"] = found["cut"]

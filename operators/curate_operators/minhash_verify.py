@@ -1,14 +1,14 @@
-"""The later phases of `minhash_dedup`: the exact similarity of every pair, and who stays.
+"""The exact similarity of every pair that `minhash_dedup` found.
 
 Documents that pairs connect stand in blocks, one after another in the order in which they are decided (`place`). The texts of
 these documents are read again, their whole sets of shingles go to their block, and every pair is compared where its later
-document is. A task holds two blocks.
+document is. A task holds two blocks. What is similar is written in order, so that nobody has to sort it again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,29 +16,34 @@ import pyarrow as pa
 
 from curate import kernels
 from curate.dataset import read_shard
-from curate.document import ID, TEXT
+from curate.document import TEXT
 from curate.shuffle import AGAIN
 from curate.work import Place
-from curate_operators.minhash_known import removed_of, verify
-from curate_operators.minhash_pairs import PAIRS, PLACES, VERDICTS, joined
-from curate_operators.minhash_sign import FOLLOWERS, ROW, SHARD_BITS, Item, read, storage_of
+from curate_operators.minhash_known import verify
+from curate_operators.minhash_pairs import PAIRS, PLACES, distinct, joined, new
+from curate_operators.minhash_sign import ROW, SHARD_BITS, Item, UInt64s, read, storage_of
 
-SETS = pa.schema({"place": pa.uint64(), "set": pa.large_list(pa.uint64())})
+SETS = pa.schema({"place": pa.uint64(), "document": pa.uint64(), "set": pa.large_list(pa.uint64())})
+LINKS = pa.schema({"later": pa.uint32(), "document": pa.uint64(), "earlier": pa.large_list(pa.uint32())})
+"""A document and those before it that it is similar to, as places within their unit, with its number."""
+HALF = np.uint64(32)  # a place within a unit takes half a number
 EDGES = ["earlier", "later", "similarity"]
-NAMED = pa.schema({"document": pa.uint64(), "kept_id": pa.string(), "similarity": pa.float64()})
-"""A verdict with the name of the document that stays."""
 
 
 def route_pairs(item: Item, place: Place) -> Item:
-    """Send every pair, as places, to the block of its later document."""
+    """Send some of the pairs of one file, as places, to the blocks of their later documents."""
     document, position = _places(item, place)
     edges = np.array(item["edges"], np.uint64)
 
     def pairs() -> Iterator[tuple[Any, pa.RecordBatch]]:
         for batch in read(item, place, PAIRS):
-            both = [position[np.searchsorted(document, column.to_numpy())] for column in batch.columns]
-            block = np.searchsorted(edges, both[1], "right") - 1
-            yield block, pa.RecordBatch.from_arrays([pa.array(column) for column in both], schema=PAIRS)
+            earlier, later = (column.to_numpy() for column in batch.columns)
+            first = np.flatnonzero(new(later))  # a document stands there once for each head before it
+            counts = np.diff(np.append(first, len(later)))
+            own = position[np.searchsorted(document, later[first])]
+            block = np.searchsorted(edges, own, "right") - 1
+            both = [position[np.searchsorted(document, earlier)], np.repeat(own, counts)]
+            yield np.repeat(block, counts), pa.RecordBatch.from_arrays([pa.array(column) for column in both], schema=PAIRS)
 
     return asdict(place.write_shuffle(item["blocks"], PAIRS, pairs()))
 
@@ -60,7 +65,8 @@ def gather_shard(item: Item, place: Place) -> Item:
     document, position = _places(item, place)
     edges = np.array(item["edges"], np.uint64)
     low, high = np.searchsorted(document, np.array([item["shard"], item["shard"] + 1], np.uint64) << SHARD_BITS)
-    rows, position = (document[low:high] & ROW).astype(np.int64), position[low:high]
+    document, position = document[low:high], position[low:high]
+    rows = (document & ROW).astype(np.int64)
 
     def sets() -> Iterator[tuple[Any, pa.RecordBatch]]:
         begun = 0
@@ -72,7 +78,7 @@ def gather_shard(item: Item, place: Place) -> Item:
             texts = kernels.Texts.of(batch.column(TEXT).take(pa.array(rows[a:b] - begun)))
             found = kernels.shingle_sets(kernels.shingles(texts, item["n"], item["unit"], item["fold"]))
             values = pa.LargeListArray.from_arrays(pa.array(found.first), pa.array(found.hashes))
-            sent = pa.RecordBatch.from_arrays([pa.array(position[a:b]), values], schema=SETS)
+            sent = pa.RecordBatch.from_arrays([pa.array(position[a:b]), pa.array(document[a:b]), values], schema=SETS)
             yield np.searchsorted(edges, position[a:b], "right") - 1, sent
             begun += batch.num_rows
 
@@ -80,135 +86,71 @@ def gather_shard(item: Item, place: Place) -> Item:
 
 
 def compare_block(item: Item, place: Place) -> Item:
-    """Compare the pairs whose later document is in a block, and write those that are similar enough."""
-    earlier, later = _unique_pairs(item, place)
-    own_places, own_order, own = _sets(item, place, "sets")
-    columns = [np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.float64)]
-    for k, parts in enumerate(item["others"]):
-        inside = (earlier >= item["edges"][k]) & (earlier < item["edges"][k + 1])
-        if not inside.any():
-            continue  # a large group has many blocks, and heads are mostly in its first ones
-        places, order, sets = (own_places, own_order, own) if parts is None else _sets({"parts": parts}, place, "parts")
-        rows, others = _lookup(places, order, earlier[inside]), _lookup(own_places, own_order, later[inside])
-        similarity = kernels.jaccard(sets, own, rows, others)
-        enough = similarity >= item["similarity"]
-        found = [earlier[inside][enough], later[inside][enough], similarity[enough]]
-        columns = [np.concatenate(both) for both in zip(columns, found, strict=True)]
-    path = place.write_table("edges", pa.table(columns, EDGES))
-    return {"edges": path, "compared": len(later), "similar": len(columns[0])}
+    """Compare the pairs whose later document is in a block, and write those that are similar enough, in order."""
+    starts = np.array(item["edges"], np.uint64)
+    earlier, later = _unique_pairs(item, place, starts[0])
+    own = _sets(item, place, "sets")
+    block = np.searchsorted(starts, earlier + starts[0], "right") - 1
+    document, similarity = np.empty(len(later), np.uint64), np.empty(len(later))
+    for k in np.flatnonzero(np.bincount(block)):  # a large group has many blocks, and heads are mostly in its first ones
+        inside, parts = np.flatnonzero(block == k), item["others"][k]
+        other = own if parts is None else _sets({"parts": parts}, place, "parts")
+        rows = other.rows(earlier[inside] + starts[0])
+        document[inside] = other.document[rows]
+        similarity[inside] = kernels.jaccard(other.hashes, own.hashes, rows, own.rows(later[inside] + starts[0]))
+    enough = similarity >= item["similarity"]
+    earlier, later, document, similarity = (column[enough] for column in (earlier, later, document, similarity))
+    name = own.document[own.rows(later + starts[0])]
+    of_copy = name >= np.uint64(item["copies"]) << SHARD_BITS
+    copies = pa.table([document[of_copy], name[of_copy], similarity[of_copy]], EDGES)
+    return {
+        "links": place.write_table("links", _links(earlier, later, name)),
+        "edges": place.write_table("edges", pa.table({"document": document, "similarity": similarity})),
+        "copies": place.write_table("copies", copies) if len(copies) else None,
+        "compared": len(enough),
+        "similar": len(later),
+    }
 
 
-def _unique_pairs(item: Item, place: Place) -> tuple[Any, Any]:
-    """Return each pair once; several buckets may have it."""
-    known, waiting, held = joined([], PAIRS), [], 0
+def _links(earlier: UInt64s, later: UInt64s, document: UInt64s) -> pa.Table:
+    """Return each later document once, with its earlier ones."""
+    first = np.flatnonzero(new(later))
+    lists = pa.LargeListArray.from_arrays(pa.array(np.append(first, len(later))), pa.array(earlier.astype(np.uint32)))
+    return pa.table([pa.array(later[first].astype(np.uint32)), pa.array(document[first]), lists], schema=LINKS)
+
+
+def _unique_pairs(item: Item, place: Place, begin: np.uint64) -> tuple[UInt64s, UInt64s]:
+    """Return each pair once, as places within the unit, in order of the later one; several buckets may have it."""
+    known, waiting, held = np.zeros(0, np.uint64), [], 0
     for batch in read(item, place, PAIRS):
-        waiting.append([column.to_numpy() for column in batch.columns])
+        earlier, later = (column.to_numpy() - begin for column in batch.columns)
+        waiting.append(later << HALF | earlier)  # one number is sorted several times as fast as two
         held += batch.num_rows
-        if held > len(known[0]):
-            known, waiting, held = _distinct(joined([known, *waiting], PAIRS)), [], 0
-    earlier, later = _distinct(joined([known, *waiting], PAIRS))
-    return earlier, later
+        if held > len(known):
+            known, waiting, held = distinct(np.concatenate([known, *waiting])), [], 0
+    known = distinct(np.concatenate([known, *waiting]))
+    return known & ROW, known >> HALF
 
 
-def _distinct(pairs: list[Any]) -> list[Any]:
-    order = np.lexsort(tuple(pairs))
-    earlier, later = (column[order] for column in pairs)
-    new = np.ones(len(order), np.bool_)
-    new[1:] = (earlier[1:] != earlier[:-1]) | (later[1:] != later[:-1])
-    return [earlier[new], later[new]]
+@dataclass(frozen=True)
+class Sets:
+    """The sets of a block as they came, for they are too large to be sorted; which set each place has; whose they are."""
+
+    places: Any
+    order: Any
+    document: Any
+    hashes: kernels.Shingles
+
+    def rows(self, places: Any) -> Any:
+        """Return which set each place has."""
+        return self.order[np.searchsorted(self.places, places)]
 
 
-def _sets(item: Item, place: Place, key: str) -> tuple[Any, Any, Any]:
-    """Return the places of a block in order, which set belongs to each, and the sets as they came: they are too large to be sorted."""
+def _sets(item: Item, place: Place, key: str) -> Sets:
     batches = list(read(item, place, SETS, key))
-    places = np.concatenate([np.zeros(0, np.uint64), *(batch.column(0).to_numpy() for batch in batches)])
-    counts = [np.diff(batch.column(1).offsets.to_numpy()) for batch in batches]
+    places, document = (np.concatenate([np.zeros(0, np.uint64), *(batch.column(k).to_numpy() for batch in batches)]) for k in range(2))
+    counts = [np.diff(batch.column(2).offsets.to_numpy()) for batch in batches]
     first = np.cumsum(np.concatenate([np.zeros(1, np.int64), *counts]))
-    hashes = np.concatenate([np.zeros(0, np.uint64), *(batch.column(1).flatten().to_numpy() for batch in batches)])
+    hashes = np.concatenate([np.zeros(0, np.uint64), *(batch.column(2).flatten().to_numpy() for batch in batches)])
     order = np.argsort(places)
-    return places[order], order, kernels.Shingles(first, hashes)
-
-
-def _lookup(places: Any, order: Any, wanted: Any) -> Any:
-    """Return which set each place has."""
-    return order[np.searchsorted(places, wanted)]
-
-
-def decide_unit(item: Item, place: Place) -> Item:
-    """Decide about the documents of one unit, in their order, block by block, and tell the shards of those that stay."""
-    first, path = item["order"]
-    document = place.read_table(path).column("document").slice(item["begin"] - first, item["end"] - item["begin"]).to_numpy()
-    copies = np.uint64(item["copies"]) << SHARD_BITS
-    gone, of_copies = np.zeros(len(document), np.bool_), []
-
-    def verdicts() -> Iterator[tuple[Any, pa.RecordBatch]]:
-        for path in item["edges"]:
-            left, right, weight = _in_order(place.read_table(path), item["begin"])
-            of_copy = document[right] >= copies
-            of_copies.append(pa.table([document[left[of_copy]], document[right[of_copy]], weight[of_copy]], EDGES))
-            stays = ~gone[left]  # what went in an earlier block removes nobody
-            left, right, weight = left[stays], right[stays], weight[stays]
-            edge = kernels.greedy(len(document), left, right, weight)
-            gone[edge >= 0] = True
-            going = np.flatnonzero((edge >= 0) & (document < copies))  # nobody hears of a copy
-            kept = document[left[edge[going]]]
-            columns = [pa.array(column) for column in (kept, document[going], weight[edge[going]])]
-            yield kept >> SHARD_BITS, pa.RecordBatch.from_arrays(columns, schema=VERDICTS)
-
-    file = place.write_shuffle(item["shards"], VERDICTS, verdicts())
-    found = pa.concat_tables(of_copies).combine_chunks()
-    return {"shuffle": asdict(file), "copies": place.write_table("copies", found) if len(found) else None}
-
-
-def _in_order(edges: pa.Table, begin: int) -> tuple[Any, Any, Any]:
-    """Return the edges of a block by their later document, as places within the unit, with the similarities."""
-    earlier, later, similarity = (column.to_numpy() for column in edges.columns)
-    order = np.lexsort((earlier, later))
-    left, right = ((places[order] - np.uint64(begin)).astype(np.int64) for places in (earlier, later))
-    return left, right, similarity[order]
-
-
-def name_shard(item: Item, place: Place) -> Item:
-    """Add the names of the documents of one shard to verdicts that keep them, and tell the shards of those that go."""
-    rows = pa.Table.from_batches(read(item, place, VERDICTS), VERDICTS)
-    kept, document = (rows.column(k).to_numpy() for k in range(2))
-    own = (kept & ROW).astype(np.int64)
-    named = [pa.array(document), _ids(item, place, own), rows.column(2).combine_chunks()]
-    batches = [(document >> SHARD_BITS, pa.RecordBatch.from_arrays(named, schema=NAMED))] if len(own) else []
-    file = place.write_shuffle(item["shards"], NAMED, iter(batches))
-    return {"shuffle": asdict(file), "kept": place.write_table("kept", pa.table({"row": np.unique(own)}))}
-
-
-def inherit_shard(item: Item, place: Place) -> Item:
-    """Tell documents that are as one of this shard what became of it: they go where it goes, or it stays in their place."""
-    followers = pa.Table.from_batches(read(item, place, FOLLOWERS, "followers"), FOLLOWERS)
-    leader, document = (followers.column(k).to_numpy() for k in range(2))
-    told = removed_of(item, place, NAMED) if "index" in item else read(item, place, NAMED)
-    verdicts = pa.Table.from_batches(told, NAMED).sort_by("document").combine_chunks()
-    gone = verdicts.column("document").to_numpy()
-    where = np.searchsorted(gone, leader)
-    removed = (where < len(gone)) & (gone[np.minimum(where, len(gone) - 1)] == leader) if len(gone) else np.zeros(len(leader), np.bool_)
-    own = (leader & ROW).astype(np.int64)
-    staying = pa.table(
-        {"document": document[~removed], "kept_id": _ids(item, place, own[~removed]), "similarity": np.ones((~removed).sum())}
-    )
-    going = verdicts.take(pa.array(where[removed])).set_column(0, "document", pa.array(document[removed]))
-    told = pa.concat_tables([staying.cast(NAMED), going.cast(NAMED)]).combine_chunks()
-    pairs = [(batch.column(0).to_numpy() >> SHARD_BITS, batch) for batch in told.to_batches()]
-    file = place.write_shuffle(item["shards"], NAMED, iter(pairs))
-    return {"shuffle": asdict(file), "kept": place.write_table("kept", pa.table({"row": np.unique(own[~removed])}))}
-
-
-def _ids(item: Item, place: Place, rows: Any) -> pa.Array:
-    """Return the ids of some rows of a shard, batch by batch."""
-    if not len(rows):
-        return pa.array([], pa.string())
-    order = np.argsort(rows, kind="stable")
-    found, begun = [], 0
-    for batch in read_shard(storage_of(item, place), item["path"], [ID]):
-        a, b = np.searchsorted(rows[order], [begun, begun + batch.num_rows])
-        found.append(batch.column(ID).take(pa.array(rows[order][a:b] - begun)))
-        begun += batch.num_rows
-    back = np.empty(len(order), np.int64)
-    back[order] = np.arange(len(order))
-    return pa.concat_arrays(found).take(pa.array(back))
+    return Sets(places[order], order, document, kernels.Shingles(first, hashes))

@@ -32,7 +32,7 @@ from tests.benchmarks.task_costs import MeasuringExecutor, Took
 
 MB, MIB = 1_000_000, 1 << 20
 STRAGGLER, FEW = 3.0, 8  # the most that a task may take, in medians of its phase; phases with fewer tasks have no median
-SHORT_S = 0.5  # tasks shorter than this are no burden whatever their median
+SHORT_S, LONG_S = 0.5, 1.0  # tasks shorter than this are no burden whatever their median; longer ones stand beside the job's median
 Cells = list[str]
 
 
@@ -115,6 +115,15 @@ def stragglers(done: Job) -> list[str]:
     return late
 
 
+def long_phases(done: Job) -> str:
+    """Tell of every phase with a long task, however few tasks it has, what that takes beside the median task of the job."""
+    median = statistics.median(task.cpu_seconds for task in done.took)
+    longest = {phase: max(task.cpu_seconds for task in tasks) for phase, tasks in done.phases().items()}
+    late = sorted(((most, phase) for phase, most in longest.items() if most > LONG_S), reverse=True)
+    told = ", ".join(f"`{phase}` {most:.1f} s ({most / median:.0f} ×)" for most, phase in late)
+    return f"The longest task beside the median of all {len(done.took):,} tasks, {median:.2f} s, where it took more than {LONG_S:g} s: {told or 'none'}."
+
+
 def exponents(jobs: list[Job]) -> str:
     """Return the exponents of growth, from a line through the logarithms."""
     size = np.log([done.docs for done in jobs])
@@ -164,6 +173,7 @@ def main() -> None:
         told.append(exponents(jobs))
     late = [f"{', '.join(phases)} at {done.docs:,}" for done in jobs if (phases := stragglers(done))]
     told.append(f"Phases with a task of more than {STRAGGLER:g} × the median: {'; '.join(late) or 'none'}.")
+    told.append(long_phases(jobs[-1]))
     if chosen.tasks:
         told.append(table(["phase", "tasks", "CPU s", "median", "most", "most / median", "peak, MiB"], phase_rows(jobs[-1])))
     print("\n" + "\n\n".join(told))

@@ -146,6 +146,7 @@ def shrink(patch: pytest.MonkeyPatch, partitions: int = PARTITIONS, piece: int =
     patch.setattr(shuffle, "partitions_for", lambda rows, row_bytes: partitions)
     patch.setattr(minhash_search, "PIECE_BYTES", piece)
     patch.setattr(minhash_search, "BLOCK_BYTES", block)
+    patch.setattr(minhash_search, "AT_ONCE", 2)
     patch.setattr(semantic_dedup_blocks, "BLOCK_BYTES", block // 4)
 
 

@@ -163,16 +163,20 @@ def test_groups(graph: tuple[int, list[tuple[int, int]]]) -> None:
 
 @columns.unhurried
 @given(st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11), st.sampled_from([0.8, 0.9, 1.0])), max_size=40))
-def test_greedy(edges: list[tuple[int, int, float]]) -> None:
+def test_who_goes_and_by_which_edge(edges: list[tuple[int, int, float]]) -> None:
     ordered = sorted((b, a, weight) for a, b, weight in edges if a < b)
     gone: dict[int, int] = {}
     for node in range(12):
         mine = [k for k, (later, earlier, _) in enumerate(ordered) if later == node and earlier not in gone]
         if mine:
             gone[node] = max(mine, key=lambda k: (ordered[k][2], -k))
-    later, earlier = (np.array([edge[side] for edge in ordered], np.int64) for side in (0, 1))
-    found = kernels.greedy(12, earlier, later, np.array([edge[2] for edge in ordered], np.float64))
-    assert found.tolist() == [gone.get(node, -1) for node in range(12)]
+    later, begun = np.unique(np.array([edge[0] for edge in ordered], np.uint32), return_index=True)
+    first, earlier = np.append(begun, len(ordered)), np.array([edge[1] for edge in ordered], np.uint32)
+    known = np.zeros(12, np.bool_)
+    kernels.settle(known, later, first, earlier)
+    assert np.flatnonzero(known).tolist() == sorted(gone)
+    found = kernels.heaviest(known, first, earlier, np.array([edge[2] for edge in ordered], np.float64))
+    assert found.tolist() == [gone.get(node, -1) for node in later.tolist()]
 
 
 def test_blocks_and_units() -> None:

@@ -18,7 +18,7 @@ from curate.dataset import Dataset
 from curate.errors import CurateError, PipelineError
 from curate.pipeline import Input, Pipeline, Stage
 from curate.work import Place
-from curate_operators import minhash_dedup, minhash_pairs, minhash_recall, minhash_search, minhash_sign, minhash_verify
+from curate_operators import minhash_decide, minhash_dedup, minhash_pairs, minhash_recall, minhash_search, minhash_sign, minhash_verify
 from curate_operators.minhash_curve import Bands, choose
 from curate_operators.minhash_dedup import MinhashDedup
 from tests.engine import small
@@ -120,16 +120,25 @@ WORDS = st.lists(st.sampled_from(["a", "b", "c", "A"]), max_size=9).map(" ".join
     partitions=st.sampled_from([1, 3]),
     piece=st.sampled_from([1, 1 << 20]),
     block=st.sampled_from([1, 300, 1 << 20]),
+    at_once=st.sampled_from([1, 2, 8]),
     similarity=st.sampled_from([0.4, 0.6, 1.0]),
 )
 def test_agrees_with_plain_python(
-    texts: list[str], shards: int, partitions: int, piece: int, block: int, similarity: float, tmp_path_factory: pytest.TempPathFactory
+    texts: list[str],
+    shards: int,
+    partitions: int,
+    piece: int,
+    block: int,
+    at_once: int,
+    similarity: float,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     docs = [{"id": f"d{number}", "text": text} for number, text in enumerate(texts)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shuffle, "partitions_for", lambda rows, row_bytes: partitions)
         patch.setattr(minhash_search, "PIECE_BYTES", piece)
         patch.setattr(minhash_search, "BLOCK_BYTES", block)
+        patch.setattr(minhash_search, "AT_ONCE", at_once)
         params = {"similarity": similarity, "n": 2} | THOROUGH
         found = told(marks(tmp_path_factory.mktemp("minhash"), docs, params, min(shards, len(docs))))
     assert found == reference(docs, similarity, n=2)
@@ -160,9 +169,10 @@ PHASES = [
     *[(minhash_sign, name) for name in ("sign_shard", "join_classes", "spread_shard")],
     (minhash_recall, "plant_copies"),
     *[(minhash_pairs, name) for name in ("find_heads", "pair_piece", "group_documents")],
-    *[(minhash_verify, name) for name in ("route_pairs", "gather_shard", "compare_block", "decide_unit")],
+    *[(minhash_verify, name) for name in ("route_pairs", "gather_shard", "compare_block")],
+    *[(minhash_decide, name) for name in ("settle_unit", "decide_blocks")],
     (minhash_recall, "count_found"),
-    *[(minhash_verify, name) for name in ("name_shard", "inherit_shard")],
+    *[(minhash_decide, name) for name in ("name_shard", "inherit_shard")],
     (minhash_dedup, "mark_shard"),
 ]
 
@@ -170,6 +180,8 @@ PHASES = [
 def test_goes_on_after_a_failure_in_every_phase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     docs = planted(40)
     monkeypatch.setattr(minhash_search, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(minhash_search, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(minhash_search, "AT_ONCE", 1)
     work = pipe(corpus(tmp_path, docs, 2), {})
     clean, _ = small.run(work, tmp_path / "clean")
     for module, name in PHASES:
@@ -184,10 +196,10 @@ def test_goes_on_after_a_failure_in_every_phase(tmp_path: Path, monkeypatch: pyt
 def test_a_damaged_intermediate_file_is_an_error(tmp_path: Path) -> None:
     work = pipe(corpus(tmp_path, planted(40), 2), {})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(minhash_verify, "compare_block", dies)
+        patch.setattr(minhash_verify, "route_pairs", dies)
         assert small.execute(small.plan(work, tmp_path / "ws")).error is not None
-    (order,) = (tmp_path / "ws").rglob("group/part-00000.order.arrow")
-    order.write_bytes(order.read_bytes()[:100])
+    (nodes,) = (tmp_path / "ws").rglob("group/part-00000.nodes.arrow")
+    nodes.write_bytes(nodes.read_bytes()[:100])
     assert isinstance(small.execute(small.plan(work, tmp_path / "ws")).error, CurateError)
 
 

@@ -43,6 +43,7 @@ def cut_finely(patch: pytest.MonkeyPatch) -> None:
     """Make pieces of buckets, and blocks of groups, as small against these corpora as real ones are against large corpora."""
     patch.setattr(minhash_search, "PIECE_BYTES", 30_000)
     patch.setattr(minhash_search, "BLOCK_BYTES", 60_000)
+    patch.setattr(minhash_search, "AT_ONCE", 1)
 
 
 def stopped_before_writing(docs: Docs, folder: Path) -> Plan:
@@ -66,6 +67,16 @@ def test_a_hot_bucket_and_a_large_star_are_shared_out(tmp_path: Path) -> None:
     assert len(group["units"]) == 2 and len(group["starts"]) > 8  # one unit of many blocks
     assert even([result["count"] for result in results(tmp_path, "pair")])
     assert even([result["compared"] for result in results(tmp_path, "compare")])
+    assert (len(results(tmp_path, "settle")), len(results(tmp_path, "decide"))) == (1, len(group["starts"]) - 1)
+
+
+def test_what_one_task_reads_of_a_star_is_places_of_similar_pairs_alone(tmp_path: Path) -> None:
+    stopped_before_writing(star(), tmp_path)
+    similar = sum(result["similar"] for result in results(tmp_path, "compare"))
+    links, edges = (sum(path.stat().st_size for path in tmp_path.rglob(f"compare/*.{name}.arrow")) for name in ("links", "edges"))
+    files = len(results(tmp_path, "compare"))
+    assert 4 * similar < links < 4 * similar + 24 * GROUP + 1500 * files
+    assert edges > 16 * similar
 
 
 def test_a_long_chain_is_shared_out(tmp_path: Path) -> None:
