@@ -13,12 +13,15 @@ import pytest
 
 from curate.dataset import Dataset
 from curate.errors import CurateError, OperatorError, PipelineError
-from curate.pipeline import Input, Stage
+from curate.launch import plan_for
+from curate.pipeline import Input, Stage, Step
+from curate.storage import open_storage
 from curate_scorers.lm_loss import LmLoss
 from curate_scorers.lm_loss_model import LanguageModel, read_model
 from curate_scorers.proxy.benchmarks import Question, marks
 from curate_scorers.proxy.evaluate import answer_bits, text_bits
 from tests.engine import small
+from tests.s3_server import S3Server
 from tests.scorers.test_lm_loss import CLOSE, TEXTS, VOCABULARY, save_model, save_tokenizer
 
 torch = pytest.importorskip("torch")
@@ -240,3 +243,34 @@ def test_settings_are_checked() -> None:
 
     with pytest.raises(PipelineError, match="max_items is less than 1"):
         EvaluateProxy("m", max_items=0)
+
+
+@pytest.mark.s3
+def test_trained_models_are_measured_wherever_they_lie(tmp_path: Path, s3: S3Server) -> None:
+    """A stage's model on disk, in an object store, and as an artifact among the sources."""
+    trained = _trained(tmp_path, str(tmp_path / "ws"))
+    away = _trained(tmp_path, f"s3://{s3.new_bucket()}/ws")
+    assert trained == away
+    assert {model for model, _ in trained} == {"model", "proxy"}
+    assert {each: bits for (model, each), bits in trained.items() if model == "model"} == {
+        each: bits for (model, each), bits in trained.items() if model == "proxy"
+    }
+
+
+def _trained(folder: Path, workspace: str) -> dict[tuple[str, str], float]:
+    """Train a model in a workspace, measure it, and return the bits of each item under each name of it."""
+    docs = small.write_jsonl(folder / "docs.jsonl", [{"id": f"d{i}", "text": text * 3} for i, text in enumerate(TEXTS * 4)])
+    asked = small.write_jsonl(folder / "asked.jsonl", QUESTIONS)
+    words = {"tokenizer": "stage:words"}
+    stages = {
+        "words": Stage(("crawl",), use="train_tokenizer", params={"size": VOCABULARY}),
+        "tokens": Stage(("crawl",), (Step("tokenize", words, into="tokens"),), emits="attributes"),
+        "packed": Stage(("crawl", "tokens"), use="pack", params=words | {"length": 64}),
+        "proxy": Stage(("packed",), use="train_proxy", params={"size": "32x1", "tokens": 1000, "batch_tokens": 256}),
+        "measured": Stage(("asked", "proxy"), use="evaluate_proxy", params={"model": "stage:proxy", "questions": ("asked",)}),
+    }
+    pipe = small.pipeline(docs, stages, inputs={"crawl": Input(str(docs)), "asked": Input(str(asked))})
+    planned = plan_for(pipe, None, open_storage(workspace))
+    result = small.execute(planned)
+    assert result.error is None, result.error
+    return {(row["model"], row["item"]): row["bits"] for row in small.rows(planned.dataset("measured"))}

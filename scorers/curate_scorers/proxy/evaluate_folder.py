@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import tempfile
 from pathlib import Path
 
@@ -21,10 +23,12 @@ def model_folder(place: str) -> Path:
         raise OperatorError(f"model {place}: a folder in an object store is no artifact", "name the stage that made it, or a local folder")
     files = Manifest.from_json(storage.read(MANIFEST), place).files
     identity = hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()[:32]
-    folder = Path(tempfile.gettempdir()) / f"curate-models-{identity}"
+    folder = Path(tempfile.gettempdir()) / f"curate-models-{os.getuid()}" / identity
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         copy = folder / file.name.rpartition("/")[2]
         if not copy.exists():
+            copy.unlink(missing_ok=True)  # its target may have been tidied away
+        with contextlib.suppress(FileExistsError):  # it is there, or another process was here
             copy.symlink_to(local_file(f"{place}/{copy.name}"))
     return folder
