@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.dataset import Dataset
-from curate.errors import CurateError, PipelineError
+from curate.errors import CurateError, OperatorError, PipelineError
 from curate.pipeline import Pipeline, Stage, Step
-from curate_scorers.proxy import packing, token_order
+from curate_scorers.proxy import packing, token_order, tokenizer_files
 from curate_scorers.proxy.pack import Pack
+from curate_scorers.proxy.packed import read_packed
 from tests.engine import small
 from tests.scorers.small_tokenizers import documents, made, pipeline, save_tokenizer, tokens_of
 
@@ -190,3 +191,49 @@ def test_a_tokenizer_without_an_end_may_be_given_one(tmp_path: Path) -> None:
     stage = Stage(["crawl", "tokens"], use="pack", params={"tokenizer": "tokenizer", "length": 8, "eos": "<|endoftext|>"})
     pipe = pipeline(tmp_path, documents(10), {"tokens": Stage("crawl", operators=[step]), "packed": stage})
     assert made(pipe, tmp_path / "ws", "packed").manifest.about["eos"] == 0
+
+
+def test_the_trainer_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_order, "PART_BYTES", 2000)
+    pipe = packed(tmp_path)
+    found = made(pipe, tmp_path / "ws", "packed")
+    read = read_packed(found.url, [file.name for file in found.manifest.files])
+    about = found.manifest.about
+    assert (read.rows, read.tokens, read.length, read.vocabulary, read.eos) == (
+        about["rows"],
+        about["tokens"],
+        LENGTH,
+        about["vocab_size"],
+        0,
+    )
+    taken = read.take(range(read.rows))
+    pieces = Counter(map(tuple, np.split(taken.targets, np.cumsum(taken.lengths)[:-1])))
+    tokens = tokens_of(pipe, tmp_path / "ws")
+    assert pieces == Counter(tuple(tokens[row["id"]][row["start"] : row["start"] + row["length"]]) for row in small.rows(found))
+    assert len(read.tokenizer) == 2
+
+
+def test_tokens_may_be_a_column_of_the_documents(tmp_path: Path) -> None:
+    params = {"tokenizer": "tokenizer", "length": LENGTH}
+    steps = [Step("normalize"), Step("tokenize", {"tokenizer": "tokenizer"}, into="tokens")]
+    beside = made(packed(tmp_path, count=30), tmp_path / "ws", "packed")
+    stages = {"both": Stage("crawl", operators=steps), "inside": Stage("both", use="pack", params={**params, "column": "tokens.ids"})}
+    inside = made(pipeline(tmp_path, documents(30), stages), tmp_path / "ws", "inside")
+    assert bytes_of(inside) == bytes_of(beside)
+
+
+def test_a_run_that_failed_goes_on_and_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = made(packed(tmp_path / "whole", count=30), tmp_path / "whole" / "ws", "packed")
+    pipe = packed(tmp_path / "twice", count=30)
+
+    def full(*given: Any) -> None:
+        raise OperatorError("no space is left", "make some")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(tokenizer_files, "keep", full)
+        assert "no space is left" in mistake(pipe, tmp_path / "twice" / "ws").message
+    events: list[Any] = []
+    planned = small.plan(pipe, tmp_path / "twice" / "ws")
+    assert small.execute(planned, events=events).status == "done"
+    assert not [event for event in events if event["event"] == "shard_done" and event["stage"] == "packed"]
+    assert bytes_of(planned.dataset("packed")) == bytes_of(whole)

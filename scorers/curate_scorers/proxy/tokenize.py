@@ -94,7 +94,7 @@ class Tokenize(Scorer):
     @functools.cached_property
     def _end(self) -> int | None:
         """What stands behind each document."""
-        return self._described(self.tokenizer).eos_number if self.add_eos else None
+        return self._files.eos_number if self.add_eos else None
 
     @functools.cached_property
     def _pieces(self) -> PieceTokens | None:
@@ -103,7 +103,11 @@ class Tokenize(Scorer):
 
     @functools.cached_property
     def _encoder(self) -> Any:
-        return tokenizer_files.load(self._described(self.tokenizer))
+        return tokenizer_files.load(self._files)
+
+    @functools.cached_property
+    def _files(self) -> Tokenizer:
+        return self._described(self.tokenizer)
 
     def _described(self, place: str) -> Tokenizer:
         found = tokenizer_files.describe(place, self.eos)
