@@ -6,6 +6,7 @@ reads two numbers of it and drops.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,12 @@ from curate_operators.token_counts import Tokens, read_tokens
 
 SET, DOCUMENT, CHUNK, TRAINED = "prox", "document", "chunk", "_trained"
 ERRORS_TOLD = 20
+DECISION = {
+    "type": "object",
+    "properties": {"decision": {"type": "string", "enum": ["keep_doc", "drop_doc"]}},
+    "required": ["decision"],
+    "additionalProperties": False,
+}
 REPLACED = pa.struct([pa.field("source", pa.string()), pa.field("target", pa.string()), pa.field("count", pa.int32())])
 EDITS = pa.struct(
     [
@@ -65,7 +72,8 @@ class ProxDocument(Filter):
 
     ## Parameters
     - `llm`: the model and how it is asked; see `curate.llm.Settings`. Temperature 0 is the default, as in ProX.
-    - `trained`: true = the model was trained to write programs, and is shown the document alone; false = it is told what to do.
+    - `trained`: true = the model was trained to write programs, and is shown the document alone; false = it is told what to do, and
+      the server is given a JSON Schema that leaves it the two decisions.
     - `prompt_file`: prompts of your own, a file like `curate_operators/prompts/prox.yaml` with the same names.
     - `tokenizer`: a folder or file of the model's tokenizer, to count tokens with; null = a token for every 4 bytes.
 
@@ -96,7 +104,10 @@ class ProxDocument(Filter):
         texts = pc.fill_null(docs.column(TEXT), "").to_pylist()
         shown = [row for row, text in enumerate(texts) if text.strip()]
         most = self._style.max_input_tokens
-        answers = self._llm.ask([self._style.ask(self._tokens.first(texts[row], most)) for row in shown])
+        prompts = [self._style.ask(self._tokens.first(texts[row], most)) for row in shown]
+        if not self.trained:
+            prompts = [dataclasses.replace(prompt, schema=DECISION) for prompt in prompts]
+        answers = self._llm.ask(prompts)
         reasons: list[str | None] = [None] * len(texts)
         for row, answer in zip(shown, answers, strict=True):
             reasons[row] = "drop_doc" if "drop" in answer.required().lower() else None

@@ -55,7 +55,17 @@ def test_models_are_shown_the_beginning_of_a_document_alone_or_behind_a_task(stu
     ProxDocument(stub.settings).drop(batch([long]))
     trained, told = stub.asked()[-2:]
     assert trained == long[:8000].rstrip("\n")
-    assert "drop_doc()" in told and told.endswith(f"<document>\n{long[:8000]}\n</document>")
+    assert '{"decision": "drop_doc"}' in told and told.endswith(f"<document>\n{long[:8000]}\n</document>")
+
+
+def test_a_model_that_is_told_what_to_do_is_left_two_decisions(stub: StubProcess, tmp_path: Path) -> None:
+    """The server answers with what it was sent: it is the schema alone that names *drop_doc* there."""
+    file = tmp_path / "prompts.yaml"
+    bare = "{about: x, prompt: '{text}', max_input_tokens: 99, max_output_tokens: 9}"
+    file.write_text(f"styles: {{document: {bare}, document_trained: {bare}}}")
+    for trained in (False, True):
+        found = ProxDocument(stub.settings, trained=trained, prompt_file=str(file)).drop(batch(["[request]"]))
+        assert found.to_pylist() == [None if trained else "drop_doc"]
 
 
 def test_a_prompt_without_an_answer_is_an_error_of_its_row(stub: StubProcess) -> None:

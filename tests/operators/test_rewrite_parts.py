@@ -55,7 +55,7 @@ PROMPTS = {
     "finephrase": "3770002a",
     "judge": "ebb1ef9a",
     "nemotron_cc": "bac849fb",
-    "prox": "5dfc5892",
+    "prox": "4d0b7cf0",
     "rewire": "3df3a03a",
     "wrap": "5d6e3a03",
 }
