@@ -8,8 +8,10 @@ to the document at fault, which is quarantined as `worker_died` or `timeout`.
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import selectors
+import signal
 import struct
 import subprocess
 import sys
@@ -23,13 +25,14 @@ import pyarrow as pa
 from curate.chain import Chain, joined, made
 from curate.document import ID
 from curate.errors import OperatorError
+from curate.executors.worker import die_with_driver
 from curate.ledger import Record, Rows
 from curate.manifest import Counts
 from curate.steps import StepSpec
 from curate.storage import Storage
 
 _HEADER = struct.Struct("!Q")
-_BOOT = "import sys; sys.path[:] = sys.argv[1:]; from curate.isolate import serve; serve()"
+_BOOT = "import sys; sys.path[:] = sys.argv[2:]; from curate.isolate import serve; serve(int(sys.argv[1]))"
 
 
 class IsolatedChain:
@@ -101,7 +104,15 @@ class _Child:
     """The process and the two pipes to it."""
 
     def __init__(self, setup: tuple[Any, ...]) -> None:
-        self._process = subprocess.Popen([sys.executable, "-c", _BOOT, *sys.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        life_line, self._life = os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _BOOT, str(life_line), *sys.path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(life_line,),
+            start_new_session=True,  # what operators start (a model's own processes) ends with it
+        )
+        os.close(life_line)
         self._selector = selectors.DefaultSelector()
         self._selector.register(cast(BinaryIO, self._process.stdout), selectors.EVENT_READ)
         _send(cast(BinaryIO, self._process.stdin), setup)
@@ -119,9 +130,12 @@ class _Child:
         return _receive(cast(BinaryIO, self._process.stdout))
 
     def kill(self) -> None:
-        """End the process and close its pipes."""
-        self._process.kill()
+        """End the process with all that it started, and close its pipes."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        with contextlib.suppress(OSError):
+            os.close(self._life)
         self._selector.close()
         for pipe in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(BrokenPipeError):  # what it did not read any more
@@ -157,10 +171,11 @@ def _replay(ledger: Record, name: str, args: tuple[Any, ...], start: int) -> Non
     getattr(ledger, name)(*shifted)
 
 
-def serve() -> None:
+def serve(life_line: int) -> None:
     """The child: build the chain, then answer batches until the parent closes the pipe."""
-    source, out = sys.stdin.buffer, sys.stdout.buffer
-    sys.stdout = sys.stderr  # what an operator prints must not mix with the answers
+    die_with_driver(life_line)
+    source, out = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what an operator prints, or a process that it starts, must not mix with the answers
     steps, trace, storage = _receive(source)
     chain_steps = made(steps, storage)
     while True:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -51,4 +54,19 @@ class Sleeps(curate.Mapper):
     def map(self, docs: pa.RecordBatch) -> pa.RecordBatch:
         if _has(docs, self.word):
             time.sleep(self.seconds)
+        return docs
+
+
+@dataclass(frozen=True)
+class Starts(curate.Mapper):
+    """Starts a process that chatters on stdout and stays, as engines of models do, notes its number, and stalls on documents with a word."""
+
+    word: str
+    folder: str
+
+    def map(self, docs: pa.RecordBatch) -> pa.RecordBatch:
+        started = subprocess.Popen([sys.executable, "-c", "print('chatter', flush=True); import time; time.sleep(600)"])
+        Path(self.folder, str(started.pid)).touch()
+        if _has(docs, self.word):
+            time.sleep(60)
         return docs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import orjson
+import psutil
 import pytest
 
 import curate
@@ -36,6 +37,16 @@ def test_poison_is_quarantined(make: Make, tmp_path: Path, operator: dict[str, o
     errors = [row for batch in dataset.ledger("errors") for row in batch.to_pylist()]
     assert [row["id"] for row in errors] == ["d007", "d023"]
     assert {row["error"] for row in errors} == {error}
+
+
+def test_what_operators_start_in_isolation_ends_with_it_and_may_chatter(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "started").mkdir()
+    pipeline = make(TEXTS[:12], [step("Starts", folder=str(tmp_path / "started"))], max_errors=1, timeout_s=2)
+    done = run("run", str(pipeline), "-w", str(tmp_path / "ws"), "--workers", "1", "--json", "-q")
+    counts = orjson.loads(done.stdout)["stages"]["clean"]
+    assert (counts["rows_out"], counts["errored"]) == (11, 1)
+    started = [int(file.name) for file in (tmp_path / "started").iterdir()]
+    assert len(started) >= 4 and not [pid for pid in started if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
 
 
 def test_without_a_budget_the_first_poison_fails_the_stage(make: Make, tmp_path: Path) -> None:
