@@ -6,6 +6,7 @@ its own, with `curate` beside it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,25 +30,34 @@ class VllmEngine:
             raise CurateError(f"vLLM cannot load {settings.model}: {error}", "`arguments` go to vllm.LLM as they are") from error
         self._template = dict(settings.body.get(TEMPLATE, {}))
         self._vllm = vllm
+        self._refusals = (ValueError, getattr(vllm.exceptions, "VLLMValidationError", ValueError))
+        self._requests = itertools.count()  # no number comes twice, whatever became of the first
 
     def answer(self, prompts: Sequence[Prompt], heard: Heard) -> None:
         """Hand over all prompts at once, and tell each answer when it is done."""
-        engine, tokenizer = self._llm.llm_engine, self._llm.get_tokenizer()
+        engine, numbers = self._llm.llm_engine, dict[str, int]()
         for number, prompt in enumerate(prompts):
-            messages = [{"role": role, "content": text} for role, text in prompt.messages]
+            request = str(next(self._requests))
             try:
-                text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **self._template)
-                tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
-                engine.add_request(str(number), {"prompt_token_ids": tokens}, self._sampling(prompt))
-            except ValueError as error:  # longer than the model's window, or refused by its template
+                engine.add_request(request, {"prompt_token_ids": self._tokens(prompt)}, self._sampling(prompt))
+                numbers[request] = number
+            except self._refusals as error:  # longer than the model's window, or not what its template takes
                 heard(number, Answer("", "error", error=f"vLLM refuses the prompt: {error}"))
         try:
             while engine.has_unfinished_requests():
                 for output in engine.step():
-                    if output.finished:
-                        heard(int(output.request_id.partition("-")[0]), _answer(output))
+                    if output.finished and output.request_id in numbers:
+                        heard(numbers[output.request_id], _answer(output))
+        except CurateError:
+            raise  # an answer could not be written down
         except Exception as error:
             raise TransientError(f"vLLM died: {type(error).__name__}: {error}", "its own log says why", cause="worker_died") from error
+
+    def _tokens(self, prompt: Prompt) -> list[int]:
+        tokenizer = self._llm.get_tokenizer()
+        messages = [{"role": role, "content": text} for role, text in prompt.messages]
+        text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **self._template)
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _sampling(self, prompt: Prompt) -> Any:
         further = {name: value for name, value in self._settings.body.items() if name != TEMPLATE}
@@ -73,6 +83,7 @@ def _answer(output: Any) -> Answer:
 def _imported() -> Any:
     try:
         import vllm
+        import vllm.exceptions
         import vllm.sampling_params
     except ImportError as missing:
         raise CurateError(
