@@ -44,15 +44,19 @@ def _note(stage: str, note: Note) -> Markup:
     name = element("span", [" ", str(note.get("name"))], {"class": "quiet"})
     said = element("p", [mark, str(note.get("message")), name])
     drawn = curve(f"{stage}, {note.get('name')}", note["curve"]) if note.get("curve") else None
-    return element("div", [said, element("div", [drawn, _measures(stage, note)], {"class": "noted"})], {"class": "note"})
+    shown = measured(f"{stage}, {note.get('name')}", note.get("measures") or {})
+    return element("div", [said, element("div", [drawn, shown], {"class": "noted"})], {"class": "note"})
 
 
-def _measures(stage: str, note: Note) -> Markup:
+def are_rows(measures: Mapping[str, Any]) -> bool:
+    """Tell whether measures are mappings, which make the rows of a table."""
+    return bool(measures) and all(isinstance(value, Mapping) for value in measures.values())
+
+
+def measured(title: str, measures: Mapping[str, Any]) -> Markup:
     """Return measures as a table: a row each, or with columns when each is a mapping."""
-    measures: Mapping[str, Any] = note.get("measures") or {}
-    title = f"{stage}, {note.get('name')}"
     rows: list[Row] = []
-    if measures and all(isinstance(value, Mapping) for value in measures.values()):
+    if are_rows(measures):
         names = list(dict.fromkeys(name for value in measures.values() for name in value))
         if len(names) == 1 and (weights := _signed(measures, names[0])):
             return _weights(title, names[0], weights)

@@ -9,7 +9,7 @@ from typing import Any
 from curate.report import charts
 from curate.report.funnel import Change, Line, Report, Stage, adds_up, counts_of, lines, ran
 from curate.report.markup import Child, Column, Markup, Row, code, details, element, table
-from curate.report.notes import anchor, measure
+from curate.report.notes import anchor, are_rows, measure, measured
 from curate.report.stage import accounting, badge, speed, spent
 from curate.report.units import count, duration, plural, share, size
 
@@ -222,14 +222,23 @@ def checks(report: Report) -> Markup:
     """Return the checks with their verdicts and measures."""
     rows = [_check_row(check) for check in report.get("checks") or ()]
     columns = (Column("Check"), Column("Verdict"), Column("Finding", wide=True), Column("Measures"))
-    return element("section", [element("h2", "Checks"), table("Checks", columns, rows)]) if rows else Markup()
+    details = [_check_details(check) for check in report.get("checks") or () if are_rows(check.get("measures") or {})]
+    return element("section", [element("h2", "Checks"), table("Checks", columns, rows), *details]) if rows else Markup()
+
+
+def _check_details(check: Mapping[str, Any]) -> Markup:
+    """Return the table of a check whose measures are rows, which would not fit into one of its own."""
+    name = str(check.get("name"))
+    return element("div", [element("h4", name), measured(f"Check {name}", check["measures"])])
 
 
 def _check_row(check: Mapping[str, Any]) -> Row:
     passed = bool(check.get("passed"))
     verdict = element("b", "✓ passed" if passed else "✗ failed", {"class": "yes" if passed else "no"})
-    measures = [element("div", [str(name), " ", element("b", measure(value))]) for name, value in (check.get("measures") or {}).items()]
-    return (str(check.get("name")), verdict, str(check.get("message") or ""), measures)
+    measures = check.get("measures") or {}
+    single = {} if are_rows(measures) else measures
+    told = [element("div", [str(name), " ", element("b", measure(value))]) for name, value in single.items()]
+    return (str(check.get("name")), verdict, str(check.get("message") or ""), told)
 
 
 def unbalanced(report: Report) -> list[str]:

@@ -167,6 +167,12 @@ def test_the_ledger_has_each_judgement_once(folder: Path) -> None:
     assert run("proofs", "-w", ws, "--pipeline", "other").stdout == ""
 
 
+def test_the_report_shows_each_set_and_metric_in_a_table(folder: Path) -> None:
+    page = next((folder / "ws/runs").glob("*/report.html")).read_text(encoding="utf-8")
+    assert re.search(r"<th[^>]*>difference</th>", page) and "against packed_noise: asked, accuracy_per_byte" in page
+    assert "&#x27;difference" not in page
+
+
 def test_a_damaged_proof_is_told(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "ws/proofs", tmp_path / "ws/proofs")
     next((tmp_path / "ws/proofs").iterdir()).write_bytes(b"{")
