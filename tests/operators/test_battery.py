@@ -19,7 +19,7 @@ from curate.protocols import Filter, FlatMapper, Mapper, Operator, Scorer
 from curate.registry import OperatorSpec, build, packs
 from curate.testing import check_operator, documents
 from curate_operators.language import SHIPPED_MODEL
-from curate_operators.prox import EDITS
+from curate_operators.prox_chunk import EDITS
 from curate_operators.rewrite import ABOUT
 
 LANGUAGES = str(SHIPPED_MODEL)

@@ -16,7 +16,8 @@ from curate.document import TEXT_TYPE
 from curate.errors import PipelineError
 from curate.llm import Unanswered
 from curate.testing import check_operator
-from curate_operators.prox import EDITS, ProxChunk, ProxDocument, ProxPage
+from curate_operators.prox_chunk import EDITS, ProxChunk, ProxPage
+from curate_operators.prox_document import ProxDocument
 from tests.llm.servers import StubProcess
 from tests.operators.conftest import batch
 

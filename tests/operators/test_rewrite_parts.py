@@ -18,7 +18,8 @@ from curate.llm import Answer, Unanswered
 from curate_operators import leaked_text, rewrite_measures
 from curate_operators.llm_judge import LlmJudge
 from curate_operators.prompt_sets import FOLDER, Style, read_file, read_shipped, shipped
-from curate_operators.prox import ProxChunk, ProxDocument
+from curate_operators.prox_chunk import ProxChunk
+from curate_operators.prox_document import ProxDocument
 from curate_operators.rewrite import Rewrite
 from curate_operators.rewrite_answers import Said, said
 from curate_operators.rewrite_guard import RewriteGuard

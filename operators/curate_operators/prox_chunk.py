@@ -1,12 +1,11 @@
-"""Lets a language model decide on documents and clean them by programs, as ProX does.
+"""Lets a language model clean documents by programs, as the second half of ProX does.
 
-`prox_document` drops. `prox_chunk` changes `text` and adds a struct with the program and all that came of it (`EDITS`); `prox_page`
-reads two numbers of it and drops.
+`prox_chunk` changes `text` and adds a struct with the program and all that came of it (`EDITS`); `prox_page` reads two numbers of it and
+drops.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +18,9 @@ import pyarrow.compute as pc
 from curate.document import TEXT, leaf, set_column
 from curate.errors import PipelineError
 from curate.llm import Answer, Llm
-from curate.protocols import Filter, Mapper, decisions
-from curate_operators.prompt_sets import Style, read
+from curate.protocols import Filter, Mapper
+from curate_operators.prompt_sets import Style
+from curate_operators.prox_document import style_of, verify_prompts
 from curate_operators.prox_execute import Edited, execute, within
 from curate_operators.prox_program import Program, read_program
 from curate_operators.prox_release import execute_as_released
@@ -28,14 +28,8 @@ from curate_operators.prox_windows import Window, windows
 from curate_operators.rules import Verdict
 from curate_operators.token_counts import Tokens, read_tokens
 
-SET, DOCUMENT, CHUNK, TRAINED = "prox", "document", "chunk", "_trained"
+CHUNK = "chunk"
 ERRORS_TOLD = 20
-DECISION = {
-    "type": "object",
-    "properties": {"decision": {"type": "string", "enum": ["keep_doc", "drop_doc"]}},
-    "required": ["decision"],
-    "additionalProperties": False,
-}
 REPLACED = pa.struct([pa.field("source", pa.string()), pa.field("target", pa.string()), pa.field("count", pa.int32())])
 EDITS = pa.struct(
     [
@@ -49,81 +43,6 @@ EDITS = pa.struct(
         pa.field("kept_word_ratio", pa.float64()),  # null where there was none
     ]
 )
-
-
-@dataclass(frozen=True)
-class ProxDocument(Filter):
-    """Drops documents that a language model says are not worth learning from.
-
-    ## What it does
-    Shows the model the beginning of each document, as many tokens as the prompt's `max_input_tokens` (2,000), and drops it for the
-    reason `drop_doc` when the answer holds the word *drop*; whatever else is said keeps it. Blank documents are not shown, and kept. A
-    prompt without an answer is an error of its row, quarantined within the stage's `max_errors`.
-
-    ## Why
-    A small model that was trained on the judgements of a large one sees more than rules do, and keeps two to three times as much as a
-    classifier of educational text.
-
-    ## Example
-        - use: prox_document
-          params:
-            llm: {model: web-doc-refiner, endpoint: "http://127.0.0.1:8000/v1"}
-            trained: true
-
-    ## Parameters
-    - `llm`: the model and how it is asked; see `curate.llm.Settings`. Temperature 0 is the default, as in ProX.
-    - `trained`: true = the model was trained to write programs, and is shown the document alone; false = it is told what to do, and
-      the server is given a JSON Schema that leaves it the two decisions.
-    - `prompt_file`: prompts of your own, a file like `curate_operators/prompts/prox.yaml` with the same names.
-    - `tokenizer`: a folder or file of the model's tokenizer, to count tokens with; null = a token for every 4 bytes.
-
-    ## Source
-    Zhou et al., *Programming Every Example* (ProX, 2024).
-    """
-
-    cost = "costly"
-    reproducible = "cached"
-    files: ClassVar[tuple[str, ...]] = ("prompt_file", "tokenizer")
-    folders: ClassVar[tuple[str, ...]] = ("tokenizer",)
-
-    llm: Mapping[str, Any] = field(hash=False)
-    trained: bool = False
-    prompt_file: str | None = None
-    tokenizer: str | None = None
-
-    def __post_init__(self) -> None:
-        self.models()
-
-    def models(self) -> Mapping[str, Llm]:
-        return {"llm": self._llm}
-
-    def verify_file(self, parameter: str, path: Path) -> None:
-        _verify(parameter, path, DOCUMENT, self.trained)
-
-    def drop(self, docs: pa.RecordBatch) -> pa.Array:
-        texts = pc.fill_null(docs.column(TEXT), "").to_pylist()
-        shown = [row for row, text in enumerate(texts) if text.strip()]
-        most = self._style.max_input_tokens
-        prompts = [self._style.ask(self._tokens.first(texts[row], most)) for row in shown]
-        if not self.trained:
-            prompts = [dataclasses.replace(prompt, schema=DECISION) for prompt in prompts]
-        answers = self._llm.ask(prompts)
-        reasons: list[str | None] = [None] * len(texts)
-        for row, answer in zip(shown, answers, strict=True):
-            reasons[row] = "drop_doc" if "drop" in answer.required().lower() else None
-        return decisions(pa.array(reasons, pa.string()))
-
-    @functools.cached_property
-    def _llm(self) -> Llm:
-        return Llm(self.llm)
-
-    @functools.cached_property
-    def _style(self) -> Style:
-        return _style(self.prompt_file, DOCUMENT, self.trained)
-
-    @functools.cached_property
-    def _tokens(self) -> Tokens:
-        return read_tokens(self.tokenizer)
 
 
 @dataclass(frozen=True)
@@ -196,7 +115,7 @@ class ProxChunk(Mapper):
         return {"llm": self._llm}
 
     def verify_file(self, parameter: str, path: Path) -> None:
-        _verify(parameter, path, CHUNK, self.trained)
+        verify_prompts(parameter, path, CHUNK, self.trained)
 
     def adds(self) -> Mapping[str, pa.DataType]:
         return {self.into: EDITS}
@@ -234,7 +153,7 @@ class ProxChunk(Mapper):
 
     @functools.cached_property
     def _style(self) -> Style:
-        return _style(self.prompt_file, CHUNK, self.trained)
+        return style_of(self.prompt_file, CHUNK, self.trained)
 
     @functools.cached_property
     def _tokens(self) -> Tokens:
@@ -298,19 +217,3 @@ def _row(done: Edited, text: str, program: str, outcome: str) -> dict[str, Any]:
         "error_messages": list(done.errors[:ERRORS_TOLD]),
         "kept_word_ratio": len(done.text.split()) / before if before else None,
     }
-
-
-def _style(prompt_file: str | None, name: str, trained: bool) -> Style:
-    styles = read(SET, prompt_file)
-    name += TRAINED if trained else ""
-    if name not in styles:
-        raise PipelineError(f"{prompt_file}: there is no style `{name}`", f"its styles: {', '.join(styles)}")
-    return styles[name]
-
-
-def _verify(parameter: str, path: Path, name: str, trained: bool) -> None:
-    """Raise a `CurateError` when a file is not what its parameter needs."""
-    if parameter == "tokenizer":
-        read_tokens(str(path))
-    else:
-        _style(str(path), name, trained)
