@@ -6,6 +6,7 @@ forgotten.
 
 from __future__ import annotations
 
+import functools
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.shuffle import opened
-from curate.storage import Storage
+from curate.storage import Storage, open_storage
 from curate.work import Place
 from curate_scorers import lm_loss_model
 from curate_scorers.lm_loss_model import LanguageModel
@@ -29,8 +30,7 @@ SNAPSHOT = "step-"
 
 def averaged(files: Mapping[str, str], name: str, item: Item, place: Place) -> Iterator[pa.RecordBatch]:
     """Yield a training's results on a shard, means over its last weights and its snapshots; `files` says where each file lies."""
-    weights = [WEIGHTS, *sorted(file for file in files if file.startswith(SNAPSHOT))]
-    models = [_model(files, each, place.storage) for each in weights]
+    models = _models(tuple(sorted(files.items())), place.storage.url)
     streams = [results.measured(model, name, item, place) for model in models]
     for batches in zip(*streams, strict=True):
         yield batches[0] if len(batches) == 1 else _mean(batches)
@@ -47,6 +47,13 @@ def _mean(batches: tuple[pa.RecordBatch, ...]) -> pa.RecordBatch:
         else:
             columns.append(first.column(field.name))
     return pa.RecordBatch.from_arrays(columns, schema=first.schema)
+
+
+@functools.lru_cache(maxsize=1)  # the shards of a training come one after another
+def _models(files: tuple[tuple[str, str], ...], workspace: str) -> list[LanguageModel]:
+    """Return the models of a training, that with its last weights first."""
+    weights = [WEIGHTS, *sorted(name for name, _ in files if name.startswith(SNAPSHOT))]
+    return [_model(dict(files), each, open_storage(workspace)) for each in weights]
 
 
 def _model(files: Mapping[str, str], weights: str, storage: Storage) -> LanguageModel:
