@@ -16,6 +16,7 @@ from curate_operators.rewrite_measures import Grams, grams, words
 
 PROMPT_WORDS = 6  # so many words in a row of a prompt are no accident
 PLANTED_WORDS = 4
+MARKS = ("<document>", "</document>", "[doc]", "[/doc]")
 _SENTENCE = re.compile(r"[^\n.!?]+(?:[.!?]+(?![\s\"'”’)\]])[^\n.!?]*)*[.!?]*[\"'”’)\]]*")
 _QUOTED = re.compile(r"[\"“]([^\"”\n]{3,200})[\"”]|(?<!\w)['‘]([^'’\n]{3,200})['’](?!\w)|`([^`\n]{3,200})`")
 _SAY = re.compile(
@@ -68,10 +69,12 @@ def planted(source: str) -> list[str]:
 
 
 def leaked_words(text: str, source: str, prompt: Grams) -> str | None:
-    """Return words of the prompt, or of an instruction that the source holds, which stand in the text; None = nothing leaked.
+    """Return marks or words of the prompt, or words of an instruction that the source holds, which the text has; None = nothing leaked.
 
     `prompt` are runs of `PROMPT_WORDS` words of what the model was told.
     """
+    if mark := next((mark for mark in MARKS if mark in text and mark not in source), None):
+        return mark
     own = words(text)
     if prompt and (leaked := grams(own, PROMPT_WORDS) & prompt - grams(words(source), PROMPT_WORDS)):
         return " ".join(min(leaked))
