@@ -40,7 +40,7 @@ class RewriteGuard(Filter):
     | `truncated`, `no_lead_in`, `no_pairs`, `no_list`, `no_tag`, `empty`, `too_few_tokens` | `rewrite` found no text in the answer |
     | `refusal` | the text says what models say in place of answering, and the source does not |
     | `preamble` | it begins or ends with talk about itself: *Sure, here is …* |
-    | `leaked_instructions` | it has a mark or 6 words in a row of the prompt, or 4 of an instruction in the source, or says what that wants |
+    | `leaked_instructions` | it has a mark or 6 words of the prompt, or 4 words of an instruction in the source, or says what that wants |
     | `repetitive` | characters in repeated runs of 10 words ÷ characters > `max_repeated_ratio`, and more than in the source |
     | `copied` | runs of 8 words that stand in the source ÷ runs of 8 words > `max_copy_ratio` |
     | `other_language` | text and source are in different languages, both told with a confidence of 0.65 |
