@@ -11,6 +11,7 @@ from curate.dataset import Dataset
 from curate.errors import PipelineError
 from curate.manifest import Kind
 from curate.protocols import Judge
+from curate.report.units import plural
 from curate.work import Verdict, Work
 from curate_scorers.proxy.compare_effects import BITS_PER_BYTE, Comparison, compare, read_results, verify_corpora
 from curate_scorers.proxy.statistics import Effect
@@ -87,7 +88,7 @@ class ProxyCompare(Judge):
         passed = all(each.overall.high < 0 or 0 < self.max_loss >= each.overall.high for each in found.values())
         told = [self._said(other, each.overall, confidence) for other, each in found.items()]
         seeds = len(results.models(self.candidate))
-        verdict = Verdict(passed, f"{'; '.join(told)} ({seeds} seeds, {len(results.sets)} sets)", _table(found))
+        verdict = Verdict(passed, f"{'; '.join(told)} ({plural(seeds, 'seed')}, {plural(len(results.sets), 'set')})", _table(found))
         proofs.keep(work, verdict, [trials], self._entry(trials, found))
         return verdict
 
