@@ -1,14 +1,16 @@
 """`python -m tests.benchmarks.proxy_speed`: tokens a second of training beside nanoGPT's architecture and transformers' Trainer.
 
-All train a network of the same width and depth on the same rows, packed from documents of `../shared/data/pile_slices`, with steps of
-the same size, one thread, in turns in one process; CPU time of whole steps, optimizer included, medians. nanoGPT's is written in plain
-PyTorch: LayerNorm, GELU, learned positions, causal attention over whole rows, AdamW. The Trainer has a Qwen3 of our shape and its own
-defaults; it needs the package accelerate, and is left out without. Neither keeps documents apart, which would cost them more.
+All train a network of the same width and depth on the same rows, packed from documents of `../shared/data/pile_slices`, with one thread,
+in turns in one process; CPU time, medians. nanoGPT's is written in plain PyTorch: LayerNorm, GELU, learned positions, causal attention
+over whole rows, AdamW. The Trainer has a Qwen3 of our shape and its own defaults; it needs the package accelerate, and is left out
+without. Neither keeps documents apart, which would cost them more. Ours and nanoGPT's are timed in parts, a forward and backward pass
+and an update, and added up for a step of as many tokens as the size has by default; the Trainer's updates cost next to nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import statistics
 import tempfile
@@ -28,18 +30,18 @@ import transformers
 from torch import nn
 from torch.nn import functional as F
 
-from curate_scorers.proxy import folder, packing
+from curate_scorers.proxy import batches, folder, packing
 from curate_scorers.proxy.checkpoint import State
 from curate_scorers.proxy.model import Proxy
 from curate_scorers.proxy.packed import Packed, Part
 from curate_scorers.proxy.recipe import Recipe
-from curate_scorers.proxy.sizes import Shape, shape
+from curate_scorers.proxy.sizes import Shape, batch_tokens, shape
 from curate_scorers.proxy.train import Training, optimizer_of
 from tests.benchmarks import readme
 
 DATA = Path(os.environ.get("CURATE_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 LENGTH, VOCABULARY, DOCUMENTS = 512, 8192, 400
-ROWS, MICRO_ROWS = 16, 4  # of a step, and of a forward pass
+MICRO_ROWS = 4  # of a forward pass
 END = "<|end|>"
 
 
@@ -66,14 +68,19 @@ class Ours:
 
     def __init__(self, packed: Packed, of: Shape, precision: str) -> None:
         model = Proxy(of, VOCABULARY, LENGTH)
-        recipe = Recipe(SIZES[of], tokens=10**9, batch_tokens=ROWS * LENGTH, max_epochs=1e9, precision=precision)
-        state = State(model, optimizer_of(model, recipe))
-        self._training = Training(packed, recipe, Nowhere(), print, torch.device("cpu"), state, recipe.schedule(packed, False))
+        recipe = Recipe(SIZES[of], tokens=10**9, max_epochs=1e9, precision=precision)
+        self._packed, self._rows = packed, itertools.cycle(range(packed.rows))
+        state, device = State(model, optimizer_of(model, recipe)), torch.device("cpu")
+        self._training = Training(packed, recipe, Nowhere(), print, device, state, recipe.schedule(packed, False))
 
-    def __call__(self) -> None:
-        """Take a step."""
-        self._training._step()
-        self._training.state.step += 1
+    def accumulate(self) -> None:
+        """Go forth and back over a few rows."""
+        [batch] = batches.batches(self._packed, [next(self._rows) for _ in range(MICRO_ROWS)], torch.device("cpu"))
+        self._training.accumulate(batch, MICRO_ROWS * LENGTH)
+
+    def update(self) -> None:
+        """End a step."""
+        self._training.update()
 
 
 class Nowhere:
@@ -127,13 +134,15 @@ class Plain:
         self._optimizer = torch.optim.AdamW(self._model.parameters(), 1e-3, fused=True)
         self._half = precision == "bfloat16"
 
-    def __call__(self) -> None:
-        """Take a step."""
-        for _ in range(ROWS // MICRO_ROWS):
-            inputs, targets = (torch.stack(each) for each in zip(*(next(self._rows) for _ in range(MICRO_ROWS)), strict=True))
-            with torch.autocast("cpu", torch.bfloat16, enabled=self._half):
-                loss = self._model(inputs, targets)
-            (loss * MICRO_ROWS / ROWS).backward()
+    def accumulate(self) -> None:
+        """Go forth and back over a few rows."""
+        inputs, targets = (torch.stack(each) for each in zip(*(next(self._rows) for _ in range(MICRO_ROWS)), strict=True))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._half):
+            loss = self._model(inputs, targets)
+        loss.backward()
+
+    def update(self) -> None:
+        """End a step."""
         nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
@@ -171,7 +180,6 @@ class Theirs:
                 place,
                 max_steps=self._steps + 1,
                 per_device_train_batch_size=MICRO_ROWS,
-                gradient_accumulation_steps=ROWS // MICRO_ROWS,
                 use_cpu=True,
                 bf16=self._half,
                 report_to=[],
@@ -214,19 +222,20 @@ class Measured:
 
 
 def measure(packed: Packed, of: Shape, precision: str, rounds: int) -> Measured:
-    """Return tokens a second of each, a step of each in turn; the Trainer's steps in the middle, as it stops for nobody."""
+    """Return tokens a second of each in a step of the size's own number of tokens, from its parts, which are measured in turn."""
     contenders = [Ours(packed, of, precision), Plain(packed, of, precision)]
-    seconds: list[list[float]] = [[], []]
+    seconds: list[tuple[list[float], list[float]]] = [([], []), ([], [])]
     theirs: list[float] = []
-    for step in range(rounds + 1):
+    for turn in range(rounds + 1):
         for contender, found in zip(contenders, seconds, strict=True):
-            begun = time.process_time()
-            contender()
-            found.append(time.process_time() - begun)
-        if step == rounds // 2 and find_spec("accelerate"):
+            for part, times in zip((contender.accumulate, contender.update), found, strict=True):
+                begun = time.process_time()
+                part()
+                times.append(time.process_time() - begun)
+        if turn == rounds // 2 and find_spec("accelerate"):
             theirs = Theirs(packed, of, precision, rounds).seconds()
-    tokens = packed.tokens / packed.rows * ROWS
-    ours, plain = (tokens / statistics.median(found[1:]) for found in seconds)
+    tokens, parts = packed.tokens / packed.rows * MICRO_ROWS, batch_tokens(SIZES[of]) / (MICRO_ROWS * LENGTH)
+    ours, plain = (tokens * parts / (parts * statistics.median(forth[1:]) + statistics.median(ends[1:])) for forth, ends in seconds)
     return Measured(ours, plain, tokens / statistics.median(theirs) if theirs else None)
 
 
@@ -259,10 +268,8 @@ def main() -> None:
     transformers.utils.logging.set_verbosity_error()
     packed = corpus()
     pieces = sum(len(part.lengths) for part in packed.parts)
-    lines = [
-        f"{packed.rows} rows of {LENGTH} tokens with {pieces / packed.rows:.1f} pieces each; {ROWS} rows a step, {MICRO_ROWS} at a time;"
-    ]
-    lines += [f"a vocabulary of {VOCABULARY:,}. One thread, medians of {args.rounds} steps in turn, CPU time.\n"]
+    lines = [f"{packed.rows} rows of {LENGTH} tokens with {pieces / packed.rows:.1f} pieces each, {MICRO_ROWS} at a time, and a vocabulary"]
+    lines += [f"of {VOCABULARY:,}. One thread, medians of {args.rounds} rounds in turn, CPU time.\n"]
     lines += table(packed, args.rounds, args.sizes, args.precisions)
     if args.write:
         readme.write("proxy speed", "\n".join(lines))

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-BLOCK_BYTES = {"cpu": 2 << 20, "cuda": 512 << 20}  # of float32 logits at a time
+BLOCK_BYTES = {"cpu": 8 << 20, "cuda": 512 << 20}  # of float32 logits at a time: fewer make more of the matrix's gradient
 Z_LOSS = 1e-4
 
 

@@ -77,20 +77,29 @@ class Training:
         tokens = self.packed.used(rows)
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for batch in batches.batches(self.packed, rows, self.device):
-            with self._precision():
-                states = state.model(batch.inputs, batch.positions, batch.where)
-                minimised, summed = losses(states, state.model.lm_head.weight, batch.targets, 1 / tokens)
-            minimised.backward()
-            total += summed
+            total += self.accumulate(batch, tokens)
         loss = float(total) / tokens
         if not math.isfinite(loss):
             told = f"the loss of step {state.step + 1} is {loss}"
             hint = f"lower `matrix_rate` ({recipe.matrix_rate:g}) and `other_rate` ({recipe.other_rate:g})"
             raise OperatorError(f"train_proxy: {told}", hint)
-        torch.nn.utils.clip_grad_norm_(state.model.parameters(), CLIP)
-        state.optimizer.step(self.schedule.rate(state.step))
-        state.model.zero_grad(set_to_none=True)
+        self.update()
         return loss
+
+    def accumulate(self, batch: batches.Batch, tokens: int) -> Any:
+        """Add a batch's gradients, of a step of so many tokens, and return the sum of its losses."""
+        model = self.state.model
+        with self._precision():
+            states = model(batch.inputs, batch.positions, batch.where)
+            minimised, summed = losses(states, model.lm_head.weight, batch.targets, 1 / tokens)
+        minimised.backward()
+        return summed
+
+    def update(self) -> None:
+        """Move the weights by the gradients."""
+        torch.nn.utils.clip_grad_norm_(self.state.model.parameters(), CLIP)
+        self.state.optimizer.step(self.schedule.rate(self.state.step))
+        self.state.model.zero_grad(set_to_none=True)
 
     def _precision(self) -> Any:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.state.optimizer.half)
