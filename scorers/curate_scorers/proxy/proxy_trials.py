@@ -80,7 +80,7 @@ class ProxyTrials(DatasetOperator):
     batch_tokens: int | None = None
     max_epochs: float = 4
     matrix_rate: float = 0.02
-    other_rate: float = 0.003
+    other_rate: float | None = None
     seeds: int = 5
     seed: int = 1
     snapshots: int = 0

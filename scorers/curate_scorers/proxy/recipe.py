@@ -12,6 +12,7 @@ from curate_scorers.proxy.sizes import Shape, batch_tokens, shape
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
+OTHER_RATE, OTHER_RATE_WIDTH = 0.004, 768  # and at other widths as 1 / √width
 LEAST_STEPS = 200  # a batch is halved until a budget has as many
 ALIGNED = 64  # vocabularies are rounded up to a multiple: matrix products are faster
 
@@ -26,7 +27,7 @@ class Recipe:
     batch_tokens: int | None = None
     max_epochs: float = 4
     matrix_rate: float = 0.02
-    other_rate: float = 0.003
+    other_rate: float | None = None
     weight_decay: float = 0.0
     warm_up_ratio: float = 0.05
     decay_ratio: float = 0.2
@@ -58,6 +59,11 @@ class Recipe:
     def budget(self) -> int:
         """How many tokens to train on."""
         return self.tokens or round((self.tokens_per_parameter or 20) * self.shape.parameters)
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """The peak learning rates of Muon, whose steps mean the same at any width, and of AdamW, whose steps do not."""
+        return self.matrix_rate, self.other_rate or OTHER_RATE * (OTHER_RATE_WIDTH / self.shape.width) ** 0.5
 
     def vocabulary(self, packed: Packed) -> int:
         """Return how many tokens the network knows."""

@@ -81,7 +81,8 @@ class Training:
         loss = float(total) / tokens
         if not math.isfinite(loss):
             told = f"the loss of step {state.step + 1} is {loss}"
-            hint = f"lower `matrix_rate` ({recipe.matrix_rate:g}) and `other_rate` ({recipe.other_rate:g})"
+            matrix_rate, other_rate = recipe.rates
+            hint = f"lower `matrix_rate` ({matrix_rate:g}) and `other_rate` ({other_rate:.2g})"
             raise OperatorError(f"train_proxy: {told}", hint)
         self.update()
         return loss
@@ -141,7 +142,7 @@ def train(packed: Packed, recipe: Recipe, keeper: Keeper, tell: Tell = lambda li
 def optimizer_of(model: Proxy, recipe: Recipe) -> Optimizer:
     """Return the optimizer of a model where it lies."""
     is_half = recipe.precision == "bfloat16" or (recipe.precision == "auto" and model.lm_head.weight.is_cuda)
-    return Optimizer(model.named_parameters(), recipe.matrix_rate, recipe.other_rate, recipe.weight_decay, is_half)
+    return Optimizer(model.named_parameters(), *recipe.rates, recipe.weight_decay, is_half)
 
 
 def _start_from(base: str, state: State) -> None:

@@ -58,10 +58,12 @@ class TrainProxy(DatasetOperator):
     - `tokens`: the budget; or `tokens_per_parameter`, of parameters without embeddings. Neither = 20 a parameter.
     - `batch_tokens`: tokens of a step; null = what suits the size, halved until the budget has 200 steps.
     - `max_epochs`: how often the corpus may be read; a budget beyond it is an error, beyond one epoch a warning.
-    - `matrix_rate`, `other_rate`: peak learning rates of Muon and AdamW; `weight_decay`: of both, times the rate.
+    - `matrix_rate`, `other_rate`: peak learning rates of Muon and AdamW; null = 0.004 × √(768 / width), as narrow networks like it.
+    - `weight_decay`: of both, times the rate.
     - `warm_up_ratio`, `decay_ratio`: shares of the steps at their beginning and end.
     - `tied_head`: embeddings are the matrix of the head too.
-    - `precision`: of matrix products; `auto` = bfloat16 on a GPU, float32 on a CPU. Weights and sums are float32 always.
+    - `precision`: of matrix products; `auto` = bfloat16 on a GPU, float32 on a CPU, where bfloat16 is faster if it has AVX-512 BF16 or
+      AMX. Weights and sums are float32 always.
     - `snapshots`: also keep the weights of so many steps in the decay, `step-000900.safetensors`, to average over.
     - `keep_stable`: keep the state before the decay, `stable.safetensors`, to anneal.
     - `anneal`: the folder of a proxy with `stable.safetensors`, `stage:NAME` or a path: go on from there; all steps are then decay.
@@ -85,7 +87,7 @@ class TrainProxy(DatasetOperator):
     batch_tokens: int | None = None
     max_epochs: float = 4
     matrix_rate: float = 0.02
-    other_rate: float = 0.003
+    other_rate: float | None = None
     weight_decay: float = 0.0
     warm_up_ratio: float = 0.05
     decay_ratio: float = 0.2
