@@ -4,7 +4,7 @@ All train a network of the same width and depth on the same rows, packed from do
 in turns in one process; CPU time, medians. nanoGPT's is written in plain PyTorch: LayerNorm, GELU, learned positions, causal attention
 over whole rows, AdamW. The Trainer has a Qwen3 of our shape and its own defaults; it needs the package accelerate, and is left out
 without. Neither keeps documents apart, which would cost them more. Ours and nanoGPT's are timed in parts, a forward and backward pass
-and an update, and added up for a step of as many tokens as the size has by default; the Trainer's updates cost next to nothing.
+and an update, and added up for a step of as many tokens as the size has by default; so is the Trainer's, whose update is nanoGPT's.
 """
 
 from __future__ import annotations
@@ -216,9 +216,9 @@ SIZES = {shape(name): name for name in ("5M", "20M")}
 class Measured:
     """Tokens a second: ours, nanoGPT's, the Trainer's (None where it is not there)."""
 
-    ours: float
-    plain: float
-    theirs: float | None
+    ours: Any
+    plain: Any
+    theirs: Any
 
 
 def measure(packed: Packed, of: Shape, precision: str, rounds: int) -> Measured:
@@ -235,8 +235,9 @@ def measure(packed: Packed, of: Shape, precision: str, rounds: int) -> Measured:
         if turn == rounds // 2 and find_spec("accelerate"):
             theirs = Theirs(packed, of, precision, rounds).seconds()
     tokens, parts = packed.tokens / packed.rows * MICRO_ROWS, batch_tokens(SIZES[of]) / (MICRO_ROWS * LENGTH)
-    ours, plain = (tokens * parts / (parts * statistics.median(forth[1:]) + statistics.median(ends[1:])) for forth, ends in seconds)
-    return Measured(ours, plain, tokens / statistics.median(theirs) if theirs else None)
+    (ours, our_update), (plain, adamw) = ((statistics.median(forth[1:]), statistics.median(ends[1:])) for forth, ends in seconds)
+    steps = [parts * ours + our_update, parts * plain + adamw, parts * (statistics.median(theirs) - adamw) + adamw if theirs else None]
+    return Measured(*(tokens * parts / step if step else None for step in steps))
 
 
 def table(packed: Packed, rounds: int, sizes: list[str], precisions: list[str]) -> list[str]:
