@@ -33,7 +33,7 @@ def keep(work: Work, verdict: Verdict, judged: Sequence[Dataset], entry: Proof) 
     told = {
         "format": FORMAT,
         "id": identity[:SHORT],
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),  # two checks of a run may judge within a second
         "pipeline": _pipeline(work.storage, run),
         "run": run,
         "check": check,
