@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 
 from curate import kernels
-from curate.kernels.piece_spans import Style
 from curate_scorers.proxy.tokenizer_patterns import ENDINGS_IN_ANY_CASE, PATTERNS
+
+if TYPE_CHECKING:
+    from curate.kernels.piece_spans import Style
 
 OTHER_SPELLINGS = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",)  # of the endings, as Llama 3 and Qwen 2 write them
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +20,10 @@ from curate.errors import OperatorError
 from curate.protocols import Cost, Scorer
 from curate_scorers.proxy import tokenizer_files
 from curate_scorers.proxy.piece_splits import split_of
-from curate_scorers.proxy.piece_tokens import PieceTokens
 from curate_scorers.proxy.tokenizer_files import Tokenizer
+
+if TYPE_CHECKING:
+    from curate_scorers.proxy.piece_tokens import PieceTokens
 
 OUTPUT = pa.struct([pa.field("ids", pa.list_(pa.uint32())), pa.field("count", pa.int64())])
 BLOCK_BYTES = 4 << 20  # of text at a time: what the package keeps of a token takes a hundred bytes
@@ -98,6 +100,8 @@ class Tokenize(Scorer):
 
     @functools.cached_property
     def _pieces(self) -> PieceTokens | None:
+        from curate_scorers.proxy.piece_tokens import PieceTokens
+
         split = split_of(self._encoder)
         return None if split is None else PieceTokens(self._encoder, split)
 
