@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from curate.kernels.key_firsts import firsts as firsts
     from curate.kernels.label_losses import huffman_tree as huffman_tree
     from curate.kernels.label_losses import label_scores as label_scores
+    from curate.kernels.letter_runs import letter_counts as letter_counts
+    from curate.kernels.letter_runs import respelt as respelt
     from curate.kernels.line_joins import joined_spans as joined_spans
     from curate.kernels.line_spans import Lines as Lines
     from curate.kernels.line_spans import lines as lines
@@ -103,6 +105,8 @@ _HOME = {
     "firsts": "key_firsts",
     "huffman_tree": "label_losses",
     "label_scores": "label_losses",
+    "letter_counts": "letter_runs",
+    "respelt": "letter_runs",
     "joined_spans": "line_joins",
     "Lines": "line_spans",
     "lines": "line_spans",

@@ -36,6 +36,8 @@ def main() -> None:
     kernels.buckets(kernels.signatures(grams, 4), 2, 2)
     sets, none = kernels.shingle_sets(grams), np.zeros(0, np.int64)
     kernels.jaccard(sets, sets, none, none)
+    kernels.letter_counts(texts)
+    kernels.respelt(texts, none, none, none, none)
     runs = kernels.runs(texts)
     values, counts = kernels.anchors(runs, 2, 1, False)
     kernels.windows(runs, 2, False, (counts, counts > 0))

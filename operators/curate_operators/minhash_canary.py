@@ -17,17 +17,15 @@ import pyarrow.compute as pc
 
 from curate import kernels
 from curate.document import TEXT
-from curate.kernels import unicode
 from curate.work import Place
 
 LEVELS = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 TOLERANCE = 0.02  # how far above its level the similarity of a copy may lie
-NEAR = TOLERANCE / 2  # one that lies nearer is not edited again
 ANYWHERE = 2000  # letters of a text whose passage need not be at an end
 MAX_BYTES = 20_000  # of a text that is drawn
-SHORT_BYTES = 2_000  # texts up to this size are taken first: they do as well and cost less
-SPARE = 8  # so many times more documents are drawn than copies are planted: many are too short, too long or duplicates
-TRIES = 6  # of how much to edit; the similarity falls nearly as the number of letters grows
+FIT_BYTES = (500, 2_000)  # texts of these sizes are taken first: long enough for every level, and cheap
+SPARE = 8  # so many times more of those up to there are drawn than copies are planted: many are too short or duplicates
+TRIES = 5  # of how much to edit
 SAMPLE = pa.schema({"hash": pa.uint64(), "document": pa.uint64(), "text": pa.large_binary()})
 
 Item = dict[str, Any]
@@ -39,8 +37,7 @@ def drawn(batches: Iterator[pa.RecordBatch], item: Item, found: list[pa.RecordBa
     for batch in batches:
         place = np.arange(row, row + batch.num_rows, dtype=np.uint64)
         hashes = mixed(place + np.uint64(item["begin"]))
-        sizes = pc.fill_null(pc.binary_length(batch.column(TEXT)), 0).to_numpy(zero_copy_only=False)
-        chosen = np.flatnonzero((hashes <= np.uint64(item["draw"])) & (sizes > 0) & (sizes <= MAX_BYTES)) if item["draw"] else place[:0]
+        chosen = np.flatnonzero(_are_drawn(hashes, batch.column(TEXT), item["draw"])) if item["draw"] else place[:0]
         if len(chosen):
             texts = batch.column(TEXT).take(pa.array(chosen)).cast(pa.large_binary())
             found.append(pa.RecordBatch.from_arrays([pa.array(hashes[chosen]), pa.array(place[chosen] + number), texts], schema=SAMPLE))
@@ -48,10 +45,16 @@ def drawn(batches: Iterator[pa.RecordBatch], item: Item, found: list[pa.RecordBa
         yield batch
 
 
-def limit(planted: int | None, documents: int) -> int:
-    """Return below which hash a document is drawn, so that there are enough of them and not many more."""
-    wanted = SPARE * len(LEVELS) * (planted or 0)
-    return min((1 << 64) * wanted // max(documents, 1), (1 << 64) - 1)
+def _are_drawn(hashes: Any, texts: pa.Array, limits: list[int]) -> Any:
+    sizes = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
+    short, long = map(np.uint64, limits)
+    return (sizes > 0) & (sizes <= MAX_BYTES) & (hashes <= np.where(sizes <= FIT_BYTES[1], short, long))
+
+
+def limits(planted: int | None, documents: int) -> list[int] | None:
+    """Return below which hash a short document is drawn, and a long one, so that there are enough of them and not many more."""
+    wanted = [spare * len(LEVELS) * (planted or 0) for spare in (SPARE, 1)]
+    return [min((1 << 64) * one // max(documents, 1), (1 << 64) - 1) for one in wanted] if planted else None
 
 
 def mixed(values: Any) -> Any:
@@ -63,13 +66,14 @@ def mixed(values: Any) -> Any:
 
 
 def first_drawn(paths: list[str], most: int, place: Place) -> pa.Table:
-    """Return the short documents with the lowest hashes of all that were drawn, then longer ones; `most` and one shard's in memory."""
+    """Return the documents with the lowest hashes of all that were drawn, of fit sizes first; `most` and one shard's in memory."""
     kept = SAMPLE.empty_table()
     for path in paths:
         found = pa.concat_tables([kept, place.read_table(path)])
-        long = pc.greater(pc.binary_length(found["text"]), SHORT_BYTES)
-        ranks = pc.sort_indices(pa.table([long, found["hash"]], ["long", "hash"]), [("long", "ascending"), ("hash", "ascending")])
-        kept = found.take(ranks[:most]).combine_chunks()
+        sizes = pc.binary_length(found["text"]).to_numpy()
+        unfit = (sizes < FIT_BYTES[0]) | (sizes > FIT_BYTES[1])
+        ranks = np.lexsort((found["hash"].to_numpy(), unfit))
+        kept = found.take(pa.array(ranks[:most])).combine_chunks()
     return kept
 
 
@@ -85,65 +89,62 @@ class Copies:
 
 def copies(sample: pa.Table, item: Item) -> Copies:
     """Return at most `planted` copies of each level, all of different documents as far as there are enough."""
-    count, planted = sample.num_rows, item["planted"]
-    tried = np.arange(min(2 * planted, count) * len(LEVELS)) if count else np.zeros(0, np.int64)
+    texts, planted = _readable(sample.column("text").combine_chunks()), item["planted"]
+    count, turns = len(texts), len(LEVELS)
+    tried = np.arange(min(2 * planted, count) * turns)
     origin = tried % max(count, 1)
-    level = np.array(LEVELS)[(origin + tried // max(count, 1)) % len(LEVELS)]
-    texts = [_Letters(text.as_py().decode("utf-8", "replace"), seed) for seed, text in enumerate(sample.column("text"))]
-    found = _edited(texts, origin, level, item)
-    chosen = np.flatnonzero((found.similarity >= level) & (found.similarity < level + TOLERANCE) & (found.similarity < 1))
-    chosen = np.sort(np.concatenate([chosen[:0], *(chosen[level[chosen] == one][:planted] for one in LEVELS)]))
-    return Copies(origin[chosen], level[chosen], [found.texts[k] for k in chosen.tolist()], found.similarity[chosen])
+    which = (origin + tried // max(count, 1)) % turns
+    waiting = [tried[which == k] for k in range(turns)]
+    made: list[list[tuple[int, str, float]]] = [[] for _ in LEVELS]
+    while True:
+        wanted = [planted - len(found) for found in made]
+        taken = [one[: more + more // 8 + 4] if more > 0 else one[:0] for one, more in zip(waiting, wanted, strict=True)]
+        waiting = [one[len(part) :] for one, part in zip(waiting, taken, strict=True)]
+        now = np.concatenate(taken)
+        if not len(now):
+            break
+        for k, text, similarity in _edited(texts, now, origin[now], np.array(LEVELS)[which[now]], item):
+            made[which[k]].append((k, text, similarity))
+    rows = [row for found in made for row in sorted(found)[:planted]]
+    numbers = np.array([k for k, _, _ in rows], np.int64)
+    return Copies(origin[numbers], np.array(LEVELS)[which[numbers]], [text for _, text, _ in rows], np.array([one for _, _, one in rows]))
 
 
-def _edited(texts: list[_Letters], origin: Any, level: Any, item: Item) -> Copies:
-    """Edit so much that each copy's similarity is near above its level; what never comes near has similarity 0."""
-    whole = _sets([text.text for text in texts], item)
-    starts = np.random.RandomState(1).random_sample(len(origin)).tolist()
-    letters = np.array([len(text.places) for text in texts], np.int64)[origin] if len(texts) else origin
-    wanted = _distance(level + TOLERANCE / 4)
-    number = np.maximum((letters * wanted).astype(np.int64), 1)
-    best, kept = np.zeros(len(origin)), [""] * len(origin)
-    far = np.arange(len(origin))  # the copies that are not near enough yet
+def _readable(texts: pa.Array) -> pa.Array:
+    try:
+        return texts.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return pa.array([text.as_py().decode("utf-8", "replace") for text in texts], pa.large_string())
+
+
+def _edited(texts: pa.Array, tried: Any, origin: Any, level: Any, item: Item) -> Iterator[tuple[int, str, float]]:
+    """Yield those tries that come near above their levels, with their texts and exact similarities."""
+    rows, origin = np.unique(origin, return_inverse=True)
+    before = kernels.Texts.of(texts.take(pa.array(rows)))
+    whole, letters = _sets(before, item), kernels.letter_counts(before)[origin]
+    size = np.maximum(whole.counts[origin], 1)
+    anywhere = letters >= ANYWHERE
+    start = np.where(anywhere, mixed(tried.astype(np.uint64)) * 2.0**-64, mixed(tried.astype(np.uint64)) >> np.uint64(63))
+    wanted = _distance(level + TOLERANCE / 2) * size
+    number = (wanted - 0.5 - anywhere * (item["n"] - 1)) * letters / size  # a passage within a text has shingles on both sides
+    far = np.flatnonzero(letters > 0)
     for _ in range(TRIES):
-        number[far] = np.minimum(number[far], letters[far])
-        now = [texts[origin[k]].edited(int(number[k]), starts[k]) for k in far.tolist()]
-        similarity = kernels.jaccard(whole, _sets(now, item), origin[far], np.arange(len(far)))
-        better = (similarity >= level[far]) & (similarity < 1) & ((best[far] == 0) | (similarity < best[far]))
-        for place in np.flatnonzero(better).tolist():
-            kept[far[place]] = now[place]
-        best[far[better]] = similarity[better]
-        reached = np.maximum(_distance(similarity), 1e-6)
-        number[far] = np.maximum((number[far] * np.clip(wanted[far] / reached, 0.25, 4)).astype(np.int64), 1)
-        far = far[(best[far] == 0) | (best[far] >= level[far] + NEAR)]
-    return Copies(origin, level, kept, best)
+        count = np.clip(number[far].astype(np.int64), 1, letters[far])
+        begin = (start[far] * (letters[far] - count)).astype(np.int64)
+        now = kernels.respelt(before, origin[far], begin, count, tried[far])
+        similarity = kernels.jaccard(whole, _sets(kernels.Texts.of(now), item), origin[far], np.arange(len(far)))
+        near = (similarity >= level[far]) & (similarity < level[far] + TOLERANCE) & (similarity < 1)
+        for k in np.flatnonzero(near).tolist():
+            yield int(tried[far[k]]), now[k].as_py(), float(similarity[k])
+        number[far] = count + (wanted[far] - _distance(similarity) * size[far]) * letters[far] / size[far]
+        changed = np.clip(number[far].astype(np.int64), 1, letters[far]) != count
+        far = far[~near & changed]
 
 
 def _distance(similarity: Any) -> Any:
-    """Return the share of shingles that a copy of this similarity lacks."""
+    """Return how many shingles a copy of this similarity lacks, of each that the document has."""
     return (1 - similarity) / (1 + similarity)
 
 
-def _sets(texts: list[str], item: Item) -> kernels.Shingles:
-    column = kernels.Texts.of(pa.array(texts, pa.large_string()))
-    return kernels.shingle_sets(kernels.shingles(column, item["n"], item["unit"], item["fold"]))
-
-
-class _Letters:
-    """A text, where its letters and digits are, and the letters that take their places."""
-
-    def __init__(self, text: str, seed: int) -> None:
-        self.text = text
-        self.codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-        self.places = np.flatnonzero(unicode.classes()[self.codes] & (unicode.LETTER | unicode.NUMBER))
-        drawn = mixed(np.arange(len(self.places), dtype=np.uint64) + (np.uint64(seed) << np.uint64(32)))
-        self.new = (ord("a") + drawn % np.uint64(26)).astype(np.uint32)
-
-    def edited(self, count: int, start: float) -> str:
-        """Return the text with `count` letters and digits in a row replaced, from a place that `start` (0 to 1) says."""
-        free = len(self.places) - count
-        begin = int(start * free) if len(self.places) >= ANYWHERE else free * (start < 0.5)
-        chosen = slice(begin, begin + count)
-        codes = self.codes.copy()
-        codes[self.places[chosen]] = self.new[chosen]
-        return codes.tobytes().decode("utf-32-le")
+def _sets(texts: kernels.Texts, item: Item) -> kernels.Shingles:
+    return kernels.shingle_sets(kernels.shingles(texts, item["n"], item["unit"], item["fold"]))

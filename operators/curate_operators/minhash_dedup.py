@@ -209,7 +209,7 @@ class MinhashDedup(DatasetOperator):
         told = {"documents": rows, "shards": shards, "copies": shards, "first": first, "rules": rules, "dump": dump}
         told["partitions"] = shuffle.partitions_for(rows, CLASS_BYTES + 8 * rules)
         told["spread"] = shuffle.partitions_for(rows, bands.bands * (BUCKET_BYTES + 8 * rules))
-        return asdict(self) | asdict(bands) | told | {"draw": canary.limit(self.planted, documents.rows)}
+        return asdict(self) | asdict(bands) | told | {"draw": canary.limits(self.planted, documents.rows)}
 
 
 def _in_range(holds: bool, message: str) -> None:

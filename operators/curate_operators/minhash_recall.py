@@ -8,22 +8,22 @@ can be the reason why a copy goes, and never the other way round.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from curate.document import ID, TEXT
+from curate.document import TEXT
 from curate.report.units import plural
 from curate.work import Curve, Place, Verdict
-from curate.writers import ParquetShard
 from curate_operators import minhash_canary as canary
 from curate_operators import minhash_sign as sign
 from curate_operators.minhash_curve import Bands
 from curate_operators.minhash_sign import Item
 
 NOTHING = "nothing"  # a column without values: by every rule of `keep` copies come last
-COPIES = pa.schema({ID: pa.string(), TEXT: pa.large_string(), NOTHING: pa.float64()})
+COPIES = pa.schema({TEXT: pa.large_string(), NOTHING: pa.float64()})
 NO_TRUTH = pa.table({"origin": pa.array([], pa.uint64()), "level": pa.array([], pa.float64()), "similarity": pa.array([], pa.float64())})
 UNLIKELY = 0.00135  # what lies more than three standard deviations below the mean, were it normal
 SHOWN = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -33,20 +33,15 @@ def plant_copies(item: Item, place: Place) -> Item:
     """Make a shard of edited copies of drawn documents, sign it, and send it into the buckets."""
     sample = canary.first_drawn(item["samples"], 2 * len(canary.LEVELS) * item["planted"], place)
     made = canary.copies(sample, item)
-    path = f"{place.prefix}.parquet"
-    names = [f"planted {number}" for number in range(len(made.texts))]
-    rows = pa.record_batch(
-        [pa.array(names, pa.string()), pa.array(made.texts, pa.large_string()), pa.nulls(len(names), pa.float64())], COPIES
-    )
-    with place.storage.open_output(path) as out:
-        shard = ParquetShard(out, COPIES)
-        shard.write(rows)
-        shard.close()
+    rows = pa.record_batch([pa.array(made.texts, pa.large_string()), pa.nulls(len(made.texts), pa.float64())], COPIES)
     truth = pa.table([sample.column("document").to_numpy()[made.origin], made.level, made.similarity], ["origin", "level", "similarity"])
-    own = item | {"path": path, "keep": [{"highest": NOTHING}] * item["rules"] or "first", "dump": None, "draw": 0, "begin": 0, "parts": []}
-    signed = sign.sign_shard(own, place)
-    spread = sign.spread_shard(own | {"local": signed["local"], "drawn": signed["drawn"]}, place)
-    return {"path": path, "sha256": shard.file.sha256, "shuffle": spread["shuffle"], "truth": place.write_table("truth", truth)}
+    signed = sign.sign(rows, item | {"keep": [{"highest": NOTHING}] * item["rules"] or "first", "dump": None})
+    keys = [column.to_numpy() for column in signed.columns[: 2 + item["rules"]]]
+    first = np.zeros(len(rows), np.bool_)
+    first[sign.leaders([*keys, sign.numbers(item["shard"], len(rows))], signed.column("size").to_numpy() > 0)[1]] = True
+    file = place.write_shuffle(item["spread"], sign.buckets_schema(item["rules"]), sign.in_buckets(iter([signed]), first, item))
+    texts = place.write_table("texts", pa.Table.from_batches([rows.select([TEXT])]))
+    return {"texts": texts, "shuffle": asdict(file), "truth": place.write_table("truth", truth)}
 
 
 def count_found(item: Item, place: Place) -> Item:

@@ -32,7 +32,7 @@ def search(work: Work, shared: Item, items: list[Item], sizes: list[int]) -> tup
     compared: list[Item] = []
     decided: list[Item] = []
     if shared["mode"] == "verified" and group["documents"]:
-        texts = [*items, *(shared | {"path": shard["path"], "sealed": shard["sha256"], "shard": len(items)} for shard in planted)]
+        texts = [*items, *(shared | {"texts": shard["texts"], "shard": len(items)} for shard in planted)]
         routed, sets = _gathered(work, group, paired, texts, [*sizes, *(0 for _ in planted)])
         compared = work.map("compare", verify.compare_block, list(_blocks(shared, group, routed, sets)))
         decided = _decided(work, shared, group, compared)
@@ -49,7 +49,7 @@ def _filled(work: Work, shared: Item, items: list[Item]) -> tuple[list[list[Item
     filled = work.map("spread", sign.spread_shard, items[first:])
     planted: list[Item] = []
     if shared["planted"]:
-        task = shared | {"samples": [result["drawn"] for result in filled], "shard": len(items)}
+        task = shared | {"samples": _paths(filled, "drawn"), "shard": len(items)}
         planted = work.map("plant", recall.plant_copies, [task])
     return ranges(work.storage, [*laid, *(result["shuffle"] for result in (*filled, *planted))]), planted
 

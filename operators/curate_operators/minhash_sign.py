@@ -74,10 +74,10 @@ def sign_shard(item: Item, place: Place) -> Item:
     kept.clear()
     full = keys.pop() > 0
     keys.append(numbers(item["shard"], len(full)))
-    leader, firsts = _leaders(keys, full)
+    leader, firsts = leaders(keys, full)
     file = place.write_shuffle(item["partitions"], schema, _kinds(keys, firsts, item["partitions"], schema))
     local = {"signed": asdict(signed), "leaders": place.write_table("leaders", pa.table({"leader": leader, "full": pa.array(full)}))}
-    drawn = place.write_table("drawn", pa.Table.from_batches(sample, canary.SAMPLE))
+    drawn = place.write_table("drawn", pa.Table.from_batches(sample, canary.SAMPLE)) if sample else None
     return {"local": local, "drawn": drawn, "shuffle": asdict(file)}
 
 
@@ -108,7 +108,7 @@ def sign(batch: pa.RecordBatch, item: Item) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array(column) for column in arrays], schema=signed_schema(len(ranks), item["bands"]))
 
 
-def _leaders(columns: list[UInt64s], valid: Any) -> tuple[Any, Any]:
+def leaders(columns: list[UInt64s], valid: Any) -> tuple[Any, Any]:
     """Return for each row the row of the first of its kind, and the rows that are; rows without shingles are no kind."""
     rows = np.flatnonzero(valid)
     order = rows[np.lexsort(tuple(column[rows] for column in reversed(columns)))]
@@ -126,7 +126,7 @@ def join_classes(item: Item, place: Place) -> Item:
     table = pa.Table.from_batches(read(item, place, schema), schema)
     columns = [column.to_numpy() for column in table.columns]
     document = columns[-1]
-    leader, _ = _leaders(columns, np.ones(len(document), np.bool_))
+    leader, _ = leaders(columns, np.ones(len(document), np.bool_))
     later = leader != np.arange(len(leader))
     rows = pa.RecordBatch.from_arrays([pa.array(document[leader[later]]), pa.array(document[later])], schema=FOLLOWERS)
     own, other = (rows.column(k).to_numpy() >> SHARD_BITS for k in (1, 0))
@@ -136,25 +136,32 @@ def join_classes(item: Item, place: Place) -> Item:
 
 def spread_shard(item: Item, place: Place) -> Item:
     """Send every document that is the first of its kind into its buckets."""
-    chosen, schema = firsts(item, place), buckets_schema(item["rules"])
-    document = numbers(item["shard"], len(chosen))
+    chosen = firsts(item, place)
+    file = place.write_shuffle(item["spread"], buckets_schema(item["rules"]), in_buckets(signed_batches(item, place), chosen, item))
+    return {"shuffle": asdict(file), "drawn": _firsts_drawn(item["drawn"], chosen, place)}
 
-    def bands() -> Iterator[tuple[Any, pa.RecordBatch]]:
-        begun = 0
-        for batch in signed_batches(item, place):
-            rows = np.flatnonzero(chosen[begun : begun + batch.num_rows])
-            columns = {name: batch.column(name).to_numpy()[rows] for name in batch.schema.names[2:]}
-            rest = [*(columns[name] for name in rank_names(item["rules"])), document[rows + begun], columns["size"]]
-            for band in range(item["bands"]):
-                bucket = columns[f"bucket_{band}"]
-                arrays = [pa.array(column) for column in (bucket, *rest)]
-                yield bucket % np.uint64(item["spread"]), pa.RecordBatch.from_arrays(arrays, schema=schema)
-            begun += batch.num_rows
 
-    drawn = place.read_table(item["drawn"])
+def in_buckets(batches: Iterator[pa.RecordBatch], chosen: Any, item: Item) -> Iterator[tuple[Any, pa.RecordBatch]]:
+    """Yield the documents of a shard that are `chosen`, of what was signed of all of them, once for each of their buckets."""
+    schema, document, begun = buckets_schema(item["rules"]), numbers(item["shard"], len(chosen)), 0
+    for batch in batches:
+        rows = np.flatnonzero(chosen[begun : begun + batch.num_rows])
+        columns = {name: batch.column(name).to_numpy()[rows] for name in batch.schema.names[2:]}
+        rest = [*(columns[name] for name in rank_names(item["rules"])), document[rows + begun], columns["size"]]
+        rest = [pa.array(column) for column in rest]
+        for band in range(item["bands"]):
+            bucket = columns[f"bucket_{band}"]
+            yield bucket % np.uint64(item["spread"]), pa.RecordBatch.from_arrays([pa.array(bucket), *rest], schema=schema)
+        begun += batch.num_rows
+
+
+def _firsts_drawn(path: str | None, chosen: Any, place: Place) -> str | None:
+    """Return where those documents lie that were drawn and are the first of their kind."""
+    if path is None:
+        return None
+    drawn = place.read_table(path)
     first = chosen[(drawn.column("document").to_numpy() & ROW).astype(np.int64)]
-    file = place.write_shuffle(item["spread"], schema, bands())
-    return {"shuffle": asdict(file), "drawn": place.write_table("drawn", drawn.filter(pa.array(first)))}
+    return path if first.all() else place.write_table("drawn", drawn.filter(pa.array(first)))
 
 
 def signed_batches(item: Item, place: Place) -> Iterator[pa.RecordBatch]:

@@ -17,9 +17,7 @@ import pyarrow as pa
 from curate import kernels
 from curate.dataset import read_shard
 from curate.document import TEXT
-from curate.shuffle import AGAIN
 from curate.work import Place
-from curate_operators.minhash_known import verify
 from curate_operators.minhash_pairs import PAIRS, PLACES, distinct, joined, new
 from curate_operators.minhash_sign import ROW, SHARD_BITS, Item, UInt64s, read, storage_of
 
@@ -60,8 +58,6 @@ def _places(item: Item, place: Place) -> tuple[Any, Any]:
 
 def gather_shard(item: Item, place: Place) -> Item:
     """Read the texts of one shard again and send the shingles of those in pairs to their blocks."""
-    if "sealed" in item:  # the shard of planted copies, which is no dataset's
-        verify(place.storage, item["path"], item["sealed"], AGAIN)
     document, position = _places(item, place)
     edges = np.array(item["edges"], np.uint64)
     low, high = np.searchsorted(document, np.array([item["shard"], item["shard"] + 1], np.uint64) << SHARD_BITS)
@@ -70,7 +66,7 @@ def gather_shard(item: Item, place: Place) -> Item:
 
     def sets() -> Iterator[tuple[Any, pa.RecordBatch]]:
         begun = 0
-        for batch in read_shard(storage_of(item, place), item["path"], [TEXT]):
+        for batch in _texts(item, place):
             a, b = np.searchsorted(rows, [begun, begun + batch.num_rows])
             if a == b:
                 begun += batch.num_rows
@@ -83,6 +79,13 @@ def gather_shard(item: Item, place: Place) -> Item:
             begun += batch.num_rows
 
     return asdict(place.write_shuffle(item["blocks"], SETS, sets()))
+
+
+def _texts(item: Item, place: Place) -> Iterator[pa.RecordBatch]:
+    """Yield the texts of a shard; planted copies are no dataset's and lie in a table."""
+    if "texts" in item:
+        return iter(place.read_table(item["texts"]).to_batches())
+    return read_shard(storage_of(item, place), item["path"], [TEXT])
 
 
 def compare_block(item: Item, place: Place) -> Item:

@@ -62,6 +62,8 @@ def run(column: Column) -> int:
         found = kernels.shingles(texts, 5, unit, fold)
         kernels.shingle_sets(kernels.shingles(texts, 1, unit, fold))
     kernels.buckets(kernels.signatures(found, 6), 3, 2)
+    letters, rows = kernels.letter_counts(texts), np.arange(len(texts))
+    kernels.respelt(texts, rows, letters // 3, letters // 2, rows)
     for length, in_bytes in ((1, False), (3, False), (7, True)):
         runs = kernels.runs(texts)
         values, counts = kernels.anchors(runs, length, max(1, length // 2), in_bytes)

@@ -65,7 +65,7 @@ def test_the_sample_does_not_depend_on_shards_and_batches() -> None:
     def drawn(sizes: list[int], batch: int) -> list[Any]:
         rows, begin = [], 0
         for shard, size in enumerate(sizes):
-            item = {"shard": shard, "begin": begin, "draw": minhash_canary.limit(1, 1000)}
+            item = {"shard": shard, "begin": begin, "draw": minhash_canary.limits(1, 1000)}
             parts = [pa.record_batch({TEXT: texts.slice(begin + k, min(batch, size - k))}) for k in range(0, size, batch)]
             found: list[pa.RecordBatch] = []
             assert sum(part.num_rows for part in minhash_canary.drawn(iter(parts), item, found)) == size
