@@ -24,6 +24,7 @@ Unit = Literal["words", "characters"]
 
 CODE = (1 << 24) - 1
 ALONE, MARK, DIGIT, SKIPPED = 1 << 24, 1 << 25, 1 << 26, 1 << 27  # what the table below says besides the folded character
+BETWEEN, OTHER = 1 << 20, 1 << 21  # a byte that separates words; one that the table of characters must be asked about
 BLANK = np.uint64(32)
 BASE = np.uint64(0xD6E8FEB86659FD93)
 FOLDED_UP_TO = 0x3100  # Latin, Greek, Cyrillic, Indic, kana: where letters have diacritics of their own
@@ -45,7 +46,7 @@ class Shingles:
 def shingles(texts: Texts, n: int = 5, unit: Unit = "words", fold: bool = False) -> Shingles:
     """Return the n-grams of every text; a text with fewer than n words is one shingle, one without words has none."""
     power = np.uint64(pow(int(BASE), n, 1 << 64))
-    return Shingles(*_shingles(texts.data, texts.offsets, _table(unit, fold), n, power, unit == "characters"))
+    return Shingles(*_shingles(texts.data, texts.offsets, _table(unit, fold), _bytes(unit, fold), n, power, unit == "characters"))
 
 
 def shingle_sets(found: Shingles) -> Shingles:
@@ -87,6 +88,14 @@ def _table(unit: Unit, fold: bool) -> NDArray[np.int32]:
 
 
 @cache
+def _bytes(unit: Unit, fold: bool) -> NDArray[np.uint32]:
+    """Return for each byte the folded letter that it is, or `BETWEEN`, or `OTHER`: most bytes of most texts are one of the first two."""
+    table = _table(unit, fold)[:0x80]
+    plain = np.where(table == 0, BETWEEN, np.where(table < ALONE, table, OTHER))
+    return np.concatenate([plain, np.full(0x80, OTHER)]).astype(np.uint32)
+
+
+@cache
 def _bare() -> NDArray[np.int32]:
     """Return letters without their diacritics; decompositions never change once assigned (Unicode's stability policy)."""
     bare = np.arange(FOLDED_UP_TO, dtype=np.int32)
@@ -98,7 +107,7 @@ def _bare() -> NDArray[np.int32]:
 
 
 @kernel
-def _shingles(data: Any, offsets: Any, table: Any, n: int, power: Any, blanks: bool) -> tuple[Any, Any]:
+def _shingles(data: Any, offsets: Any, table: Any, plain: Any, n: int, power: Any, blanks: bool) -> tuple[Any, Any]:
     texts = len(offsets) - 1
     room = offsets[-1] - offsets[0]
     if not blanks:
@@ -110,9 +119,16 @@ def _shingles(data: Any, offsets: Any, table: Any, n: int, power: Any, blanks: b
         place, stop = offsets[text], offsets[text + 1]
         tokens, slot, gram, gap = 0, 0, np.uint64(0), False
         while True:
-            value, size, lone, digit = HASH_START, 0, False, False
+            while place < stop and plain[data[np.uint64(place)]] == BETWEEN:  # unsigned: a signed index may count from the end
+                place += 1
+                gap = True
+            value, begun = HASH_START, place
+            while place < stop and plain[data[np.uint64(place)]] < BETWEEN:
+                value = (value ^ np.uint64(plain[data[np.uint64(place)]])) * HASH_STEP
+                place += 1
+            size, lone, digit = place - begun, False, False
             while place < stop:
-                code, width = np.int64(data[np.uint64(place)]), 1  # unsigned: a signed index may count from the end
+                code, width = np.int64(data[np.uint64(place)]), 1
                 if code >= 0x80:
                     code, width = decode(data, place, stop)
                 what = np.int64(table[np.uint64(code)])

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate import kernels, shuffle
 from curate.dataset import read_shard
@@ -31,6 +33,7 @@ FOLLOWERS = pa.schema({"leader": pa.uint64(), "document": pa.uint64()})
 
 CLASS_BYTES, BUCKET_BYTES = 24, 20  # what a document costs in the shuffle of kinds, and in each bucket
 SENT_ROWS = 1 << 18
+PIECE_BYTES = 2 << 20  # of text that is signed at once: what is made of it stays in the cache, and memory small
 SHARD_BITS = np.uint64(32)
 ROW = np.uint64(0xFFFFFFFF)
 
@@ -96,16 +99,30 @@ def numbers(shard: int, rows: int) -> UInt64s:
 
 def sign(batch: pa.RecordBatch, item: Item) -> pa.RecordBatch:
     """Return for each document of a batch its kind, its ranks, its size and its buckets."""
-    found = kernels.shingles(kernels.Texts.of(batch.column(TEXT)), item["n"], item["unit"], item["fold"])
+    signed = zip(*(_signed(texts, item) for texts in _pieces(batch.column(TEXT))), strict=True)
+    same, check, size, bands = (np.concatenate(parts, axis=-1) for parts in signed)
+    dump = [] if item["dump"] is None else [np.full(batch.num_rows, item["dump"], np.uint64)]
+    ranks = [*dump, *(rule.rank(batch) for rule in parse(item["keep"]))]
+    columns = [pa.array(column) for column in (same, check, *ranks, size, *bands)]
+    return pa.RecordBatch.from_arrays(columns, schema=signed_schema(len(ranks), item["bands"]))
+
+
+def _signed(texts: pa.Array, item: Item) -> tuple[Any, Any, Any, Any]:
+    """Return for each text what tells its kind, twice, its size and its buckets, band by band."""
+    found = kernels.shingles(kernels.Texts.of(texts), item["n"], item["unit"], item["fold"])
     signed = kernels.signatures(found, item["bands"] * item["rows"], item["seed"])
     totals = np.concatenate([np.zeros(1, np.uint64), np.cumsum(found.hashes, dtype=np.uint64)])
     same = totals[found.first[1:]] - totals[found.first[:-1]]
     check = signed[:, 0].astype(np.uint64) << SHARD_BITS | signed[:, -1].astype(np.uint64)
-    dump = [] if item["dump"] is None else [np.full(batch.num_rows, item["dump"], np.uint64)]
-    ranks = [*dump, *(rule.rank(batch) for rule in parse(item["keep"]))]
-    bands = kernels.buckets(signed, item["bands"], item["rows"])
-    arrays = [same, check, *ranks, found.counts.astype(np.uint32), *bands]
-    return pa.RecordBatch.from_arrays([pa.array(column) for column in arrays], schema=signed_schema(len(ranks), item["bands"]))
+    return same, check, found.counts.astype(np.uint32), kernels.buckets(signed, item["bands"], item["rows"])
+
+
+def _pieces(texts: pa.Array) -> Iterator[pa.Array]:
+    """Yield a column in pieces of about `PIECE_BYTES`, one at least."""
+    sizes = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
+    piece = np.cumsum(sizes, dtype=np.int64) // PIECE_BYTES
+    starts = [0, *(np.flatnonzero(np.diff(piece)) + 1).tolist(), len(texts)]
+    yield from (texts.slice(start, stop - start) for start, stop in pairwise(starts))
 
 
 def leaders(columns: list[UInt64s], valid: Any) -> tuple[Any, Any]:
