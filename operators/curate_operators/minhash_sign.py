@@ -111,7 +111,8 @@ def _signed(texts: pa.Array, item: Item) -> tuple[Any, Any, Any, Any]:
     """Return for each text what tells its kind, twice, its size and its buckets, band by band."""
     found = kernels.shingles(kernels.Texts.of(texts), item["n"], item["unit"], item["fold"])
     signed = kernels.signatures(found, item["bands"] * item["rows"], item["seed"])
-    totals = np.concatenate([np.zeros(1, np.uint64), np.cumsum(found.hashes, dtype=np.uint64)])
+    totals = np.zeros(len(found.hashes) + 1, np.uint64)
+    np.cumsum(found.hashes, out=totals[1:])
     same = totals[found.first[1:]] - totals[found.first[:-1]]
     check = signed[:, 0].astype(np.uint64) << SHARD_BITS | signed[:, -1].astype(np.uint64)
     return same, check, found.counts.astype(np.uint32), kernels.buckets(signed, item["bands"], item["rows"])
