@@ -7,7 +7,7 @@ can be the reason why a copy goes, and never the other way round.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -20,6 +20,7 @@ from curate.work import Curve, Place, Verdict
 from curate_operators import minhash_canary as canary
 from curate_operators import minhash_sign as sign
 from curate_operators.minhash_curve import Bands
+from curate_operators.minhash_pairs import distinct
 from curate_operators.minhash_sign import Item
 
 NOTHING = "nothing"  # a column without values: by every rule of `keep` copies come last
@@ -50,9 +51,7 @@ def count_found(item: Item, place: Place) -> Item:
     origin, level, similarity = (column.to_numpy() for column in truth.columns)
     compared, pairs = _hits(place, item["pairs"], origin)
     found, edges = _hits(place, item["edges"], origin)
-    cut = np.zeros(0, np.uint64)
-    for path in item["cut"]:
-        cut = np.union1d(cut, place.read_table(path).column("document").to_numpy())
+    cut = _union(place.read_table(path).column("document").to_numpy() for path in item["cut"])
     bands = Bands(item["bands"], item["rows"])
     promised = np.array([bands.probability(value) for value in similarity.tolist()])
     verified = (compared > 0) & (similarity >= item["similarity"])
@@ -75,6 +74,17 @@ def count_found(item: Item, place: Place) -> Item:
         "edges": edges,
         "cut": len(cut),
     }
+
+
+def _union(parts: Iterable[Any]) -> Any:
+    """Return what any part has, each once, in order; so that the work grows with the values, not with parts times values."""
+    known, waiting, held = np.zeros(0, np.uint64), [], 0
+    for part in parts:
+        waiting.append(part)
+        held += len(part)
+        if held > len(known):
+            known, waiting, held = distinct(np.concatenate([known, *waiting])), [], 0
+    return distinct(np.concatenate([known, *waiting]))
 
 
 def _hits(place: Place, paths: list[str], origin: Any) -> tuple[Any, int]:

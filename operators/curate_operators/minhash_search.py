@@ -56,7 +56,7 @@ def _filled(work: Work, shared: Item, items: list[Item]) -> tuple[list[list[Item
 
 def _paired(work: Work, shared: Item, spread: list[list[Item]]) -> list[Item]:
     """Make pairs of the documents of each bucket; a partition that is too large is read in pieces, after its heads."""
-    cut = [pairs.pieces(parts, PIECE_BYTES) for parts in spread]
+    cut = [_cut(parts) for parts in spread]
     told = {name: shared[name] for name in ("max_heads", "rules", "copies", "first")}
     hot = [told | {"parts": spread[p]} for p, parts in enumerate(cut) if len(parts) > 1]
     heads = iter(work.map("heads", pairs.find_heads, hot))
@@ -65,6 +65,12 @@ def _paired(work: Work, shared: Item, spread: list[list[Item]]) -> list[Item]:
         path = next(heads) if len(parts) > 1 else None
         tasks += [told | {"parts": piece, "heads": path} for piece in parts]
     return work.map("pair", pairs.pair_piece, tasks)
+
+
+def _cut(parts: list[Item]) -> list[list[Item]]:
+    """Return a partition in one piece or, when it is too large, in small ones: each row of a hot bucket makes many pairs."""
+    whole = pairs.pieces(parts, PIECE_BYTES)
+    return whole if len(whole) == 1 else pairs.pieces(parts, PIECE_BYTES // 4)
 
 
 def _gathered(
