@@ -6,13 +6,18 @@ BIN := .venv/bin
 LINKS := $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 INSTALL := $(if $(LINKS),UV_FIND_LINKS=$(LINKS) )$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --quiet
 
-.PHONY: quickstart test check bench peers fidelity quality speed dedup scorers format clean
+.PHONY: quickstart test test-llm check bench peers fidelity quality speed dedup scorers format clean
 
 quickstart: .venv/.core
 	$(BIN)/curate run pipelines/quickstart.yaml
 
 test: .venv/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Real vLLM servers on this machine's processor: environment and models (3.5 GB, minutes), and the tests that ask them.
+test-llm: .venv/.dev
+	$(BIN)/python -m tests.llm.environment
+	CURATE_TEST_LLM=1 $(BIN)/python -m pytest -n 0 tests/llm/test_vllm.py
 
 check: .venv/.dev
 	$(BIN)/ruff check .
@@ -31,6 +36,7 @@ bench: .venv/.dev
 	$(BIN)/python -m tests.benchmarks.speed_filters
 	$(BIN)/python -m tests.benchmarks.fasttext_speed
 	$(BIN)/python -m tests.benchmarks.lm_loss_speed
+	$(BIN)/python -m tests.benchmarks.tokenize_speed
 
 # The peers' environments, then our decisions and speed beside theirs; both need ../shared/data.
 peers: .venv/.dev
