@@ -46,7 +46,7 @@ def check_columns(
 def warnings(pipeline: Pipeline, built: Built, positions: Positions | None = None) -> list[str]:
     """Return what is allowed but likely not meant, each beginning with its place."""
     locator = positions or InWords(pipeline)
-    found = [*_unused(pipeline), *_cheap_behind_costly(pipeline, built)]
+    found = [*_unused(pipeline, built), *_cheap_behind_costly(pipeline, built)]
     return [f"{locator.where(place)}: {text}" for place, text in sorted(found, key=lambda f: locator.order(f[0]))]
 
 
@@ -97,7 +97,7 @@ def _check_keeps(name: str, pipeline: Pipeline, built: Built, noted: tuple[Place
         mistakes.add(spot, text, "name a stage that trains a model, or another dataset operator that keeps a file")
 
 
-def _unused(pipeline: Pipeline) -> Iterator[tuple[Place, str]]:
+def _unused(pipeline: Pipeline, built: Built) -> Iterator[tuple[Place, str]]:
     readers: list[Stage | Check] = [*pipeline.stages.values(), *pipeline.checks.values()]
     used = {source for reader in readers for source in (*reader.sources, *references(reader))}
     used |= {output.stage or name for name, output in pipeline.outputs.items()}
@@ -105,7 +105,7 @@ def _unused(pipeline: Pipeline) -> Iterator[tuple[Place, str]]:
         if name not in used:
             yield ("inputs", name), f"no stage reads the input `{name}`"
     for name in pipeline.stages if pipeline.outputs else ():
-        if name not in used:
+        if name not in used and built.kinds[name] != "artifact":  # a trained model or an index is what somebody wanted
             yield ("stages", name), f"nothing reads the stage `{name}`, and it is no output"
 
 

@@ -293,6 +293,8 @@ class Work:
         With `listen`, for few and long tasks, what they `tell` is shown while they run. What a task writes below its prefix outlives its
         death, and the attempt after it finds it there.
         """
+        if not items:  # no phase at all, and nothing to tell
+            return []
         folder = join(self.scratch, phase)
         there = {info.path for info in self.storage.list(folder)}
         prefixes = [join(folder, shard_name(i)) for i in range(len(items))]

@@ -1,14 +1,16 @@
 """What a model has answered in a workspace: `cache/llm/<model>/<attempt>.jsonl`, one line per answer, written as answers come.
 
-A line is {"key", "text", "finish", "prompt_tokens", "output_tokens"}. The key is a hash of the prompt, the folder's name one of all
-that changes answers (model and sampling), so parts of any run, stage or worker can be read together: equal keys have equal rights, and
-nothing is ever locked or changed. A line that a killed process left half is no line. The folder may be deleted between runs.
+A line is {"key", "text", "finish", "prompt_tokens", "output_tokens", "xxh3"}, the last of them the hash of the others. The key is a hash
+of the prompt, the folder's name one of all that changes answers (model and sampling), so parts of any run, stage or worker can be read
+together: equal keys have equal rights, and nothing is ever locked or changed. A line that a killed process left half, or that is damaged,
+is no line: its prompt is asked again. The folder may be deleted between runs.
 
 In memory each worker holds 20 bytes for every answer of its model, and what its present shard was answered.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import uuid
 from collections.abc import Iterable
@@ -16,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+import xxhash
 
 from curate.llm.prompts import Answer, Prompt
 from curate.storage import Storage, join
@@ -23,7 +26,9 @@ from curate.storage.logs import Log
 
 FOLDER = "cache/llm"
 KEY_CHARS = 32
-_START = len('{"key":"')  # where the key stands in a line
+_HEAD = np.frombuffer(b'{"key":"', np.uint8)  # what stands before the key in a line
+_START = len(_HEAD)
+_HEX = np.isin(np.arange(256), np.frombuffer(b"0123456789abcdef", np.uint8))
 _READ_CHARS = 16  # of the key, that the index holds
 HELD_BYTES = 128 << 20  # of parts, in memory
 
@@ -65,7 +70,7 @@ class Answers:
         for at in np.flatnonzero(first < last).tolist():
             for hit in range(int(first[at]), int(last[at])):
                 told = self._line(names[int(numbers[hit])], int(places[hit]))
-                if told["key"] == wanted[at]:
+                if told.get("key") == wanted[at]:
                     found[wanted[at]] = _answer(told)
         return found
 
@@ -80,7 +85,7 @@ class Answers:
             "prompt_tokens": answer.prompt_tokens,
             "output_tokens": answer.output_tokens,
         }
-        self._log.append(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
+        self._log.append(orjson.dumps(told | {"xxh3": _hash(told)}, option=orjson.OPT_APPEND_NEWLINE))
 
     def flush(self) -> None:
         """Return once all that was kept outlives this process."""
@@ -109,20 +114,32 @@ class Answers:
         return keys[order], np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)[order], places[order]
 
     def _line(self, path: str, place: int) -> dict[str, Any]:
+        """Return what a line says, nothing where it is damaged."""
         if path not in self._held:
             while self._held and sum(map(len, self._held.values())) > HELD_BYTES:
                 del self._held[next(iter(self._held))]
             self._held[path] = self._storage.read(path)
         data = self._held[path]
-        return dict(orjson.loads(data[place : data.index(b"\n", place)]))
+        with contextlib.suppress(ValueError):
+            told: dict[str, Any] = orjson.loads(data[place : data.index(b"\n", place)])
+            if told.pop("xxh3", None) == _hash(told):
+                return told
+        return {}
 
 
 def _lines(data: bytes) -> tuple[Any, Any]:
-    """Return the beginning of the key of each whole line, and where the line begins."""
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
-    starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else np.empty(0, np.int64)
-    held = np.frombuffer(data, np.uint8)[starts[:, None] + np.arange(_START, _START + _READ_CHARS)]
-    return _numbers(held.tobytes().decode("ascii")), starts.astype(np.int64)
+    """Return the beginning of the key of each whole line that has one, and where the line begins."""
+    letters = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(letters == ord("\n"))
+    starts = np.concatenate([[0], ends[:-1] + 1])[: len(ends)].astype(np.int64)
+    starts = starts[ends - starts >= _START + _READ_CHARS]
+    begun = letters[starts[:, None] + np.arange(_START + _READ_CHARS)]
+    whole = (begun[:, :_START] == _HEAD).all(axis=1) & _HEX[begun[:, _START:]].all(axis=1)
+    return _numbers(begun[whole, _START:].tobytes().decode("ascii")), starts[whole]
+
+
+def _hash(told: dict[str, Any]) -> str:
+    return str(xxhash.xxh3_64_hexdigest(orjson.dumps(told)))
 
 
 def _numbers(digits: str) -> Any:

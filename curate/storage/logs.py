@@ -35,8 +35,10 @@ class LocalLog:
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by `close`
 
     def append(self, lines: bytes) -> None:
+        left = memoryview(lines)
         with explained(str(self._path), writing=True):
-            self._file.write(lines)
+            while left:  # a disk that fills up takes a part
+                left = left[self._file.write(left) :]
 
     def flush(self) -> None:
         pass

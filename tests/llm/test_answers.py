@@ -45,6 +45,17 @@ def test_a_line_that_a_kill_left_half_is_no_answer(tmp_path: Path, cut: int) -> 
     assert answers(tmp_path).find(KEYS) == {}
 
 
+@pytest.mark.parametrize("damage", [b"\n", b"garbage\n", b"\0" * 90 + b"\n", b'{"key":"not hexadecimal digits, but long enough"}\n'])
+def test_damaged_lines_are_no_answers_and_spoil_no_other(tmp_path: Path, damage: bytes) -> None:
+    kept(tmp_path, range(5))
+    (part,) = tmp_path.rglob("*.jsonl")
+    lines = part.read_bytes().splitlines(keepends=True)
+    altered = lines[3].replace(b"answer 3", b"answer 8")
+    part.write_bytes(b"".join([damage, *lines[:2], damage, lines[2], altered, lines[4][:-9] + b"\n", damage]))
+    found = answers(tmp_path).find(KEYS)
+    assert {key: answer.text for key, answer in found.items()} == {KEYS[n]: f"answer {n}\n" for n in range(3)}
+
+
 def test_what_another_worker_wrote_meanwhile_is_found_at_the_next_shard(tmp_path: Path) -> None:
     ours = answers(tmp_path)
     assert ours.find(KEYS[:3]) == {}

@@ -155,6 +155,12 @@ def test_warnings() -> None:
     ]
 
 
+def test_an_artifact_that_nothing_reads_is_no_mistake() -> None:
+    text = HEAD + chain(EXTRACT) + "  words: {from: clean, use: train_tokenizer}\noutputs: {clean: {path: out}}\n"
+    loaded = parse_pipeline(text, "p.yaml", FOLDER)
+    assert warnings(loaded.pipeline, validate(loaded.pipeline, loaded.positions), loaded.positions) == []
+
+
 def test_no_warnings_without_outputs_or_costs() -> None:
     loaded = parse_pipeline(HEAD + chain(DIGITS) + MARKS, "p.yaml", FOLDER)
     assert warnings(loaded.pipeline, validate(loaded.pipeline, loaded.positions), loaded.positions) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import threading
@@ -21,6 +22,7 @@ from curate.plan import Plan
 from curate.run import Run, RunResult
 from curate.testing import check_operator
 from curate_scorers.lm_loss import LmLoss
+from curate_scorers.proxy.proxy_trials import ProxyTrials
 from curate_scorers.proxy.recipe import Recipe
 from curate_scorers.proxy.sizes import shape
 from curate_scorers.proxy.train_proxy import POINTS, TrainProxy, points
@@ -159,3 +161,10 @@ def test_a_curve_has_every_step_once() -> None:
     assert len(found) == POINTS and found[-1]["step"] == 1003 and found[-1]["tokens"] == 10_030
     begins = [0, *(point["step"] for point in found)]
     assert sum(point["loss"] * (stop - start) for point, start, stop in zip(found, begins, begins[1:], strict=False)) == sum(losses)
+
+
+@pytest.mark.parametrize("operator", [TrainProxy, ProxyTrials])
+def test_defaults_are_those_of_the_recipe(operator: type[TrainProxy | ProxyTrials]) -> None:
+    declared = {field.name: field.default for field in dataclasses.fields(Recipe)}
+    same = {field.name: field.default for field in dataclasses.fields(operator) if field.name in declared}
+    assert same == {name: declared[name] for name in same} and {"size", "max_epochs", "matrix_rate", "seed"} <= set(same)
