@@ -17,13 +17,13 @@ from curate import launch
 from curate.artifacts import open_artifacts
 from curate.cleaning import remove, unused
 from curate.cli import cli
-from curate.cli.job import absolute, with_files
 from curate.errors import PipelineError
 from curate.launch import Request
 from curate.pipeline import Input, Output, Pipeline, Stage, Step
 from curate.pipeline_validate import validate
 from curate.pipeline_yaml import to_yaml
 from curate.plan import Plan
+from curate.portable import absolute, with_files
 from curate.storage import LocalStorage, open_storage
 from tests.contracts import duplicates
 from tests.engine import small

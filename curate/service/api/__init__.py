@@ -1,0 +1,1 @@
+"""The service over HTTP: JSON under `/api/v1`, pages, and what machines ask of it."""

@@ -1,0 +1,36 @@
+"""Makes the application: `make_app(settings)` is what `curate serve` and tests run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, FastAPI
+
+from curate.service.api import health, pipelines, problems, runs, sessions, tokens
+from curate.service.service import Running, make_service
+from curate.service.settings import ServiceSettings
+from curate.version import VERSION
+
+API = "/api/v1"
+
+
+def make_app(settings: ServiceSettings, watching: bool = True) -> FastAPI:
+    """Return the application; unless `watching`, submitted runs wait until a service that watches comes."""
+    service = make_service(settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with Running(service) if watching else contextlib.nullcontext():
+            yield
+        service.database.close()
+
+    app = FastAPI(title="curate", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=f"{API}/openapi.json")
+    app.state.service = service
+    problems.install(app)
+    api = APIRouter(prefix=API)
+    for router in (pipelines.router, runs.router, tokens.router):
+        api.include_router(router)
+    for router in (api, sessions.router, health.router):
+        app.include_router(router)
+    return app

@@ -1,0 +1,48 @@
+"""Listens: what `curate serve` starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import uvicorn
+
+from curate.service.api.app import make_app
+from curate.service.service import Service, first_token
+from curate.service.settings import ServiceSettings
+
+FIRST_TOKEN = "admin-token"  # noqa: S105 - the name of the file that holds it
+
+
+def serve(settings: ServiceSettings, tell: Callable[[str], None]) -> None:
+    """Serve until Ctrl-C or SIGTERM; `tell` gets lines for the person who started it."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    app = make_app(settings)
+    _tell_token(app.state.service, tell)
+    tell(f"curate serves {settings.url}")
+    uvicorn.Server(configured(app, settings)).run()
+
+
+def configured(app: object, settings: ServiceSettings) -> uvicorn.Config:
+    """Return how uvicorn runs the application."""
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        host=settings.host,
+        port=settings.port,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
+        proxy_headers=settings.behind_proxy,
+        forwarded_allow_ips=list(settings.proxies),
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        log_level="warning",
+    )
+
+
+def _tell_token(service: Service, tell: Callable[[str], None]) -> None:
+    """Put the first token into a file that only its owner may read: what is printed may end in logs."""
+    token = first_token(service) if service.settings.auth == "tokens" else None
+    if token is not None:
+        path = service.settings.home / FIRST_TOKEN
+        path.touch(mode=0o600)
+        path.write_text(token + "\n")
+        tell(f"a token for the first admin is in {path}")

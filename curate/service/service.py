@@ -1,0 +1,62 @@
+"""One service, put together: its settings, its database, where runs go on, and who looks after them."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from curate.service.auth import make_token
+from curate.service.launchers.base import Launcher
+from curate.service.launchers.local import LocalLauncher
+from curate.service.pipelines import Checker
+from curate.service.settings import ServiceSettings, secret_variables
+from curate.service.state import Database, tables
+from curate.service.watch import Watch
+
+CLUSTER_SLOTS = 1000  # a cluster queues by itself
+
+
+@dataclass(frozen=True)
+class Service:
+    """What requests work with."""
+
+    settings: ServiceSettings
+    database: Database
+    checker: Checker
+    launcher: Launcher
+    watch: Watch
+
+
+class Running:
+    """Threads that look after runs as long as the service answers requests."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._threads = [threading.Thread(target=service.watch.loop, name="watch")]
+
+    def __enter__(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self._service.watch.stop()
+        for thread in self._threads:
+            thread.join()
+
+
+def make_service(settings: ServiceSettings) -> Service:
+    """Open the database, bring its tables up to date, and put the parts together; nothing runs yet."""
+    database = Database(settings.database_url)
+    database.upgrade()
+    checker = Checker(settings)
+    launcher = LocalLauncher(settings.home, secret_variables(settings))
+    watch = Watch(database, launcher, checker, settings.runs_at_once, lambda session, run: None)
+    return Service(settings, database, checker, launcher, watch)
+
+
+def first_token(service: Service) -> str | None:
+    """Give out a token for an admin if there was never any, else None."""
+    with service.database.writing() as session:
+        if session.query(tables.Token).first() is not None:
+            return None
+        return make_token(session, "admin", "admin", None, "the first start")[0]

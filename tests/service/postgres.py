@@ -1,0 +1,75 @@
+"""A PostgreSQL server of this machine's own binaries, on a free port of loopback, for as long as tests need it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+USER = "postgres"
+
+
+def binaries() -> Path | None:
+    """Return the folder of PostgreSQL's programs, as Debian or PATH has them."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    found = debian[-1] if debian else shutil.which("initdb")
+    return Path(found).resolve().parent if found else None
+
+
+def reason_to_skip() -> str | None:
+    """Say why the server cannot run here, or None."""
+    if binaries() is None:
+        return "no PostgreSQL here: `apt-get install postgresql`"
+    if os.geteuid() == 0 and subprocess.run(["id", USER], capture_output=True, check=False).returncode:
+        return f"PostgreSQL does not run as root, and there is no user {USER}"
+    return None
+
+
+class Postgres:
+    """One server; `database()` makes an empty database and returns its URL."""
+
+    def __init__(self, folder: Path) -> None:
+        found = binaries()
+        assert found is not None
+        self._binaries, self._folder = found, folder
+        self._as_user = ["runuser", "-u", USER, "--"] if os.geteuid() == 0 else []
+        folder.mkdir(parents=True)
+        if self._as_user:
+            shutil.chown(folder, USER, USER)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._call("initdb", "-D", str(folder / "data"), "-U", "curate", "-A", "trust", "--no-sync", "-E", "UTF8")
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200"
+        self._call("pg_ctl", "-D", str(self._folder / "data"), "-l", str(self._folder / "log"), "-w", "-o", options, "start")
+
+    def kill(self) -> None:
+        """End it as `kill -9` does, and wait until it is gone."""
+        pid = int((self._folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(pid, signal.SIGKILL)
+        while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text():
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End it."""
+        self._call("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "-w", "stop", check=False)
+
+    def database(self) -> str:
+        """Make an empty database."""
+        name = f"t{uuid.uuid4().hex}"
+        self._call("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "curate", name)
+        return f"postgresql://curate@127.0.0.1:{self.port}/{name}"
+
+    def _call(self, program: str, *arguments: str, check: bool = True) -> None:
+        command = [*self._as_user, str(self._binaries / program), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+        assert not check or done.returncode == 0, f"{program}: {done.stdout}{done.stderr}"

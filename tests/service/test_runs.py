@@ -1,0 +1,49 @@
+"""Runs over the API: submitted, carried out by `curate run`, read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from tests.service.calls import Calls
+
+
+@pytest.fixture
+def watch(app: FastAPI) -> Any:
+    return app.state.service.watch
+
+
+def test_a_run_is_carried_out_and_its_report_read(calls: Calls, watch: Any, text: str, data: Path) -> None:
+    queued = calls.post("/runs", {"text": text})
+    assert (queued["status"], queued["pipeline"], queued["version"]) == ("queued", "small", 1)
+    run = calls.watched_to_end(watch, queued["id"])
+    assert (run["status"], run["exit_code"], run["error"]) == ("succeeded", 0, None)
+    assert run["summary"]["stages"]["long"]["rows_out"] == 21
+    assert Path(run["summary"]["outputs"]["long"]).parent == data / "out" / "small"
+    assert calls.get(f"/runs/{run['id']}/report")["stages"][0]["counts"]["dropped"] == {"length": {"too_few_chars": 19}}
+    assert "long: done, 40 in, 21 out" in calls.get(f"/runs/{run['id']}/log")
+
+
+def test_a_run_that_fails_says_what_the_command_line_says(calls: Calls, watch: Any, text: str, data: Path) -> None:
+    queued = calls.post("/runs", {"text": text})
+    (data / "in.jsonl").unlink()
+    run = calls.watched_to_end(watch, queued["id"])
+    assert (run["status"], run["exit_code"]) == ("failed", 2)
+    assert run["error"]["message"].startswith(f"no such file or folder: {data}/in.jsonl")
+    calls.get(f"/runs/{run['id']}/report", 404)
+
+
+def test_lists_come_in_pages_newest_first(calls: Calls, text: str) -> None:
+    made = [calls.post("/runs", {"text": text, "sets": [f"long.length.min_chars={n}"]})["id"] for n in range(5)]
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = calls.get(f"/runs?limit=2{cursor and f'&cursor={cursor}'}")
+        seen += [run["id"] for run in page["items"]]
+        cursor = page["next"]
+    assert seen == sorted(made, reverse=True)
+    calls.post(f"/runs/{made[0]}/cancel", status=200)
+    assert [run["id"] for run in calls.get("/runs?status=cancelled&pipeline=small")["items"]] == [made[0]]
+    assert calls.get("/runs?pipeline=other")["items"] == []
