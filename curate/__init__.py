@@ -13,6 +13,7 @@ from curate.version import VERSION
 __version__ = VERSION
 
 if TYPE_CHECKING:
+    from curate.client import Client
     from curate.dataset import Dataset, load
     from curate.errors import CurateError, DatasetError, OperatorError, PipelineError, TransientError, WorkspaceError
     from curate.executors.base import Resources
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from curate.work import Place, Verdict, Work
 
 _HOMES = {
+    "curate.client": ("Client",),
     "curate.dataset": ("Dataset", "load"),
     "curate.errors": ("CurateError", "DatasetError", "OperatorError", "PipelineError", "TransientError", "WorkspaceError"),
     "curate.executors.base": ("Resources",),
@@ -36,6 +38,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Check",
+    "Client",
     "CurateError",
     "Dataset",
     "DatasetError",

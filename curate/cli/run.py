@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import orjson
@@ -32,10 +32,13 @@ EXIT = {"done": 0, "failed": 1, "gated": 3, "interrupted": 130}
 @options.sets
 @click.option("--limit", type=click.IntRange(min=1), help="Read only so many documents of each input; no checks, no outputs.")
 @click.option("--until", metavar="STAGE", help="Run this stage and what it needs; no checks, no outputs.")
+@click.option(
+    "--service", metavar="URL", envvar="CURATE_SERVICE", help="Let a service run it; its token is in CURATE_TOKEN. [env: CURATE_SERVICE]"
+)
 @click.option("--run-id", help="Name the run. [default: date, time and four random digits]")
 @options.as_json
 @click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
-def run(pipeline: str, as_json: bool, quiet: bool, sets: tuple[str, ...], **chosen: Any) -> None:
+def run(pipeline: str, as_json: bool, quiet: bool, sets: tuple[str, ...], service: str | None, **chosen: Any) -> None:
     """Run a pipeline; a run that was stopped goes on where it was.
 
     \b
@@ -49,10 +52,19 @@ def run(pipeline: str, as_json: bool, quiet: bool, sets: tuple[str, ...], **chos
         from curate.cli.job import submit
 
         sys.exit(submit(pipeline, sets, chosen))
+    if service is not None:
+        from curate.cli import remote
+
+        _show(remote.run(service, pipeline, sets, chosen, quiet), as_json)
     request = Request(**chosen, command=f"curate {shlex.join(sys.argv[1:])}")
     with _local(pipeline) as path, Progress(sys.stderr, quiet=quiet) as progress:
         loaded = load_pipeline(path, sets)
         report = launch(loaded.pipeline, loaded.positions, request, progress.on_event)
+    _show(report, as_json)
+
+
+def _show(report: dict[str, Any], as_json: bool) -> NoReturn:
+    """Print the report, and end with the exit code that it stands for."""
     if as_json:
         click.echo(orjson.dumps(summary(report), option=orjson.OPT_INDENT_2))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
 import uvicorn
@@ -19,6 +20,8 @@ def serve(settings: ServiceSettings, tell: Callable[[str], None]) -> None:
     app = make_app(settings)
     _tell_token(app.state.service, tell)
     tell(f"curate serves {settings.url}")
+    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends in good order by them, and then raises them once more
+        signal.signal(number, lambda number, frame: None)
     uvicorn.Server(configured(app, settings)).run()
 
 

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, FastAPI
 
-from curate.service.api import health, pipelines, problems, runs, sessions, tokens
+from curate.service.api import events, health, pipelines, problems, runs, sessions, tokens
+from curate.service.events import Pulses
 from curate.service.service import Running, make_service
 from curate.service.settings import ServiceSettings
 from curate.version import VERSION
@@ -27,9 +28,10 @@ def make_app(settings: ServiceSettings, watching: bool = True) -> FastAPI:
 
     app = FastAPI(title="curate", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=f"{API}/openapi.json")
     app.state.service = service
+    app.state.pulses = Pulses(service.database, settings.streams)
     problems.install(app)
     api = APIRouter(prefix=API)
-    for router in (pipelines.router, runs.router, tokens.router):
+    for router in (pipelines.router, runs.router, events.router, tokens.router):
         api.include_router(router)
     for router in (api, sessions.router, health.router):
         app.include_router(router)

@@ -98,8 +98,12 @@ class Run(Base):
 
     @property
     def attempt_id(self) -> str:
-        """The run's name in the workspace."""
-        return self.id if self.attempt == 1 else f"{self.id}.{self.attempt}"
+        """The name of the last attempt in the workspace."""
+        return self.named(self.attempt)
+
+    def named(self, attempt: int) -> str:
+        """Return the name of an attempt in the workspace."""
+        return self.id if attempt == 1 else f"{self.id}.{attempt}"
 
 
 class Schedule(Base):
