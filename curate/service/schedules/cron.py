@@ -55,7 +55,7 @@ class CronTimes:
             raise PipelineError(f"not a cron expression: {self.expression!r} has {len(fields)} fields", _HINT)
         zone_named(self.zone)
         try:
-            next(CronSim(" ".join(fields), _SOME_DAY))
+            next(self.parsed)
         except CronSimError as error:
             raise PipelineError(f"not a cron expression: {self.expression!r}: {_lowered(error)}", _HINT) from None
         except StopIteration:
@@ -65,6 +65,11 @@ class CronTimes:
     def fields(self) -> list[str]:
         """Minute, hour, day of the month, month and day of the week, as written; names such as `@daily` in full."""
         return NAMED.get(self.expression.strip().lower(), self.expression).upper().split()
+
+    @property
+    def parsed(self) -> CronSim:
+        """The expression as `cronsim` reads it, with no zone."""
+        return CronSim(" ".join(self.fields), _SOME_DAY)
 
     @property
     def goes_with_real_time(self) -> bool:
