@@ -1,11 +1,11 @@
 """What the policies of a schedule make of late ticks, of runs that still go on, and of failures: pure functions, no clock.
 
-A tick that fires becomes one run, and further ones if that fails. Its story ends in one of `ENDS`.
+A tick that fires becomes one run; what is tried again is an attempt of that run, which `curate.service.watch` sees to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -13,12 +13,14 @@ from typing import Literal
 from curate.report.units import duration
 from curate.service.schedules.spec import Overlap, Policies
 
-ENDS = ("succeeded", "failed", "cancelled", "skipped", "missed")
-RETRIED = ("failed", "lost")
-"""How runs end that may go better when tried again; a gate that said no says so again, a cancelled run was not wanted."""
-FAILED = ("failed", "lost", "gated")
+WAITING = "waiting"
+"""A tick that waits until the runs of earlier ones have ended."""
+RUNNING = "running"
+"""A tick that has a run, be it queued itself."""
+LONGEST_WAIT_S = 3600.0
 
 End = Literal["succeeded", "failed", "cancelled", "skipped", "missed"]
+_FAILED = ("failed", "lost", "gated")
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,11 @@ class Due:
 
 @dataclass(frozen=True)
 class Fired:
-    """What becomes of a tick whose time has come: it runs, or it was missed and `note` says what became of it."""
+    """What becomes of a tick whose time has come: it runs, or it was missed; `note` says how late it was, or what runs instead."""
 
     due: datetime
     runs: bool
-    note: str = ""
+    note: str | None = None
 
 
 def fire(ticks: Sequence[Due], now: datetime, policies: Policies) -> list[Fired]:
@@ -75,41 +77,27 @@ def meet(earlier_unfinished: int, overlap: Overlap) -> Meeting:
     return Meeting("wait", cancels=overlap == "cancel_older")
 
 
-def wait_before(retry: int, policies: Policies) -> timedelta:
-    """Return how long the `retry`-th further run waits, counted from 1: twice as long each time, up to the longest wait."""
+def overlap_of(fired: Fired, policies: Policies) -> Overlap:
+    """Return what a tick does that meets a run: late ones of which all are to run wait for each other."""
+    return "queue" if fired.note and policies.misfire == "all" else policies.overlap
+
+
+def wait_before(retry: int, backoff_s: float) -> timedelta:
+    """Return how long the `retry`-th further attempt waits, counted from 1: twice as long each time, up to an hour."""
     doublings = min(retry - 1, 60)  # beyond that a float would overflow, and every wait is the longest
-    return timedelta(seconds=min(policies.backoff_s * 2**doublings, policies.max_backoff_s))
-
-
-def deadline(fired: datetime, policies: Policies) -> datetime | None:
-    """Return when a tick that fired then must have ended; None for never."""
-    return None if policies.deadline_s is None else fired + timedelta(seconds=policies.deadline_s)
-
-
-def retry_at(status: str, runs: int, ended: datetime, fired: datetime, policies: Policies) -> datetime | None:
-    """Return when to run again after a tick's `runs`-th run ended with `status`; None when it is not tried again."""
-    if status not in RETRIED or runs > policies.retries:
-        return None
-    moment = ended + wait_before(runs, policies)
-    latest = deadline(fired, policies)
-    return moment if latest is None or moment < latest else None
+    return timedelta(seconds=min(backoff_s * 2**doublings, LONGEST_WAIT_S))
 
 
 def end_of(status: str) -> End:
-    """Return how a tick ends whose last run ended with `status`."""
-    return "succeeded" if status == "succeeded" else "failed" if status in FAILED else "cancelled"
+    """Return how a tick ends whose run ended with `status`."""
+    return "succeeded" if status == "succeeded" else "failed" if status in _FAILED else "cancelled"
 
 
-def failures_in_a_row(ends_newest_first: Iterable[str]) -> int:
-    """Count the ticks that failed since one succeeded; those that did not run, or were cancelled, say nothing."""
-    failures = 0
-    for end in ends_newest_first:
-        if end == "succeeded":
-            break
-        failures += end == "failed"
-    return failures
+def failures_after(failures: int, end: End) -> int:
+    """Return how many ticks failed in a row once another has ended; those that were cancelled or never ran say nothing."""
+    return failures + 1 if end == "failed" else 0 if end == "succeeded" else failures
 
 
-def is_to_pause(ends_newest_first: Iterable[str], policies: Policies) -> bool:
+def is_to_pause(failures: int, policies: Policies) -> bool:
     """Tell whether so many ticks failed in a row that the schedule is paused."""
-    return policies.pause_after is not None and failures_in_a_row(ends_newest_first) >= policies.pause_after
+    return policies.pause_after is not None and failures >= policies.pause_after

@@ -8,7 +8,8 @@ policies: {overlap: queue, retries: 2, deadline_s: 21600, pause_after: 3}
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -16,6 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from curate.service.schedules.cron import CronTimes
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
+YEAR_S = 366 * 86400.0
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 Overlap = Literal["skip", "queue", "cancel_older"]
@@ -58,7 +60,7 @@ class FinishedTrigger(BaseModel):
 
     model_config = _STRICT
     kind: Literal["finished"] = "finished"
-    pipeline: str = Field(pattern=NAME)
+    pipeline: str = Field(max_length=200)
 
 
 Trigger = Annotated[CronTrigger | AtTrigger | FilesTrigger | FinishedTrigger, Field(discriminator="kind")]
@@ -70,28 +72,34 @@ class Policies(BaseModel):
     model_config = _STRICT
     overlap: Overlap = Field(default="skip", description="When the schedule's last run still goes on: skip, queue, or cancel_older.")
     misfire: Misfire = Field(default="once", description="Ticks that nobody saw in time: one run for all of them, a run for each, or none.")
-    grace_s: float = Field(default=60.0, ge=0, description="Up to so many seconds late is in time.")
-    retries: int = Field(default=0, ge=0, le=100, description="Further runs after one that failed or was lost.")
-    backoff_s: float = Field(default=60.0, ge=0, description="Seconds before the first further run; each wait is twice the one before.")
-    max_backoff_s: float = Field(default=3600.0, ge=0, description="The longest wait.")
-    deadline_s: float | None = Field(default=None, gt=0, description="Seconds from firing to the end, waits and further runs included.")
+    grace_s: float = Field(default=60.0, ge=0, le=YEAR_S, description="Up to so many seconds late is in time.")
+    retries: int = Field(default=0, ge=0, le=100, description="Further attempts after one that failed or was lost.")
+    backoff_s: float = Field(
+        default=60.0, ge=0, le=YEAR_S, description="Seconds before the first of them; each wait is twice the one before, up to an hour."
+    )
+    deadline_s: float | None = Field(default=None, gt=0, le=YEAR_S, description="Seconds until it must be done, further attempts included.")
     jitter_s: float = Field(default=0.0, ge=0, le=86_400, description="Ticks wait up to so many seconds, each its own.")
     pause_after: int | None = Field(default=None, ge=1, description="Ticks that fail in a row before the schedule is paused.")
 
 
 class ScheduleSpec(BaseModel):
-    """A schedule, as it is added."""
+    """A schedule, as it is added: a pipeline that the service keeps, when it runs, and the options of `curate run`."""
 
     model_config = _STRICT
     name: str = Field(pattern=NAME)
-    pipeline: str = Field(pattern=NAME, description="The pipeline's name in the service; each run takes its newest version.")
+    pipeline: str = Field(max_length=200)
+    version: int | None = Field(default=None, ge=1, le=2**31 - 1, description="Always this version, not the newest.")
     trigger: Trigger
     policies: Policies = Policies()
-    workspace: str = Field(max_length=2000, description="Where datasets and runs live.")
-    sets: tuple[str, ...] = Field(default=(), description="Overrides such as clean.length.min_chars=300.")
+    workspace: str | None = Field(default=None, max_length=2000, description="Instead of the service's own.")
+    sets: tuple[str, ...] = Field(default=(), max_length=1000, description="Overrides such as clean.length.min_chars=300.")
+    until: str | None = Field(default=None, max_length=200)
+    workers: int | None = Field(default=None, ge=1, le=4096)
 
-    def first_due(self, now: datetime) -> datetime | None:
-        """Return the first time later than `now`; None for triggers that wait for something else than a time."""
-        if isinstance(self.trigger, CronTrigger):
-            return next(self.trigger.times.after(now))
-        return self.trigger.at if isinstance(self.trigger, AtTrigger) and self.trigger.at > now else None
+
+def dues(trigger: CronTrigger | AtTrigger, after: datetime) -> Iterator[datetime]:
+    """Yield the moments later than `after` at which a trigger is due."""
+    if isinstance(trigger, CronTrigger):
+        yield from trigger.times.after(after)
+    elif trigger.at > after:
+        yield trigger.at.astimezone(UTC)

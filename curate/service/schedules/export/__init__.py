@@ -1,6 +1,6 @@
 """A schedule for a scheduler that is already there: cron, systemd, a Kubernetes CronJob, Airflow.
 
-exported = export(spec, "systemd", Job("/etc/curate/web.yaml", text))
+exported = export(spec, "systemd", job)
 exported.files   {"curate-nightly.timer": …, …}
 exported.lost    sentences: what the schedule says and the other scheduler cannot do
 """

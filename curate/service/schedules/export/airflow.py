@@ -6,6 +6,7 @@ from datetime import UTC
 
 from curate.service.schedules.cron import CronTimes
 from curate.service.schedules.export.job import FINAL_CODES, Exported, Job, command, comment, five_fields, unsupported
+from curate.service.schedules.policies import LONGEST_WAIT_S
 from curate.service.schedules.spec import ScheduleSpec
 
 _DAG = """{head}
@@ -54,7 +55,7 @@ def export(spec: ScheduleSpec, times: CronTimes, job: Job) -> Exported:
         lost.append("one deadline for all tries; here each has its own")
     dag = _DAG.format(
         head=comment(spec, lost),
-        command=command(spec, job.pipeline_file),
+        command=command(spec, job),
         final_codes=FINAL_CODES,
         dag_id=f"curate_{spec.name}",
         expression=five_fields(times, "airflow", joins_star_steps=False),
@@ -63,7 +64,7 @@ def export(spec: ScheduleSpec, times: CronTimes, job: Job) -> Exported:
         catchup=policies.misfire == "all",
         retries=policies.retries,
         backoff=policies.backoff_s,
-        longest=policies.max_backoff_s,
+        longest=LONGEST_WAIT_S,
         timeout="None" if policies.deadline_s is None else f"timedelta(seconds={policies.deadline_s!r})",
     )
     return Exported({f"curate_{spec.name}.py": dag}, tuple(lost))

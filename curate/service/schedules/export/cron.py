@@ -55,7 +55,7 @@ def _deadline(policies: Policies) -> list[str]:
 def _tries(policies: Policies) -> list[str]:
     if not policies.retries:
         return ["run"]
-    waits = " ".join(str(whole_seconds(wait_before(retry, policies).total_seconds())) for retry in range(1, policies.retries + 1))
+    waits = " ".join(str(whole_seconds(wait_before(retry, policies.backoff_s).total_seconds())) for retry in range(1, policies.retries + 1))
     final = " | ".join(map(str, (0, *FINAL_CODES, _TIMED_OUT, _INTERRUPTED)))
     return [
         f"for wait in {waits}; do",

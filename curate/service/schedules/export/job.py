@@ -25,11 +25,12 @@ _PLAIN = re.compile(r"\*(/\d+)?|[0-9A-Z]+(-[0-9A-Z]+)?(,[0-9A-Z]+(-[0-9A-Z]+)?)*
 class Job:
     """What runs: `pipeline_file` is where the pipeline lies on the other scheduler's machine, `text` what is in it.
 
-    `since` is when the other scheduler takes over, `image` what Kubernetes runs.
+    `workspace` is where it runs, `since` when the other scheduler takes over, `image` what Kubernetes runs.
     """
 
     pipeline_file: str
     text: str
+    workspace: str
     since: datetime
     image: str = "registry.example/curate:latest"
 
@@ -42,14 +43,16 @@ class Exported:
     lost: tuple[str, ...] = ()
 
 
-def command(spec: ScheduleSpec, pipeline_file: str) -> list[str]:
+def command(spec: ScheduleSpec, job: Job) -> list[str]:
     """Return the `curate run` that a person would type."""
-    return ["curate", "run", pipeline_file, f"--workspace={spec.workspace}", *(f"--set={one}" for one in spec.sets), "--quiet"]
+    chosen = {"until": spec.until, "workers": spec.workers}
+    options = [*(f"--set={one}" for one in spec.sets), *(f"--{name}={value}" for name, value in chosen.items() if value is not None)]
+    return ["curate", "run", job.pipeline_file, f"--workspace={job.workspace}", *options, "--quiet"]
 
 
 def shell(spec: ScheduleSpec, job: Job) -> str:
     """Return the command as a line for a shell."""
-    return shlex.join(command(spec, job.pipeline_file))
+    return shlex.join(command(spec, job))
 
 
 def comment(spec: ScheduleSpec, lost: Sequence[str]) -> str:

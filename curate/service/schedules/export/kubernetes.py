@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -74,13 +75,13 @@ def _final_codes() -> dict[str, Any]:
 def _pod(spec: ScheduleSpec, job: Job) -> dict[str, Any]:
     mounts = [{"name": "pipeline", "mountPath": _FOLDER, "readOnly": True}, {"name": "scratch", "mountPath": "/tmp"}]  # noqa: S108 - the pod's own
     volumes: list[dict[str, Any]] = [{"name": "pipeline", "configMap": {"name": _name(spec)}}, {"name": "scratch", "emptyDir": {}}]
-    if not is_remote(spec.workspace):
-        mounts.append({"name": "workspace", "mountPath": spec.workspace, "readOnly": False})
+    if not is_remote(job.workspace):
+        mounts.append({"name": "workspace", "mountPath": job.workspace, "readOnly": False})
         volumes.append({"name": "workspace", "persistentVolumeClaim": {"claimName": "curate-workspace"}})
     container = {
         "name": "curate",
         "image": job.image,
-        "command": command(spec, f"{_FOLDER}/pipeline.yaml"),
+        "command": command(spec, replace(job, pipeline_file=f"{_FOLDER}/pipeline.yaml")),
         "envFrom": [{"secretRef": {"name": "curate-store", "optional": True}}],
         "resources": {"requests": {"cpu": "2", "memory": "8Gi"}, "limits": {"memory": "8Gi"}},
         "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
