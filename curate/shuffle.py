@@ -96,7 +96,8 @@ class ShuffleWriter:
         rows = pa.concat_batches([b for _, b in self._buffer])
         self._buffer = []
         if np.any(partition[1:] < partition[:-1]):
-            order = np.argsort(partition, kind="stable")
+            narrow = partition.astype(np.uint16) if self._partitions <= 1 << 16 else partition  # NumPy sorts these by counting
+            order = np.argsort(narrow, kind="stable")
             partition, rows = partition[order], rows.take(pa.array(order))
         edges = np.searchsorted(partition, np.arange(self._partitions + 1))
         offsets = np.empty(self._partitions + 1, dtype=np.uint64)
