@@ -14,13 +14,11 @@ from typing import Any
 from urllib.parse import unquote
 
 from curate.errors import PipelineError
-from curate.pipeline import Input, Pipeline, Step
+from curate.pipeline import Input, Pipeline
 from curate.pipeline_graph import REFERENCE
 from curate.pipeline_mistakes import Mistakes, Place, Positions
-from curate.pipeline_validate import Built, named_steps
-from curate.protocols import Operator
 from curate.readers import paths
-from curate.registry import BUILT_IN, packs
+from curate.registry import BUILT_IN, find, packs
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _LOOKED_AT = 100_000  # files of one input whose links are followed
@@ -29,7 +27,7 @@ _LOOKED_AT = 100_000  # files of one input whose links are followed
 def check_operators(pipeline: Pipeline, allowed: Sequence[str] | None, positions: Positions) -> None:
     """Raise `PipelineError` for each operator that comes from anywhere but an allowed pack; nothing is imported for it."""
     mistakes = Mistakes(positions)
-    for place, use in _uses(pipeline):
+    for place, use, _ in _uses(pipeline):
         if ":" in use:
             hint = "a service runs operators of installed packs by their names: `curate operators` lists them"
             mistakes.add((*place, "use"), f"`{use}` is code from outside the packs of this service", hint)
@@ -38,10 +36,13 @@ def check_operators(pipeline: Pipeline, allowed: Sequence[str] | None, positions
     mistakes.raise_any()
 
 
-def check_places(pipeline: Pipeline, built: Built, places: Places, positions: Positions) -> None:
-    """Raise `PipelineError` for each input, output and file of an operator outside the allowed prefixes."""
+def check_places(pipeline: Pipeline, places: Places, positions: Positions) -> None:
+    """Raise `PipelineError` for each input, output and file of an operator outside the allowed prefixes.
+
+    To be asked before operators are made: some read their files then.
+    """
     mistakes = Mistakes(positions)
-    for place, path in _places(pipeline, built):
+    for place, path in _places(pipeline):
         try:
             places.check(path, pipeline.folder)
         except PipelineError as error:
@@ -96,14 +97,15 @@ class Places:
         return PipelineError(f"outside of what this service may use: {_shown(path)}", f"allowed are: {known}")
 
 
-def _uses(pipeline: Pipeline) -> Iterator[tuple[Place, str]]:
+def _uses(pipeline: Pipeline) -> Iterator[tuple[Place, str, Mapping[str, Any]]]:
+    """Yield the place, the name and the parameters of every operator."""
     for name, stage in pipeline.stages.items():
         if stage.use is not None:
-            yield ("stages", name), stage.use
+            yield ("stages", name), stage.use, stage.params
         for index, step in enumerate(stage.operators):
-            yield ("stages", name, "operators", index), step.use
+            yield ("stages", name, "operators", index), step.use, step.params
     for name, check in pipeline.checks.items():
-        yield ("checks", name), check.use
+        yield ("checks", name), check.use, check.params
 
 
 def _pack(use: str) -> str | None:
@@ -112,18 +114,25 @@ def _pack(use: str) -> str | None:
     return None if target is None or use in BUILT_IN else target.partition(":")[0].partition(".")[0]
 
 
-def _places(pipeline: Pipeline, built: Built) -> Iterator[tuple[Place, str]]:
+def _places(pipeline: Pipeline) -> Iterator[tuple[Place, str]]:
     for name, spec in pipeline.inputs.items():
         yield from _of_input(("inputs", name), spec)
     for name, output in pipeline.outputs.items():
         yield ("outputs", name, "path"), output.path
-    steps: list[tuple[Place, Step, Operator]] = list(named_steps(pipeline, built))
-    steps += [(("checks", name), Step(check.use, check.params), built.checks[name]) for name, check in pipeline.checks.items()]
-    for place, step, operator in steps:
-        for key, value in step.params.items():
+    for place, use, params in _uses(pipeline):
+        files = _files(use)
+        for key, value in params.items():
             for text in _texts(value):
-                if _names_place(key, text, operator, pipeline.folder):
+                if (key in files and not text.startswith(REFERENCE)) or _names_place(text, pipeline.folder):
                     yield (*place, "params", key), text
+
+
+def _files(use: str) -> tuple[str, ...]:
+    """Return the parameters of a registered operator that name files."""
+    if use not in packs():
+        return ()  # validation will say so
+    cls, _ = find(use)
+    return (*cls.files, *cls.folders)
 
 
 def _of_input(place: Place, spec: Input) -> Iterator[tuple[Place, str]]:
@@ -144,13 +153,11 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def _names_place(key: str, text: str, operator: Operator, folder: Path) -> bool:
-    """Tell whether a parameter may be opened as a file or called as an address; a name of another stage is neither."""
-    if text.startswith(REFERENCE):
+def _names_place(text: str, folder: Path) -> bool:
+    """Tell whether a parameter is an address, or the path of a file that is there; the name of another stage is neither."""
+    if text.startswith(REFERENCE) or len(text) > 4096 or "\0" in text:
         return False
-    if key in (*operator.files, *operator.folders) or _URL.match(text):
-        return True
-    return len(text) < 4096 and "\0" not in text and os.path.exists(folder / os.path.expanduser(text))  # noqa: PTH110, PTH111
+    return bool(_URL.match(text)) or os.path.isfile(folder / os.path.expanduser(text))  # noqa: PTH111, PTH113
 
 
 def _links(folder: str) -> Iterator[str]:

@@ -17,13 +17,14 @@ from curate.check import check_columns, warnings
 from curate.errors import CurateError, PipelineError
 from curate.pipeline import Pipeline
 from curate.pipeline_validate import Built, validate
-from curate.pipeline_yaml import MAX_BYTES, Loaded, parse_pipeline
+from curate.pipeline_yaml import Loaded, parse_pipeline
 from curate.plan import input_schemas
 from curate.registry import suggest
 from curate.service.allowed import Places, check_operators, check_places
 from curate.service.settings import ServiceSettings
 from curate.service.state import tables
 
+MAX_BYTES = 256 << 10  # reading YAML takes seconds for a megabyte, and others wait for it
 FILE = "pipeline.yaml"  # what messages call a text without a file
 _LINE = re.compile(rf"{re.escape(FILE)}:(\d+): (.*)", re.DOTALL)
 
@@ -64,13 +65,12 @@ class Checker:
 
     def load(self, text: str, folder: Path, sets: Sequence[str] = ()) -> tuple[Loaded, Built]:
         """Return the pipeline of a text, made concrete; raise `PipelineError` with what the command line would say."""
-        if len(text.encode()) > MAX_BYTES:
-            raise PipelineError(f"{FILE}: larger than {MAX_BYTES >> 20} MiB, which no pipeline is")
+        if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+            raise PipelineError(f"{FILE}: larger than {MAX_BYTES >> 10} KiB, which no pipeline is")
         loaded = parse_pipeline(text, FILE, folder, sets)
         check_operators(loaded.pipeline, self._packs, loaded.positions)
-        built = validate(loaded.pipeline, loaded.positions)
-        check_places(loaded.pipeline, built, self.places, loaded.positions)
-        return loaded, built
+        check_places(loaded.pipeline, self.places, loaded.positions)
+        return loaded, validate(loaded.pipeline, loaded.positions)
 
     def check(self, text: str, folder: Path, sets: Sequence[str] = ()) -> Checked:
         """Return what `curate check` would say of a text, its inputs looked at."""

@@ -46,9 +46,32 @@ class Order:
         return {name: value for name, value in chosen.items() if value is not None}
 
 
-def submit(session: Session, version: tables.PipelineVersion, order: Order, caller: Caller, schedule_id: int | None = None) -> tables.Run:
-    """Queue a run of a version of a pipeline, and note who asked for it."""
-    run = tables.Run(
+def submit(
+    session: Session,
+    version: tables.PipelineVersion,
+    order: Order,
+    caller: Caller,
+    key: str | None = None,
+    schedule_id: int | None = None,
+) -> tables.Run:
+    """Queue a run of a version of a pipeline, and note who asked for it; the same key of a caller gives the same run."""
+    digest = hashlib.sha256(orjson.dumps([version.id, asdict(order)])).hexdigest()
+    known = session.get(tables.Idempotency, (caller.key, key)) if key is not None else None
+    if known is not None:
+        return _again(session, known, digest)
+    run = _queued(version, order)
+    run.created_by, run.schedule_id = caller.name, schedule_id
+    session.add(run)
+    session.flush()
+    if key is not None:
+        session.add(tables.Idempotency(caller=caller.key, key=key, digest=digest, run_id=run.id))
+        session.flush()
+    audit.note(session, caller, "run.submit", run.id, pipeline=run.pipeline, version=version.number)
+    return run
+
+
+def _queued(version: tables.PipelineVersion, order: Order) -> tables.Run:
+    return tables.Run(
         id=_new_id(now()),
         pipeline=version.pipeline.name,
         version=version,
@@ -58,24 +81,10 @@ def submit(session: Session, version: tables.PipelineVersion, order: Order, call
         retries=order.retries,
         retry_after_s=order.retry_after_s,
         deadline=now() + timedelta(seconds=order.deadline_s) if order.deadline_s is not None else None,
-        created_by=caller.name,
-        schedule_id=schedule_id,
     )
-    session.add(run)
-    session.flush()
-    audit.note(session, caller, "run.submit", run.id, pipeline=run.pipeline, version=version.number)
-    return run
 
 
-def submit_once(session: Session, version: tables.PipelineVersion, order: Order, caller: Caller, key: str) -> tables.Run:
-    """Queue a run unless this caller has queued it with this key before, and return that run then."""
-    digest = hashlib.sha256(orjson.dumps([version.id, asdict(order)])).hexdigest()
-    known = session.get(tables.Idempotency, (caller.key, key))
-    if known is None:
-        run = submit(session, version, order, caller)
-        session.add(tables.Idempotency(caller=caller.key, key=key, digest=digest, run_id=run.id))
-        session.flush()
-        return run
+def _again(session: Session, known: tables.Idempotency, digest: str) -> tables.Run:
     if known.digest != digest:
         raise PipelineError(
             "this idempotency key was used for another run", "use a new key for each run, and the old one to repeat a request"

@@ -8,9 +8,11 @@ from collections.abc import Callable
 import uvicorn
 
 from curate.service.api.app import make_app
+from curate.service.connections import ImpatientProtocol
 from curate.service.service import Service, first_token
 from curate.service.settings import ServiceSettings
 
+REQUESTS = 500  # under way at a time, beside the streams of events
 FIRST_TOKEN = "admin-token"  # noqa: S105 - the name of the file that holds it
 
 
@@ -36,6 +38,9 @@ def configured(app: object, settings: ServiceSettings) -> uvicorn.Config:
         proxy_headers=settings.behind_proxy,
         forwarded_allow_ips=list(settings.proxies),
         server_header=False,
+        http=ImpatientProtocol,
+        ws="none",
+        limit_concurrency=settings.streams + REQUESTS,
         timeout_graceful_shutdown=5,
         log_level="warning",
     )

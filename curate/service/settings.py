@@ -79,7 +79,7 @@ class ServiceSettings(BaseModel):
     packs: tuple[str, ...] | None = None
     runs_at_once: int = Field(1, ge=1)
     workers: int | None = Field(None, ge=1)
-    body_bytes: int = Field(4 << 20, ge=1024)
+    body_bytes: int = Field(1 << 20, ge=1024)
     request_s: float = Field(30.0, gt=0)
     session_hours: float = Field(12.0, gt=0)
     streams: int = Field(500, ge=1)

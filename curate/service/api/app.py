@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from fastapi import APIRouter, FastAPI
 
 from curate.service.api import events, health, pipelines, problems, runs, sessions, tokens
+from curate.service.api.headers import Headers
+from curate.service.api.limits import Limits
 from curate.service.events import Pulses
 from curate.service.service import Running, make_service
 from curate.service.settings import ServiceSettings
@@ -30,6 +32,8 @@ def make_app(settings: ServiceSettings, watching: bool = True) -> FastAPI:
     app.state.service = service
     app.state.pulses = Pulses(service.database, settings.streams)
     problems.install(app)
+    app.add_middleware(Limits, body_bytes=settings.body_bytes, request_s=settings.request_s)
+    app.add_middleware(Headers, secure=settings.secure)
     api = APIRouter(prefix=API)
     for router in (pipelines.router, runs.router, events.router, tokens.router):
         api.include_router(router)

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from curate.service import audit, pipelines
 from curate.service.api.callers import Operator, ServiceHere, Viewer
@@ -77,10 +78,13 @@ def check(body: TextIn, caller: Viewer, service: ServiceHere) -> CheckedOut:
 def save(body: TextIn, caller: Operator, service: ServiceHere) -> VersionOut:
     """Keep a text as the newest version of the pipeline that it names; a wrong one is refused with all its mistakes."""
     loaded, _ = service.checker.load(body.text, service.checker.folder(body.folder))
-    with service.database.writing() as session:
+
+    def kept(session: Session) -> VersionOut:
         version = pipelines.save(session, loaded.pipeline, body.text, caller.name)
         audit.note(session, caller, "pipeline.save", loaded.pipeline.name, version=version.number)
         return version_out(version, with_text=True)
+
+    return service.database.change(kept)
 
 
 @router.get("")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from sqlalchemy.orm import Session
 
 from curate.errors import DatasetError
 from curate.service import pipelines, runs
@@ -85,18 +86,16 @@ class RunOut(BaseModel):
 def submit(body: RunIn, caller: Operator, service: ServiceHere, idempotency_key: Key = None) -> RunOut:
     """Queue a run."""
     order = _order(body, service)
-    with service.database.writing() as session:
-        if body.text is not None:
-            loaded, _ = service.checker.load(body.text, service.checker.folder(body.folder), body.sets)
-            version = pipelines.save(session, loaded.pipeline, body.text, caller.name)
+    loaded = service.checker.load(body.text, service.checker.folder(body.folder), body.sets)[0] if body.text is not None else None
+
+    def queued(session: Session) -> RunOut:
+        if loaded is not None:
+            version = pipelines.save(session, loaded.pipeline, loaded.text, caller.name)
         else:
             version = pipelines.version_of(session, body.pipeline or "", body.version)
-        run = (
-            runs.submit_once(session, version, order, caller, idempotency_key)
-            if idempotency_key
-            else runs.submit(session, version, order, caller)
-        )
-        answer = run_out(run)
+        return run_out(runs.submit(session, version, order, caller, key=idempotency_key))
+
+    answer = service.database.change(queued)
     service.watch.soon()
     return answer
 

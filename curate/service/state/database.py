@@ -7,22 +7,23 @@ inside `writing`. PostgreSQL locks those rows; SQLite has no such clause, and ta
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError
 from sqlalchemy.orm import Session, sessionmaker
 
 from curate.errors import PipelineError, WorkspaceError
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 BUSY_S = 20
+Made = TypeVar("Made")
 _MIGRATING = 0x63757261  # the advisory lock that replicas starting together take in turn
 
 
@@ -45,6 +46,15 @@ class Database:
         """A transaction that is kept when the block ends, and forgotten when it raises."""
         with self._writing.begin() as session:
             yield session
+
+    def change(self, make: Callable[[Session], Made]) -> Made:
+        """Make a change in a transaction; once more if another replica was faster with a row that there may be once only."""
+        try:
+            with self.writing() as session:
+                return make(session)
+        except IntegrityError:
+            with self.writing() as session:
+                return make(session)
 
     def upgrade(self) -> None:
         """Bring the tables up to date; of several processes that start together, one does it."""
