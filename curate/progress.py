@@ -4,7 +4,7 @@ It consumes the engine's events, plain dicts with a key `event`:
 
     run_started    run_id, stages: [names]
     stage_started  stage, phase (or None), shards, done: shards there already, bytes_in: file bytes of the others
-    shard_done     stage, phase, shard, rows_in, rows_out, text_bytes_in, bytes_in, seconds
+    shard_done     stage, phase, shard, rows_in, rows_out, text_bytes_in, bytes_in, seconds, peak_rss_bytes
     task_told      stage, phase, shard, said
     stage_reused   stage, rows_out
     stage_done     stage, seconds, rows_in, rows_out

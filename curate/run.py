@@ -268,6 +268,7 @@ def _shard_done(stage: str, receipt: Receipt) -> dict[str, Any]:
         "text_bytes_in": counts.text_bytes_in,
         "bytes_in": counts.bytes_in,
         "seconds": receipt.measured.seconds,
+        "peak_rss_bytes": receipt.measured.peak_rss_bytes,
         "phase": None,
     }
 

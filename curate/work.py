@@ -407,6 +407,7 @@ def _task_done(stage: str, phase: str, outcome: Outcome) -> dict[str, Any]:
         "text_bytes_in": 0,
         "bytes_in": outcome.item.size,
         "seconds": made.measured.seconds,
+        "peak_rss_bytes": made.measured.peak_rss_bytes,
     }
 
 
