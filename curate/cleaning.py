@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -42,10 +42,26 @@ def unused(storage: Storage) -> list[Unused]:
 
 
 def remove(storage: Storage, found: list[Unused]) -> None:
-    """Remove datasets, each one's manifest first, so that no half of a dataset ever looks whole."""
-    for entry in found:
-        storage.delete(join(entry.folder, MANIFEST))
-        storage.delete_tree(entry.folder)
+    """Remove datasets that nothing uses."""
+    remove_datasets(storage, [entry.folder for entry in found])
+
+
+def remove_datasets(storage: Storage, folders: Sequence[str]) -> None:
+    """Remove datasets, each one's manifest first, so that no half of a dataset ever looks whole; one that is not there is no error."""
+    for folder in folders:
+        storage.delete(join(folder, MANIFEST))
+        storage.delete_tree(folder)
+
+
+def lent(storage: Storage, folders: Sequence[str]) -> str | None:
+    """Return a finished dataset, none of these itself, that takes shards over from one of them; None when there is none."""
+    stages = {_stage(folder) for folder in folders}
+    for folder in sorted({"/".join(info.path.split("/")[:2]) for info in storage.list("datasets")} - set(folders)):
+        if _stage(folder) in stages and storage.info(join(folder, MANIFEST)) is not None:
+            lenders = {join("datasets", path.split("/")[1]) for path in _borrowed(open_dataset(storage, folder).manifest.shards)}
+            if lenders & set(folders):
+                return folder
+    return None
 
 
 def _in_last_plans(storage: Storage) -> set[str]:

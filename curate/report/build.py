@@ -10,6 +10,7 @@ from typing import Any
 from curate.dataset import join_url
 from curate.errors import CurateError
 from curate.llm.usage import note
+from curate.manifest import Manifest
 from curate.plan import Plan, PlannedStage
 from curate.run import RunResult, StageResult
 from curate.version import VERSION
@@ -95,9 +96,12 @@ def _stage(plan: Plan, planned: PlannedStage, result: StageResult) -> dict[str, 
         "shards": 0,
         "new_shards": result.new_shards,
     }
-    if manifest is None:
-        return entry
-    return entry | {
+    return entry if manifest is None else entry | told_by(manifest)
+
+
+def told_by(manifest: Manifest) -> dict[str, Any]:
+    """Return what the report says of a stage's finished dataset."""
+    return {
         "counts": dataclasses.asdict(manifest.counts),
         "statistics": manifest.statistics,
         "samples": manifest.samples,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from curate.report.units import printable
 
@@ -13,6 +14,10 @@ class Markup(str):
     """HTML that this package made; a plain `str` is data and gets escaped."""
 
     __slots__ = ()
+
+    def __html__(self) -> Self:
+        """Tell templates, which escape what they are given, that this is HTML already."""
+        return self
 
 
 Child = str | Sequence["Child"] | None

@@ -19,16 +19,16 @@ def section(stage: Stage, detail: Detail, opened: bool) -> Markup:
     """Return a stage's section; long pages keep it closed until a click."""
     name = str(stage["name"])
     summary = [element("h3", name), " ", badge(str(stage.get("status"))), element("span", _in_short(stage), {"class": "quiet"})]
-    body = [conservation(stage), _facts(stage), notes.noted(stage), clusters.clusters(stage, detail)]
+    body = [conservation(stage), facts(stage), notes.noted(stage), clusters.clusters(stage, detail)]
     if ran(stage) or counts_of(stage).rows_in:
         body += [
             _titled("Why documents were dropped", evidence.drops(stage, detail)),
             evidence.quarantined(stage, detail),
-            _titled("Phases" if _in_phases(stage) else "Steps", _steps(stage)),
-            _titled("Distributions" if _measures_only(stage) else "Kept and dropped", _distributions(stage, detail)),
+            _titled("Phases" if in_phases(stage) else "Steps", steps(stage)),
+            _titled("Distributions" if measures_only(stage) else "Kept and dropped", distributions(stage, detail)),
             scores.by_group(stage),
             scores.tails(stage, detail),
-            groups.by_column(stage, _measures_only(stage)),
+            groups.by_column(stage, measures_only(stage)),
             evidence.kept(stage, detail),
         ]
     anchored = element("div", body, {"id": anchor(name), "class": "body"})
@@ -94,12 +94,13 @@ def speed(stage: Stage) -> tuple[str, str]:
     return rate(volume if whole else 0, stage.get("seconds") or 0), rate(volume, stage.get("cpu_seconds") or 0)
 
 
-def _facts(stage: Stage) -> Markup:
+def facts(stage: Stage) -> Markup:
+    """Return what a stage took, and where its result lies."""
     counts = counts_of(stage)
     wall, core = speed(stage)
-    facts: list[tuple[str, Child]] = []
+    known: list[tuple[str, Child]] = []
     if ran(stage) or stage.get("seconds"):
-        facts = [
+        known = [
             ("Time", spent(stage)),
             ("Core time", duration(stage.get("cpu_seconds") or 0)),
             ("Speed, text" if counts.text_bytes_in else "Speed, files", wall),
@@ -112,14 +113,14 @@ def _facts(stage: Stage) -> Markup:
             ("Shards", _shards(stage)),
             ("Retries", count(stage.get("retries") or 0)),
         ]
-    listed = element("dl", [element("div", [element("dt", name), element("dd", value)]) for name, value in facts], {"class": "facts"})
+    listed = element("dl", [element("div", [element("dt", name), element("dd", value)]) for name, value in known], {"class": "facts"})
     origin = ", ".join(str(name) for name in stage.get("inputs") or ())
     lines: list[Child] = [["From ", code(origin), ". "] if origin else None]
     if stage.get("dataset"):
         lines.append(["Result in ", code(str(stage["dataset"])), ". "])
     if stage.get("fingerprint"):
         lines.append(["Fingerprint ", code(str(stage["fingerprint"])), "."])
-    return Markup((listed if facts else "") + element("p", lines, {"class": "quiet paths"}))
+    return Markup((listed if known else "") + element("p", lines, {"class": "quiet paths"}))
 
 
 def _shards(stage: Stage) -> str:
@@ -142,7 +143,7 @@ _STEP_COLUMNS = (
 _PHASE_COLUMNS = (Column("Phase"), Column("Time", numeric=True), Column("Share of time", numeric=True, minor=True), Column("", wide=True))
 
 
-def _in_phases(stage: Stage) -> bool:
+def in_phases(stage: Stage) -> bool:
     """Tell a dataset operator: what was timed are its phases, and no steps."""
     times = stage.get("step_seconds") or {}
     return bool(times) and not set(times) & set(steps_of(stage))
@@ -159,9 +160,10 @@ def _time_bar(seconds: float, whole: float) -> Markup:
     return charts.bar(round(1000 * seconds), round(1000 * whole), "time")
 
 
-def _steps(stage: Stage) -> Markup:
+def steps(stage: Stage) -> Markup:
+    """Return where the time of a chain, or of a dataset operator's phases, went."""
     times: Mapping[str, float] = stage.get("step_seconds") or {}
-    if _in_phases(stage):
+    if in_phases(stage):
         return _phases(stage, times)
     counts, whole = counts_of(stage), sum(times.values())
     rows: list[Row] = []
@@ -174,13 +176,15 @@ def _steps(stage: Stage) -> Markup:
     return table(f"Steps of {stage['name']}: drops, edits and time", _STEP_COLUMNS, rows)
 
 
-def _measures_only(stage: Stage) -> bool:
+def measures_only(stage: Stage) -> bool:
+    """Tell a stage that describes documents and drops none."""
     return stage.get("kind") == "attributes"
 
 
-def _distributions(stage: Stage, detail: Detail) -> Markup:
+def distributions(stage: Stage, detail: Detail) -> Markup:
+    """Return the histograms of lengths and scores, kept and dropped."""
     statistics = stage.get("statistics") or {}
-    fates = ("measured", "dropped") if _measures_only(stage) else ("kept", "dropped")
+    fates = ("measured", "dropped") if measures_only(stage) else ("kept", "dropped")
     plots = [charts.plot("Length", "bytes of text", statistics.get("length") or {}, LENGTH_EDGES, fates)]
     for column, pair in (statistics.get("scores") or {}).items():
         plots.append(charts.plot(str(column), "", pair, SCORE_EDGES, fates))
