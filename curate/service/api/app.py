@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, FastAPI
 
-from curate.service.api import events, health, pipelines, problems, runs, sessions, tokens
+from curate.service.api import datasets, events, health, pipelines, problems, runs, sessions, tokens
 from curate.service.api.headers import Headers
 from curate.service.api.limits import Limits
+from curate.service.api.page_routers import PAGES
 from curate.service.events import Pulses
 from curate.service.service import Running, make_service
 from curate.service.settings import ServiceSettings
@@ -35,8 +36,8 @@ def make_app(settings: ServiceSettings, watching: bool = True) -> FastAPI:
     app.add_middleware(Limits, body_bytes=settings.body_bytes, request_s=settings.request_s)
     app.add_middleware(Headers, secure=settings.secure)
     api = APIRouter(prefix=API)
-    for router in (pipelines.router, runs.router, events.router, tokens.router):
+    for router in (pipelines.router, runs.router, events.router, datasets.router, tokens.router):
         api.include_router(router)
-    for router in (api, sessions.router, health.router):
+    for router in (api, sessions.router, health.router, *PAGES):
         app.include_router(router)
     return app

@@ -86,9 +86,14 @@ def _as_problems(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
+def status_of(error: CurateError) -> int:
+    """Return the status that answers an error."""
+    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 409)
+
+
 def _curate_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, CurateError)
-    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 409)
+    status = status_of(error)
     found = [asdict(mistake) for mistake in mistakes(error)] if isinstance(error, PipelineError) else []
     return problem(status, error.message, error.hint, mistakes=found)
 

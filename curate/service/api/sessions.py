@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
-from fastapi.responses import RedirectResponse
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
 
 from curate.service import auth
 from curate.service.api.callers import COOKIE, ServiceHere, Viewer, check_origin
+from curate.service.api.page_route import PageRoute
 from curate.service.api.problems import PROBLEM
+from curate.service.pages.render import page
 
-router = APIRouter(tags=["callers"], responses=PROBLEM, include_in_schema=False)
+router = APIRouter(tags=["callers"], responses=PROBLEM, include_in_schema=False, route_class=PageRoute)
+
+
+@router.get("/login")
+def ask(following: Annotated[str, Query(alias="next", max_length=2000)] = "/") -> HTMLResponse:
+    """The page that asks for a token."""
+    return page("login.html", {"who": None, "place": "", "next": local_path(following), "error": None})
 
 
 @router.post("/login")
