@@ -37,7 +37,7 @@ def needed(method: str, path: str) -> Role:
 
 def called(client: TestClient, method: str, path: str, headers: dict[str, str]) -> int:
     filled = path
-    for name in ("name", "run_id", "number", "token_id", "webhook_id", "schedule_id", "id"):
+    for name in ("name", "run_id", "stage", "number", "token_id", "webhook_id", "schedule_id", "id"):
         filled = filled.replace(f"{{{name}}}", "999")
     assert "{" not in filled, f"{path} has a parameter that this test does not know"
     status: int = client.request(method, filled, headers=headers, json={} if method in ("POST", "PUT", "PATCH") else None).status_code
