@@ -100,7 +100,7 @@ def test_a_run_that_waits_has_a_page(browser: Browser, calls: Calls, text: str) 
 
 
 def test_drops_are_told_with_value_and_limit_and_lead_to_stories(browser: Browser, run_id: str) -> None:
-    assert re.search(r"too_few_chars 19 47.5% min_chars is 100", browser.words(f"/runs/{run_id}/stages/long"))
+    assert re.search(r"too_few_chars min_chars is 100 19 47.5%", browser.words(f"/runs/{run_id}/stages/long"))
     drops = browser.html(f"/runs/{run_id}/stages/long/drops?step=length&reason=too_few_chars")
     assert "7 length too_few_chars 35 min_chars is 100" in plain(drops)
     story = browser.words(f"/runs/{run_id}/documents?id=7")

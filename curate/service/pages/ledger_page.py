@@ -11,7 +11,7 @@ from curate.report.funnel import by_size
 from curate.report.markup import Child, Column, Markup, Row, element, table
 from curate.report.units import number
 from curate.service.pages.hostile import visible
-from curate.service.pages.stage_page import limit_in_words
+from curate.service.pages.stage_page import limit_below
 from curate.service.pages.story_page import story_address
 from curate.service.views.limits import Limits
 
@@ -20,7 +20,6 @@ _DROPS = (
     Column("Step", minor=True),
     Column("Reason"),
     Column("Measured", numeric=True),
-    Column("Limit", minor=True),
     Column("Kept in its place"),
 )
 _ERRORS = (Column("Document"), Column("Step"), Column("Error", wide=True))
@@ -36,8 +35,8 @@ def drop_rows(stage: str, rows: Rows, limits: Limits, run_page: str) -> Markup:
 def _drop(stage: str, row: Mapping[str, Any], limits: Limits, run_page: str) -> Row:
     step, reason = str(row["step"]), str(row["reason"])
     value = "–" if row.get("value") is None else number(float(row["value"]))
-    limit = limit_in_words(limits.of(stage, step, reason))
-    return (_link(row["id"], run_page), visible(step), visible(reason), value, limit, _kept(row, run_page))
+    measured = [value, limit_below(limits.of(stage, step, reason))]
+    return (_link(row["id"], run_page), visible(step), visible(reason), measured, _kept(row, run_page))
 
 
 def _kept(row: Mapping[str, Any], run_page: str) -> Child:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from curate.report import notes, overview
+from curate.report.funnel import ran
 from curate.report.markup import Child, code
 from curate.report.units import count, duration, plural
 from curate.service.pages.badges import state
@@ -42,7 +43,7 @@ def live_part(run: Run, row: tables.Run, base: str, printed: str) -> dict[str, A
         "graph": run_graph(run, base),
         "stages": stage_table(run, base),
         "waiting_for": _waiting_for(row),
-        "funnel": overview.funnel(report),
+        "funnel": overview.funnel(report) if any(ran(stage) for stage in report.get("stages") or ()) else None,
         "outputs": overview.outputs(report),
         "checks": overview.checks(report),
         "log": list(run.progress.log),

@@ -21,7 +21,6 @@ _DROP_COLUMNS = (
     Column("", wide=True),
     Column("Documents", numeric=True),
     Column("Share", numeric=True),
-    Column("Limit"),
 )
 
 
@@ -58,8 +57,8 @@ def drop_table(stage: Stage, limits: Limits, base: str) -> Markup:
         for reason, dropped in by_size(reasons).items():
             address = f"{base}/drops?{urlencode({'step': step, 'reason': reason})}"
             picture = charts.bar(dropped, entered, "dropped")
-            told = limit_in_words(limits.of(str(stage["name"]), step, reason))
-            rows.append((element("a", reason, {"href": address}), picture, count(dropped), share(dropped, entered), told))
+            told = [element("a", reason, {"href": address}), limit_below(limits.of(str(stage["name"]), step, reason))]
+            rows.append((told, picture, count(dropped), share(dropped, entered)))
     return table(f"Dropped in {stage['name']}, by step and reason", _DROP_COLUMNS, rows, css="drops")
 
 
@@ -69,7 +68,6 @@ def _step_row(step: str, dropped: int, entered: int, base: str) -> Markup:
         element("th", link, {"scope": "rowgroup", "colspan": 2}),
         element("td", count(dropped), {"class": "n"}),
         element("td", share(dropped, entered), {"class": "n"}),
-        element("td"),
     ]
     return element("tr", cells, {"class": "group"})
 
@@ -79,6 +77,12 @@ def limit_in_words(limit: Limit | None) -> Child:
     if limit is None or limit.value is None:
         return None
     return [code(limit.parameter), " is ", element("b", told(limit.value))]
+
+
+def limit_below(limit: Limit | None) -> Child:
+    """Return a limit for the line below what it belongs to."""
+    words = limit_in_words(limit)
+    return element("span", words, {"class": "below quiet"}) if words else None
 
 
 def told(value: object) -> Child:

@@ -49,7 +49,7 @@ def _stage_pair(name: str, before: Report, after: Report) -> StagePair:
     sides = (before, after)
     counts = [counts_of(side) if side and ran(side) else None for side in sides]
     rows = [(found.rows_in, found.rows_out) if found else (None, None) for found in counts]
-    seconds = [side.get("seconds") if side and ran(side) else None for side in sides]
+    seconds = [side.get("seconds") if side and side.get("status") == "done" else None for side in sides]  # reused: an earlier run's
     memory = [side.get("peak_rss_bytes") if side and ran(side) else None for side in sides]
     dropped = [_by_reason(side) for side in sides]
     known = [found if counts[side] else None for side, found in enumerate(dropped)]

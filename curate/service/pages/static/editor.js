@@ -159,8 +159,8 @@ field.addEventListener("keydown", (event) => {
 function indent(event) {
   if (event.key !== "Enter" || event.isComposing || field.readOnly) return;
   const before = field.value.slice(0, field.selectionStart).split("\n").at(-1);
-  const deeper = /:\s*$/.test(before) ? "  " : "";
-  const spaces = before.match(/^ */)[0] + (/^\s*- /.test(before) && deeper ? "  " : "") + deeper;
+  const [, spaced, dash] = before.match(/^( *)(- )?/);
+  const spaces = spaced + (dash ? "  " : "") + (/:\s*$/.test(before) ? "  " : "");
   if (!spaces) return;
   event.preventDefault();
   field.setRangeText(`\n${spaces}`, field.selectionStart, field.selectionEnd, "end");

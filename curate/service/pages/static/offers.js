@@ -63,7 +63,7 @@ function operatorAround(lines, current, words) {
   const depth = indentOf(current);
   for (const line of lines.slice(0, -1).reverse()) {
     const found = line.match(/^(\s*(?:- )?)use:\s*(\w+)/);
-    if (found && found[1].length < depth) return words.operators[found[2]] ?? null;
+    if (found && found[1].length <= depth) return words.operators[found[2]] ?? null;
     if (/^\s*\w+:\s*$/.test(line) && indentOf(line) === 0) return null;
   }
   return null;
