@@ -49,6 +49,27 @@ def local_file(path: str) -> Path:
     return _copied(storage, file, digest([path, info.etag, info.size]), None)
 
 
+def local_folder(place: str) -> Path:
+    """Return where the files of a folder lie together, such as a model's; those of an artifact in an object store are fetched once.
+
+    Raises `DatasetError` for a folder in an object store that is no artifact.
+    """
+    if not is_remote(place):
+        return Path(place)
+    kept = _kept_files(place)
+    if kept is None:
+        raise DatasetError(f"{place}: a folder in an object store is no artifact", "name the stage that made it, or a local folder")
+    folder = _copies() / digest([file.sha256 for file in kept])[:32]
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in kept:
+        copy = folder / file.name.rpartition("/")[2]
+        if not copy.exists():
+            copy.unlink(missing_ok=True)  # its target may have been tidied away
+        with contextlib.suppress(FileExistsError):  # it is there, or another process was here
+            copy.symlink_to(local_file(f"{place}/{copy.name}"))
+    return folder
+
+
 def _kept_files(folder: str) -> list[ArtifactFile] | None:
     """Return the files that an artifact keeps, None where there is no artifact."""
     if not is_remote(folder) and not (Path(folder) / MANIFEST).is_file():
@@ -83,7 +104,7 @@ def _whole(storage: Storage, file: ArtifactFile) -> Path:
 
 def _copied(storage: Storage, file: str, key: str, sha256: str | None) -> Path:
     """Fetch a file unless a copy is there; other processes see the whole copy or none."""
-    target = Path(tempfile.gettempdir()) / f"{COPIES}-{os.getuid()}" / key[:32] / file.rpartition("/")[2]
+    target = _copies() / key[:32] / file.rpartition("/")[2]
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=target.parent)
@@ -93,6 +114,10 @@ def _copied(storage: Storage, file: str, key: str, sha256: str | None) -> Path:
     if sha256 is not None:
         _verify(target, sha256, join_url(storage.url, file))
     return target
+
+
+def _copies() -> Path:
+    return Path(tempfile.gettempdir()) / f"{COPIES}-{os.getuid()}"
 
 
 def check_sha256(sha256: str) -> None:

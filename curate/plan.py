@@ -7,6 +7,7 @@ file hashes. The listing is frozen in the plan: a file that changes later fails 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -309,15 +310,12 @@ def _resolve_params(params: Mapping[str, Any], operator: Operator, plan: Plan) -
     """Return parameters as a worker needs them, and the fingerprints that stand for files and stages."""
     resolved, references = dict(params), {}
     for key, model in operator.models().items():
-        resolved[key], references[key] = model.placed(plan.pipeline.folder, content_hash)
+        resolved[key], references[key] = model.placed(functools.partial(_located, plan=plan))
     for key, value in params.items():
         if not isinstance(value, str):
             continue
         if value.startswith(REFERENCE):
-            name, slash, file = value.removeprefix(REFERENCE).partition("/")
-            url = plan.artifacts[name].url if name in plan.artifacts else f"{plan.storage.url}/{plan.stages[name].folder}"
-            references[key] = f"stage {_fingerprint(plan, name)}{slash}{file}"
-            resolved[key] = f"{url}{slash}{file}"
+            resolved[key], references[key] = _referred(value, plan)
         elif is_remote(value):
             storage, file = open_file(value)
             info = storage.info(file)
@@ -326,6 +324,21 @@ def _resolve_params(params: Mapping[str, Any], operator: Operator, plan: Plan) -
             references[key] = f"file {content_hash(path)}"
             resolved[key] = str(path.absolute())
     return resolved, references
+
+
+def _referred(value: str, plan: Plan) -> tuple[str, str]:
+    """Return where the artifact of `stage:NAME`, or a file of it, is to be found, and what stands for it in an identity."""
+    name, slash, file = value.removeprefix(REFERENCE).partition("/")
+    url = plan.artifacts[name].url if name in plan.artifacts else f"{plan.storage.url}/{plan.stages[name].folder}"
+    return f"{url}{slash}{file}", f"stage {_fingerprint(plan, name)}{slash}{file}"
+
+
+def _located(model: str, plan: Plan) -> tuple[str, str]:
+    """Return where a worker finds a language model that it runs itself, and what stands for it in an identity."""
+    if model.startswith(REFERENCE):
+        return _referred(model, plan)
+    path = plan.pipeline.folder / model
+    return str(path.absolute()), content_hash(path)
 
 
 def named_file(key: str, value: Any, operator: Operator, folder: Path) -> Path | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from curate.errors import TransientError
@@ -30,15 +29,15 @@ class Llm:
     def __reduce__(self) -> tuple[type[Llm], tuple[Mapping[str, Any]]]:
         return Llm, (self.given,)
 
-    def placed(self, folder: Path, content_hash: Callable[[Path], str]) -> tuple[dict[str, Any], str]:
+    def placed(self, located: Callable[[str], tuple[str, str]]) -> tuple[dict[str, Any], str]:
         """Return the settings as workers need them, and what of them is part of a dataset's identity.
 
-        `folder` is where a model's relative path starts, if it is read by the worker: its files are then part of the identity.
+        `located` tells where a model lies that is read by the worker, and what it is: that is then part of the identity.
         """
         given = dict(self.given)
         if self.settings.engine == "vllm":
-            path = folder / self.settings.model
-            given |= {"model": str(path.absolute()), "revision": self.settings.revision or content_hash(path)}
+            place, identity = located(self.settings.model)
+            given |= {"model": place, "revision": self.settings.revision or identity}
         return given, digest(Settings.of(given).identity)
 
     def ask(self, prompts: Sequence[Prompt]) -> list[Answer]:

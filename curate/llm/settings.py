@@ -30,7 +30,8 @@ class Settings:
 
     What follows changes answers, and is part of a dataset's identity:
 
-    - `model`: the name that the endpoint knows it by; for the engine `vllm` a folder, whose files are then part of the identity.
+    - `model`: the name that the endpoint knows it by; for the engine `vllm` a folder, or `stage:NAME` of one that trains a model: what
+      it holds is then part of the identity.
     - `revision`: which model of that name it is; a server that gets another one under the same name has another revision.
     - `temperature`, `top_p`: 0 takes the likeliest token always. No seed is ever sent: servers do not keep that promise under load.
     - `max_tokens`: the longest answer, where a prompt says nothing else.
@@ -116,6 +117,10 @@ def _check_engine(settings: Settings) -> None:
         return
     if settings.arguments:
         raise PipelineError("llm: `arguments` is for the engine `vllm`", "give them to the server when it is started")
+    if settings.model.startswith("stage:"):
+        raise PipelineError(
+            "llm: an endpoint knows its model by a name, not by a stage", "`engine: vllm`, or serve its folder: `curate llm serve FOLDER`"
+        )
     if settings.endpoint is None:
         raise PipelineError("llm: `endpoint` is missing", "such as http://127.0.0.1:8000/v1; see `curate llm serve`")
     if not settings.endpoint.startswith(("http://", "https://")):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from curate.errors import CurateError, TransientError
+from curate.files import local_folder
 from curate.llm.chat import FINISHES
 from curate.llm.prompts import Answer, Heard, Prompt
 from curate.llm.settings import Settings
@@ -25,7 +26,7 @@ class VllmEngine:
         vllm = _imported()
         self._settings = settings
         try:
-            self._llm = vllm.LLM(**({"model": settings.model, "disable_log_stats": True} | dict(settings.arguments)))
+            self._llm = vllm.LLM(**({"model": str(local_folder(settings.model)), "disable_log_stats": True} | dict(settings.arguments)))
         except (ValueError, TypeError, OSError, RuntimeError) as error:
             raise CurateError(f"vLLM cannot load {settings.model}: {error}", "`arguments` go to vllm.LLM as they are") from error
         self._template = dict(settings.body.get(TEMPLATE, {}))

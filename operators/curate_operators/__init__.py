@@ -1,6 +1,7 @@
 """The operators that `curate` ships: one class each, grouped with their kin."""
 
 OPERATORS = {
+    "annotation_guard": "curate_operators.prox_annotate:AnnotationGuard",
     "boilerplate_lines": "curate_operators.boilerplate_lines:BoilerplateLines",
     "c4_lines": "curate_operators.c4:C4Lines",
     "c4_page": "curate_operators.c4:C4Page",
@@ -27,8 +28,10 @@ OPERATORS = {
     "normalize": "curate_operators.normalize:Normalize",
     "paragraph_dedup": "curate_operators.paragraph_dedup:ParagraphDedup",
     "pii": "curate_operators.redact:Pii",
+    "prox_annotate": "curate_operators.prox_annotate:ProxAnnotate",
     "prox_chunk": "curate_operators.prox_chunk:ProxChunk",
     "prox_document": "curate_operators.prox_document:ProxDocument",
+    "prox_examples": "curate_operators.prox_examples:ProxExamples",
     "prox_page": "curate_operators.prox_chunk:ProxPage",
     "quantile": "curate_operators.quantile:Quantile",
     "redact": "curate_operators.redact:Redact",

@@ -42,6 +42,7 @@ class Style:
 
     - `prompt`: the user's message, `{text}` where the document stands; `system`: the message before it, if any.
     - `max_input_tokens`: of a segment, with the prompt round it; `max_output_tokens`: of the answer.
+    - `max_line_chars`: of ProX's numbered lines, longer ones are shown by their beginning; null = whole.
     - `min_document_tokens`, `min_segment_tokens`: shorter ones are not asked about; `min_output_tokens`: a shorter whole is a failure.
     - `long_segments`: what becomes of a line that is longer than a segment: `split` at sentences, or `drop`.
     - `answer`: `text`; `pairs` of `Question:` and `Answer:`; a `list` of lines that begin with a bullet; or `tagged`, what stands between
@@ -59,6 +60,7 @@ class Style:
     max_input_tokens: int
     max_output_tokens: int
     system: str | None = None
+    max_line_chars: int | None = None
     min_document_tokens: int = 0
     min_segment_tokens: int = 0
     min_output_tokens: int = 0

@@ -1,7 +1,7 @@
 """Lets a language model clean documents by programs, as the second half of ProX does.
 
-`prox_chunk` changes `text` and adds a struct with the program and all that came of it (`EDITS`); `prox_page` reads two numbers of it and
-drops.
+`prox_chunk` changes `text` and adds a struct with the program and all that came of it (`EDITS`, of `prox_edits`); `prox_page` reads two
+numbers of it and drops.
 """
 
 from __future__ import annotations
@@ -21,28 +21,14 @@ from curate.llm import Answer, Llm
 from curate.protocols import Filter, Mapper
 from curate_operators.prompt_sets import Style
 from curate_operators.prox_document import style_of, verify_prompts
-from curate_operators.prox_execute import Edited, execute, within
-from curate_operators.prox_program import Program, read_program
+from curate_operators.prox_edits import EDITS, edits_row, merged_programs
+from curate_operators.prox_execute import Edited, execute
 from curate_operators.prox_release import execute_as_released
 from curate_operators.prox_windows import Window, windows
 from curate_operators.rules import Verdict
 from curate_operators.token_counts import Tokens, read_tokens
 
 CHUNK = "chunk"
-ERRORS_TOLD = 20
-REPLACED = pa.struct([pa.field("source", pa.string()), pa.field("target", pa.string()), pa.field("count", pa.int32())])
-EDITS = pa.struct(
-    [
-        pa.field("outcome", pa.string()),  # edited, untouched, refused (too many errors), unseen (no line fits a window)
-        pa.field("program", pa.large_string()),
-        pa.field("lines", pa.list_(pa.int32())),  # those that went, from 0 as the model was shown them
-        pa.field("replaced", pa.list_(REPLACED)),
-        pa.field("errors", pa.int32()),
-        pa.field("error_messages", pa.list_(pa.string())),  # the first 20
-        pa.field("words", pa.int64()),  # that are left
-        pa.field("kept_word_ratio", pa.float64()),  # null where there was none
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -132,20 +118,21 @@ class ProxChunk(Mapper):
 
     def _windows(self, text: str) -> list[Window]:
         told = 0 if self.trained else self._tokens.count([self._style.words])[0]
-        return windows(text, self._tokens.count, max(self._style.max_input_tokens - told, 1), self.release) if text.strip() else []
+        room = max(self._style.max_input_tokens - told, 1)
+        return windows(text, self._tokens.count, room, self.release, self._style.max_line_chars) if text.strip() else []
 
     def _done(self, text: str, shown: Sequence[Window], answers: Sequence[Answer]) -> tuple[str, dict[str, Any]]:
         """Return the text after its programs, and what the column says of it."""
         written = [answer.required() for answer in answers]
         program = "\n".join(written)
-        done = execute_as_released(text, program) if self.release else execute(text, _merged(written, shown))
+        done = execute_as_released(text, program) if self.release else execute(text, merged_programs(written, shown))
         words = len(done.text.split())
         refused = len(done.errors) > self.max_program_errors
         if refused:
             done = Edited(text, errors=done.errors)
             words = words if self.release else len(text.split())
         outcome = "unseen" if not shown else "refused" if refused else "edited" if done.text != text else "untouched"
-        return done.text, _row(done, text, program, outcome) | {"words": words}
+        return done.text, edits_row(done, text, program, outcome) | {"words": words}
 
     @functools.cached_property
     def _llm(self) -> Llm:
@@ -198,22 +185,3 @@ class ProxPage(Filter):
             values = pc.cast(leaf(docs, f"{self.by}.{name}"), pa.float64())
             verdict.below(reason, limit, pc.fill_null(values, float("nan")).to_numpy(zero_copy_only=False))
         return verdict.decisions()
-
-
-def _merged(written: Sequence[str], shown: Sequence[Window]) -> Program:
-    """Return the programs of all windows as one, each bound to the lines that its window showed."""
-    programs = [within(read_program(text), window.start, window.end) for text, window in zip(written, shown, strict=True)]
-    return Program(tuple(c for each in programs for c in each.calls), tuple(e for each in programs for e in each.errors))
-
-
-def _row(done: Edited, text: str, program: str, outcome: str) -> dict[str, Any]:
-    before = len(text.split())
-    return {
-        "program": program,
-        "outcome": outcome,
-        "lines": [number for start, end in done.removed for number in range(start, end + 1)],
-        "replaced": [{"source": each.source, "target": each.target, "count": each.count} for each in done.replaced],
-        "errors": len(done.errors),
-        "error_messages": list(done.errors[:ERRORS_TOLD]),
-        "kept_word_ratio": len(done.text.split()) / before if before else None,
-    }

@@ -5,7 +5,8 @@
     keep_chunk()
 
 A line is parsed as one Python call whose arguments are literal numbers and strings: a comma, a bracket or an equals sign inside a
-string is part of the string. Whatever else stands there is an error that is told, counted, and has no effect.
+string is part of the string. A line's number may stand as it was shown, `004`, which Python would refuse; so are they written here, for
+models to copy. Whatever else stands there is an error that is told, counted, and has no effect.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import orjson
 
 MAX_LINE_CHARS = 4000  # a longer line is no call; so much nesting Python's parser refuses without dying
 MAX_LINES = 10_000
@@ -25,6 +28,7 @@ SHAPES: Mapping[str, tuple[tuple[str, type], ...]] = {
     "normalize": (("source_str", str), ("target_str", str)),
 } | dict.fromkeys(KEEP, ())
 OPTIONAL: Mapping[str, object] = {"target_str": ""}
+_PADDED = re.compile(r"(?<=[=(, ])0+(?=\d+ *[,)])")  # in a line without strings
 _FENCE = re.compile(r"```\w*")
 
 
@@ -53,6 +57,21 @@ class Program:
 
     calls: tuple[Call, ...]
     errors: tuple[str, ...] = ()
+
+
+def write_program(calls: Sequence[Call]) -> str:
+    """Return calls as a program, one a line, numbers as they are shown, which `read_program` reads as the same calls; none = keep."""
+    return "\n".join(map(_written, calls)) or f"{KEEP[0]}()"
+
+
+def _written(call: Call) -> str:
+    if isinstance(call, RemoveLines):
+        return f"remove_lines(line_start={call.start:03d}, line_end={call.end:03d})"
+    return f"normalize(source_str={_quoted(call.source)}, target_str={_quoted(call.target)})"
+
+
+def _quoted(text: str) -> str:
+    return orjson.dumps(text).decode()  # a string of JSON is one of Python
 
 
 class _Wrong(Exception):
@@ -99,8 +118,9 @@ def _call(line: str) -> list[Call]:
 def _parsed(line: str) -> ast.Call:
     if len(line) > MAX_LINE_CHARS:
         raise _Wrong("too long for a call")
+    plain = line if '"' in line or "'" in line else _PADDED.sub("", line)
     try:
-        found = ast.parse(line, mode="eval").body
+        found = ast.parse(plain, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise _Wrong("no call") from None
     if not isinstance(found, ast.Call):

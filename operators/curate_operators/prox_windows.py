@@ -25,20 +25,24 @@ class Window:
         return "\n".join(self.lines)
 
 
-def numbered(text: str) -> list[str]:
-    """Return the lines of a text behind their numbers, which have three digits and from 1,000 on four."""
-    return [f"[{number:03d}]{line}" for number, line in enumerate(text.split("\n"))]
+def numbered(text: str, max_line_chars: int | None = None) -> list[str]:
+    """Return the lines of a text behind their numbers, which have three digits and from 1,000 on four; long ones are cut."""
+    return [f"[{number:03d}]{_cut(line, max_line_chars)}" for number, line in enumerate(text.split("\n"))]
 
 
-def windows(text: str, count: Count, max_tokens: int, long_lines: bool = False) -> list[Window]:
-    """Pack lines into windows of at most `max_tokens`, as many into each as fit.
+def _cut(line: str, max_chars: int | None) -> str:
+    return line if max_chars is None or len(line) <= max_chars else f"{line[:max_chars]}…"
+
+
+def windows(text: str, count: Count, max_tokens: int, long_lines: bool = False, max_line_chars: int | None = None) -> list[Window]:
+    """Pack lines into windows of at most `max_tokens`, as many into each as fit; of a line only its first `max_line_chars` count.
 
     A line that is longer than a window stands in none, or with `long_lines` in one of its own; what follows begins a new window.
     """
     found: list[Window] = []
     open_lines: list[str] = []
     start = tokens = 0
-    lines = numbered(text)
+    lines = numbered(text, max_line_chars)
     for number, (line, size) in enumerate(zip(lines, count(lines), strict=True)):
         if open_lines and tokens + size > max_tokens:
             found.append(Window(start, tuple(open_lines)))

@@ -22,5 +22,6 @@ OPERATORS = {
     "tokenize": "curate_scorers.proxy.tokenize:Tokenize",
     "train_fasttext": "curate_scorers.train_fasttext:TrainFastText",
     "train_proxy": "curate_scorers.proxy.train_proxy:TrainProxy",
+    "train_refiner": "curate_scorers.refiner.train_refiner:TrainRefiner",
     "train_tokenizer": "curate_scorers.proxy.train_tokenizer:TrainTokenizer",
 }

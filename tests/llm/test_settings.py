@@ -28,6 +28,7 @@ GOOD = {"model": "small", "endpoint": "http://127.0.0.1:8000/v1"}
         ({"deadline_s": 0}, "`deadline_s` must be more than 0 seconds", None),
         ({"engine": "vlm"}, "`engine` is one of endpoint, vllm, found `vlm`", "did you mean `vllm`?"),
         ({"engine": "vllm"}, "`endpoint` is for the engine `endpoint`", None),
+        ({"model": "stage:refiner"}, "an endpoint knows its model by a name", "`engine: vllm`, or serve"),
         ({"arguments": {"max_model_len": 512}}, "`arguments` is for the engine `vllm`", "when it is started"),
         ({"price": {"promt": 1}}, "unknown key `promt` of `price`", "did you mean `prompt`?"),
         ({"price": {"prompt": -1}}, "`price` holds dollars, found prompt: -1", None),

@@ -19,7 +19,7 @@ from curate.protocols import Filter, FlatMapper, Mapper, Operator, Scorer
 from curate.registry import OperatorSpec, build, packs
 from curate.testing import check_operator, documents
 from curate_operators.language import SHIPPED_MODEL
-from curate_operators.prox_chunk import EDITS
+from curate_operators.prox_edits import EDITS
 from curate_operators.rewrite import ABOUT
 
 LANGUAGES = str(SHIPPED_MODEL)
@@ -27,6 +27,7 @@ LLM = {"model": "small", "endpoint": "http://127.0.0.1:1/v1"}
 PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "apply": [{"by": "dedup"}],
     "c4_lines": [{}, {"terminal_punctuation": False, "remove_citations": False}, {"min_words": None, "max_word_chars": 5}],
+    "annotation_guard": [{"by": "prox"}, {"by": "prox", "max_program_errors": None, "min_kept_word_ratio": 0.5}],
     "c4_page": [{}, {"min_sentences": 2, "drop_curly_bracket": False, "language": "fr"}],
     "calibrate": [{"column": "quality"}, {"column": "a.b", "steps": 7, "group_by": "lang.code"}],
     "cluster": [{"column": "vectors.embedding", "k": 3}, {"column": "v", "k": 9, "train_sample": 99, "merge": {"distance": 1.5}}],
@@ -73,8 +74,10 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "proxy_compare": [{"candidate": "clean"}, {"candidate": "clean", "against": ["raw"], "max_loss": 0.01, "confidence": 0.9}],
     "proxy_trials": [{}, {"size": "20M", "tokens_per_parameter": 20, "seeds": 3, "by": {"held": "domain"}, "questions": ["asked"]}],
     "quantile": [{"column": "removed_word_ratio", "table": str(Path(__file__).with_name("quantiles.json"))}],
+    "prox_annotate": [{"llm": LLM}, {"llm": LLM, "intents": ["links"]}],
     "prox_chunk": [{"llm": LLM}, {"llm": LLM, "trained": True, "max_program_errors": 0, "release": True, "into": "edits"}],
     "prox_document": [{"llm": LLM}, {"llm": LLM, "trained": True}],
+    "prox_examples": [{"program": "prox.program"}],
     "prox_page": [{}, {"min_kept_word_ratio": None, "min_words": 3}],
     "redact": [{}, {"kinds": ["email", "crypto"], "replacements": {"email": "email@example.com"}, "counts_into": None}],
     "rewrite": [{"llm": LLM}, {"llm": LLM, "prompt_set": "nemotron_cc", "styles": {"distill": {"ratio": 0.5}}, "choose": "one"}],
@@ -90,6 +93,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "tokenize": [{"tokenizer": "models/small"}],
     "train_fasttext": [{"word_ngrams": 2, "zero_eos": True}, {"label": "lang.code", "balance": True, "quantise": True, "cutoff": 1000}],
     "train_proxy": [{"size": "5M", "tokens_per_parameter": 100, "snapshots": 4, "tied_head": False}, {"keep_stable": True}],
+    "train_refiner": [{"base": "models/small"}, {"base": "stage:base", "matrix_rate": 0.01, "held_out": 0, "split_by": "url"}],
     "train_tokenizer": [{}, {"size": 300, "pattern": "digits", "special_tokens": ["<pad>"], "report_by": ["lang.code"]}],
     "url_blocklist": [
         {"domains": ["example.org"]},
@@ -118,7 +122,8 @@ def awkward() -> pa.RecordBatch:
     docs = docs.append_column("source_text", pa.array([texts[i - 1] if i % 3 else texts[i] for i in rows], pa.large_string()))
     abouts = [({}, {"style": "original"}, {"problem": "truncated"}, {"faithful": False})[i % 4] for i in rows]
     docs = docs.append_column("rewrite", pa.array([{"style": "medium", "faithful": True} | about for about in abouts], ABOUT))
-    kept = [{"words": i % 25, "kept_word_ratio": (None, 1.0, 0.01)[i % 3]} for i in rows]
+    programs = (None, "remove_lines(0, 1)", "no call", 'normalize(source_str="e")\nremove_lines(001, 999)')
+    kept = [{"words": i % 25, "kept_word_ratio": (None, 1.0, 0.01)[i % 3], "program": programs[i % 4], "errors": i % 2} for i in rows]
     docs = docs.append_column("prox", pa.array(kept, EDITS))
     docs = docs.append_column("lang", pa.StructArray.from_arrays([codes], ["code"]))
     return docs.append_column(
@@ -132,7 +137,7 @@ def test_registered_operators(name: str) -> None:
         pytest.importorskip("magika")
     if name in ("embed", "lm_loss", "tokenize"):
         pytest.skip(f"needs a model's files: tests/scorers/test_{name}.py")
-    if name in ("llm_judge", "prox_chunk", "prox_document", "rewrite"):
+    if name in ("llm_judge", "prox_annotate", "prox_chunk", "prox_document", "rewrite"):
         pytest.skip(f"asks a server: tests/operators/test_{name.partition('_')[0] if name.startswith('prox') else name}.py")
     for params in PARAMETERS.get(name, [{}]):
         check_operator(build(OperatorSpec(name, params)), awkward())

@@ -16,8 +16,9 @@ from curate.document import TEXT_TYPE
 from curate.errors import PipelineError
 from curate.llm import Unanswered
 from curate.testing import check_operator
-from curate_operators.prox_chunk import EDITS, ProxChunk, ProxPage
+from curate_operators.prox_chunk import ProxChunk, ProxPage
 from curate_operators.prox_document import ProxDocument
+from curate_operators.prox_edits import EDITS
 from tests.llm.servers import StubProcess
 from tests.operators.conftest import batch
 

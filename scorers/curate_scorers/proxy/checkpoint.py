@@ -9,15 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
 import safetensors.torch
 import xxhash
+from torch.nn import Module
 
 from curate_scorers.proxy.folder import load_weights, packed_weights, weights_of
-from curate_scorers.proxy.model import Proxy
 from curate_scorers.proxy.optimizers import Optimizer
+
+Model = TypeVar("Model", bound=Module)
 
 NAME = "checkpoint"
 LEAST_S, COST_RATIO = 0.5, 0.02  # seconds between two, and the share of the time that they may take
@@ -34,10 +36,10 @@ class Keeper(Protocol):
 
 
 @dataclass
-class State:
+class State(Generic[Model]):
     """A training between two steps."""
 
-    model: Proxy
+    model: Model
     optimizer: Optimizer
     step: int = 0
     losses: list[float] = field(default_factory=list)
@@ -69,7 +71,7 @@ class Checkpoints:
         self._keeper, self._now = keeper, now
         self._last, self._cost = now(), 0.0
 
-    def resume(self, state: State) -> bool:
+    def resume(self, state: State[Any]) -> bool:
         """Take up what an earlier attempt left, and say whether there was anything."""
         data = self._keeper.read(NAME)
         if data is None or xxhash.xxh3_64_digest(data[:-8]) != data[-8:]:
@@ -77,7 +79,7 @@ class Checkpoints:
         state.restore(data[:-8])
         return True
 
-    def after_step(self, state: State) -> None:
+    def after_step(self, state: State[Any]) -> None:
         """Keep the state if it is time to."""
         begun = self._now()
         if begun - self._last < max(LEAST_S, self._cost / COST_RATIO):

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from curate.dataset import Dataset, resolve
 from curate.errors import PipelineError
+from curate.files import local_folder
 from curate.manifest import Kind
 from curate.protocols import Cost, DatasetOperator, Reproducible
 from curate.report.units import plural
@@ -21,7 +22,6 @@ from curate_scorers.lm_loss_folder import check_folder
 from curate_scorers.lm_loss_model import LanguageModel
 from curate_scorers.proxy import evaluate_results as results
 from curate_scorers.proxy import evaluate_sets as sets
-from curate_scorers.proxy.evaluate_folder import model_folder
 from curate_scorers.proxy.evaluate_sets import Item
 from curate_scorers.torch_models import Device, Dtype
 
@@ -118,4 +118,4 @@ def measure_shard(item: Item, place: Place) -> Iterator[pa.RecordBatch]:
 
 @functools.lru_cache(maxsize=1)
 def _model(folder: str, device: Device, dtype: Dtype) -> LanguageModel:
-    return lm_loss_model.read_model(str(model_folder(folder)), device, dtype)
+    return lm_loss_model.read_model(str(local_folder(folder)), device, dtype)

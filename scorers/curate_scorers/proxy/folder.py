@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import safetensors.torch
 from torch import Tensor
+from torch.nn import Module
 
 from curate.files import local_file
 from curate_scorers.proxy.model import EPSILON, INITIAL, THETA, Proxy
@@ -45,7 +46,7 @@ def config_of(model: Proxy, eos: int) -> bytes:
     return orjson.dumps(told, option=orjson.OPT_INDENT_2)
 
 
-def weights_of(model: Proxy) -> dict[str, Tensor]:
+def weights_of(model: Module) -> dict[str, Tensor]:
     """Return the weights, a tied matrix once."""
     return {name: each.detach() for name, each in model.named_parameters()}
 
@@ -65,6 +66,6 @@ def read_proxy(folder: str, weights: str = WEIGHTS) -> Proxy:
     return model
 
 
-def load_weights(model: Proxy, tensors: Mapping[str, Any]) -> None:
-    """Put weights into a model; other tensors are left alone."""
-    model.load_state_dict({name: tensors[name] for name, _ in model.named_parameters()}, strict=not model.tied)
+def load_weights(model: Module, tensors: Mapping[str, Any]) -> None:
+    """Put weights into a model, a tied matrix once; other tensors are left alone."""
+    model.load_state_dict({name: tensors[name] for name, _ in model.named_parameters()}, strict=False)  # not strict: tied ones

@@ -32,24 +32,24 @@ def orthogonalised(matrices: Tensor, steps: int = STEPS) -> Tensor:
 
 
 class Optimizer:
-    """Updates parameters in place; its state is plain tensors by name."""
+    """Updates parameters in place; its state is plain tensors by name. Without a `matrix_rate`, AdamW moves matrices too."""
 
     def __init__(
         self,
         named: Iterable[tuple[str, Tensor]],
-        matrix_rate: float,
+        matrix_rate: float | None,
         other_rate: float,
         weight_decay: float,
         half: bool = False,
     ) -> None:
-        self.matrix_rate, self.other_rate, self.weight_decay = matrix_rate, other_rate, weight_decay
+        self.matrix_rate, self.other_rate, self.weight_decay = matrix_rate or 0.0, other_rate, weight_decay
         self.half = half  # Muon's products in bfloat16, which suffices: singular values come near 1 only anyway
         self.steps = 0
         self._matrices: dict[torch.Size, dict[str, Tensor]] = {}
         self._others: dict[str, Tensor] = {}
         self._state: dict[str, Tensor] = {}
         for name, weight in named:
-            if weight.ndim == 2 and ".layers." in name:
+            if matrix_rate is not None and weight.ndim == 2 and ".layers." in name:
                 self._matrices.setdefault(weight.shape, {})[name] = weight
             else:
                 self._others[name] = weight

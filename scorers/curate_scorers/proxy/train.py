@@ -50,7 +50,7 @@ class Training:
     keeper: Keeper
     tell: Tell
     device: torch.device
-    state: State
+    state: State[Proxy]
     schedule: Schedule
 
     def run(self) -> None:
@@ -145,7 +145,7 @@ def optimizer_of(model: Proxy, recipe: Recipe) -> Optimizer:
     return Optimizer(model.named_parameters(), *recipe.rates, recipe.weight_decay, is_half)
 
 
-def _start_from(base: str, state: State) -> None:
+def _start_from(base: str, state: State[Proxy]) -> None:
     """Take weights and optimizer of a stable checkpoint; raise `OperatorError` when they are of another model."""
     path = local_file(f"{base}/{STABLE}")
     try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -22,12 +21,12 @@ from curate.manifest import Kind
 from curate.protocols import DatasetOperator, Reproducible
 from curate.work import Curve, Place, Verdict, Work
 from curate_scorers.lm_loss_model import package
+from curate_scorers.proxy.keeping import Kept, Teller
 from curate_scorers.proxy.packed import DESCRIPTION, Packed, read_packed
 from curate_scorers.proxy.recipe import Precision, Recipe
 
 CURVE = {"step": pa.int64(), "tokens": pa.int64(), "loss": pa.float64(), "rate": pa.float64()}
 POINTS = 200
-TELL_S = 2.0
 TRAINING = "training.json"
 
 Item = Mapping[str, Any]
@@ -165,8 +164,8 @@ def train_task(item: Item, place: Place) -> dict[str, Any]:
     package("torch")
     from curate_scorers.proxy.train import train
 
-    packed, recipe, kept = read_packed(item["folder"], item["names"]), Recipe(**item["recipe"]), _Kept(place)
-    trained = train(packed, recipe, kept, _Teller(place), item["anneal"])
+    packed, recipe, kept = read_packed(item["folder"], item["names"]), Recipe(**item["recipe"]), Kept(place)
+    trained = train(packed, recipe, kept, Teller(place), item["anneal"])
     curve = points(trained.losses, packed.tokens / packed.rows * recipe.rows_a_step(packed), trained.schedule.rate)
     about = _about(packed, recipe, curve, trained.schedule.stable_until)
     kept.write(TRAINING, orjson.dumps(about | {"curve": curve}, option=orjson.OPT_INDENT_2))
@@ -218,34 +217,3 @@ def curve_shard(item: Sequence[Item], place: Place) -> Iterator[pa.RecordBatch]:
     """Yield the curve as rows."""
     rows = [{"id": f"step-{point['step']:07d}", **point} for point in item]
     yield pa.RecordBatch.from_pylist(rows, pa.schema({"id": pa.string(), **CURVE}))
-
-
-class _Kept:
-    """Keeps a training's files beside the task's scratch, where the next attempt looks for them."""
-
-    def __init__(self, place: Place) -> None:
-        self._place = place
-
-    def path(self, name: str) -> str:
-        return f"{self._place.prefix}.{name}"
-
-    def write(self, name: str, data: bytes) -> None:
-        with self._place.storage.open_output(self.path(name)) as out:
-            out.write(data)
-
-    def read(self, name: str) -> bytes | None:
-        found = self._place.storage.info(self.path(name)) is not None
-        return self._place.storage.read(self.path(name)) if found else None
-
-
-class _Teller:
-    """Tells how it goes every few seconds."""
-
-    def __init__(self, place: Place) -> None:
-        self._place, self._last = place, 0.0
-
-    def __call__(self, line: str) -> None:
-        now = time.monotonic()
-        if now - self._last > TELL_S:
-            self._last = now
-            self._place.tell(line)

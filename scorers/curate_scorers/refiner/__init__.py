@@ -1,0 +1,1 @@
+"""Trains refiners: small language models that learn from examples of prompts and answers."""
