@@ -77,6 +77,7 @@ class ProxChunk(Mapper):
     Zhou et al., *Programming Every Example* (ProX, 2024), and its published code.
     """
 
+    version = 2
     cost = "costly"
     reproducible = "cached"
     files: ClassVar[tuple[str, ...]] = ("prompt_file", "tokenizer")
