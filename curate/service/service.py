@@ -9,6 +9,7 @@ from curate.service.auth import make_token
 from curate.service.launchers.base import Launcher
 from curate.service.launchers.local import LocalLauncher
 from curate.service.pipelines import Checker
+from curate.service.schedules.ticker import Ticker
 from curate.service.settings import ServiceSettings, secret_variables
 from curate.service.state import Database, tables
 from curate.service.watch import Watch
@@ -25,14 +26,16 @@ class Service:
     checker: Checker
     launcher: Launcher
     watch: Watch
+    ticker: Ticker
 
 
 class Running:
-    """Threads that look after runs as long as the service answers requests."""
+    """Threads that look after runs and schedules as long as the service answers requests."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._threads = [threading.Thread(target=service.watch.loop, name="watch")]
+        loops = {"watch": service.watch.loop, "ticker": service.ticker.loop}
+        self._threads = [threading.Thread(target=loop, name=name) for name, loop in loops.items()]
 
     def __enter__(self) -> None:
         for thread in self._threads:
@@ -40,6 +43,7 @@ class Running:
 
     def __exit__(self, *exc: object) -> None:
         self._service.watch.stop()
+        self._service.ticker.stop()
         for thread in self._threads:
             thread.join()
 
@@ -51,7 +55,8 @@ def make_service(settings: ServiceSettings) -> Service:
     checker = Checker(settings)
     launcher = LocalLauncher(settings.home, secret_variables(settings))
     watch = Watch(database, launcher, checker, settings.runs_at_once, lambda session, run: None)
-    return Service(settings, database, checker, launcher, watch)
+    ticker = Ticker(database, checker, settings, on_run=watch.soon)
+    return Service(settings, database, checker, launcher, watch, ticker)
 
 
 def first_token(service: Service) -> str | None:

@@ -68,6 +68,7 @@ class Run(Base):
     __table_args__ = (
         Index(None, "status", "id"),
         Index(None, "pipeline", "id"),
+        Index(None, "pipeline", "ended_at"),
         Index(None, "schedule_id", "id"),
     )
 
@@ -134,7 +135,7 @@ class Tick(Base):
     """One moment at which a schedule was due, and what came of it; the unique pair makes it fire once."""
 
     __tablename__ = "ticks"
-    __table_args__ = (UniqueConstraint("schedule_id", "due"),)
+    __table_args__ = (UniqueConstraint("schedule_id", "due"), Index(None, "outcome"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     schedule_id: Mapped[int] = mapped_column(ForeignKey("schedules.id"))
