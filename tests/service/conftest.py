@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,15 @@ from tests.service.postgres import Postgres, reason_to_skip
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     why = reason_to_skip()
     if why is not None:
         pytest.skip(why)
-    base = tmp_path_factory.mktemp("postgres")
-    for folder in (base, base.parent, base.parent.parent):  # the server's user must reach its own folder
-        folder.chmod(0o711)
-    server = Postgres(base / "server")
-    yield server
-    server.stop()
+    with tempfile.TemporaryDirectory(prefix="curate-postgres-") as base:  # pytest's own folders are closed to the server's user
+        Path(base).chmod(0o711)
+        server = Postgres(Path(base) / "server")
+        yield server
+        server.stop()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
