@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from curate.service.auth import make_token
 from curate.service.launchers.base import Launcher
 from curate.service.launchers.local import LocalLauncher
+from curate.service.launchers.ray import RayLauncher
 from curate.service.pipelines import Checker
 from curate.service.schedules.ticker import Ticker
 from curate.service.settings import ServiceSettings, secret_variables
 from curate.service.state import Database, tables
 from curate.service.watch import Watch
 
-CLUSTER_SLOTS = 1000  # a cluster queues by itself
+RUNS_AT_ONCE = {"machine": 1, "cluster": 16}
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,17 @@ def make_service(settings: ServiceSettings) -> Service:
     database = Database(settings.database_url)
     database.upgrade()
     checker = Checker(settings)
-    launcher = LocalLauncher(settings.home, secret_variables(settings))
-    watch = Watch(database, launcher, checker, settings.runs_at_once, lambda session, run: None)
+    launcher = _launcher(settings)
+    slots = settings.runs_at_once or RUNS_AT_ONCE["cluster" if settings.cluster else "machine"]
+    watch = Watch(database, launcher, checker, slots, lambda session, run: None)
     ticker = Ticker(database, checker, settings, on_run=watch.soon)
     return Service(settings, database, checker, launcher, watch, ticker)
+
+
+def _launcher(settings: ServiceSettings) -> Launcher:
+    if settings.cluster:
+        return RayLauncher(settings.cluster)
+    return LocalLauncher(settings.home, secret_variables(settings))
 
 
 def first_token(service: Service) -> str | None:

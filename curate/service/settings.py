@@ -56,7 +56,8 @@ class ServiceSettings(BaseModel):
     - `folder`: where relative paths of pipelines start that were saved without a folder of their own.
     - `allow`: where workspaces, inputs, outputs and files of operators may lie: folders and beginnings of URLs.
     - `packs`: packages whose operators may run; all that are installed unless it says otherwise.
-    - `runs_at_once`, `workers`: how many runs go on at a time, and the worker processes of each.
+    - `runs_at_once`: how many runs go on at a time; 1 on this machine and 16 on a cluster unless it says otherwise.
+    - `workers`: worker processes of a run on this machine, all cores unless it says otherwise.
     - `hooks_allow`: hosts on private networks that webhooks may call.
     """
 
@@ -77,7 +78,7 @@ class ServiceSettings(BaseModel):
     folder: Path = Path()
     allow: tuple[str, ...] = ()
     packs: tuple[str, ...] | None = None
-    runs_at_once: int = Field(1, ge=1)
+    runs_at_once: int | None = Field(None, ge=1)
     workers: int | None = Field(None, ge=1)
     body_bytes: int = Field(1 << 20, ge=1024)
     request_s: float = Field(30.0, gt=0)

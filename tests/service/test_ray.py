@@ -1,0 +1,80 @@
+"""Runs as jobs of a real Ray head with its job server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from curate.errors import TransientError
+from curate.service.api.app import make_app
+from curate.service.launchers.base import Task
+from curate.service.launchers.ray import RayLauncher
+from curate.service.settings import ServiceSettings
+from tests.service.calls import Calls
+from tests.service.conftest import called_as, small_pipeline
+from tests.service.ray_head import RayHead
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[RayHead]:
+    started = RayHead()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """Either database would do: what is at stake is the cluster."""
+    return f"sqlite:///{tmp_path / 'service.db'}"
+
+
+@pytest.fixture
+def sent(settings: ServiceSettings, head: RayHead) -> Iterator[tuple[Calls, Any]]:
+    app = make_app(settings.model_copy(update={"cluster": head.address}), watching=False)
+    with TestClient(app, base_url="http://127.0.0.1:8300") as client:
+        yield called_as(app, client, "admin"), app.state.service.watch
+
+
+def test_a_run_is_a_job(sent: tuple[Calls, Any], data: Path) -> None:
+    calls, watch = sent
+    done = calls.watched_to_end(watch, calls.post("/runs", {"text": small_pipeline(data)})["id"])
+    assert (done["status"], done["exit_code"]) == ("succeeded", 0)
+    assert calls.get(f"/runs/{done['id']}/report")["executor"].startswith("ray")
+    assert "long: done, 40 in, 21 out" in calls.get(f"/runs/{done['id']}/log")
+
+
+def test_starting_twice_makes_one_job(head: RayHead, tmp_path: Path, data: Path) -> None:
+    launcher = RayLauncher(head.address)
+    assert launcher.look("a-run").state == "absent"
+    task = Task("a-run", small_pipeline(data), str(tmp_path / "workspace"))
+    for _ in range(2):
+        launcher.start(task)
+    assert launcher.look("a-run").state == "alive"
+    for name in ("a-run", "no-run"):
+        launcher.stop(name, force=False)
+
+
+def test_a_head_that_dies_costs_an_attempt_and_not_the_run(sent: tuple[Calls, Any], head: RayHead, data: Path) -> None:
+    calls, watch = sent
+    text = small_pipeline(data).replace("stages:", "shard_bytes: 64B\nstages:")  # dozens of tasks, so that there is time to die
+    run = calls.post("/runs", {"text": text, "retries": 1, "retry_after_s": 0})["id"]
+    while not any((data / "workspace" / "datasets").glob("*/receipts/*.json")):
+        watch.step()
+        time.sleep(0.1)
+    head.kill()
+    with pytest.raises(TransientError, match="does not answer"):
+        RayLauncher(head.address).look(run)
+    watch.step()
+    assert calls.get(f"/runs/{run}")["status"] == "running", "nothing is known, so nothing is changed"
+    head.start()
+    ended = calls.watched_to_end(watch, run)
+    assert (ended["status"], ended["attempt"]) == ("succeeded", 2)
+    stage = calls.get(f"/runs/{run}/report")["stages"][0]
+    assert stage["new_shards"] < stage["shards"], "what was finished is not done again"
