@@ -18,6 +18,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
+from curate.cli import cli
+
 _BLOCK = re.compile(r"^<!-- (?P<mark>run|file: (?P<name>\S+)) -->\n+```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 _FENCED = re.compile(r"^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 _SHELLS = ("sh", "bash", "console")
@@ -49,6 +53,21 @@ def _lines(code: str) -> list[str]:
 
 def _words(line: str) -> list[str]:
     return shlex.split(line.removeprefix("$ "), comments=True)
+
+
+def parse(words: list[str]) -> None:
+    """Parse a command line without running it; raises when an option or argument is wrong."""
+    command: click.Command = cli
+    context = click.Context(cli)
+    rest = list(words)
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        name = rest.pop(0)
+        found = command.get_command(context, name)
+        assert found is not None, f"no command {name}: curate {' '.join(words)}"
+        command = found
+        context = click.Context(command)
+    if not isinstance(command, click.Group):
+        command.make_context("curate", rest)
 
 
 def checkout(folder: Path, root: Path) -> None:

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
-import yaml
 
-from curate.cli import cli
 from curate.registry import packs
 from tests.conftest import ROOT
 from tests.docs import blocks, generate
@@ -51,27 +49,12 @@ def test_a_failing_example_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=_name)
 def test_command_lines_are_what_curate_understands(path: Path) -> None:
     for words in blocks.command_lines(_text(path)):
-        _parse(words)
-
-
-def _parse(words: list[str]) -> None:
-    """Parse a command line without running it; raises when an option or argument is wrong."""
-    command: click.Command = cli
-    context = click.Context(cli)
-    rest = list(words)
-    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
-        name = rest.pop(0)
-        found = command.get_command(context, name)
-        assert found is not None, f"no command {name}: curate {' '.join(words)}"
-        command = found
-        context = click.Context(command)
-    if not isinstance(command, click.Group):
-        command.make_context("curate", rest)
+        blocks.parse(words)
 
 
 def test_a_wrong_option_is_noticed() -> None:
     with pytest.raises(click.UsageError):
-        _parse(["run", "pipeline.yaml", "--wokers", "2"])
+        blocks.parse(["run", "pipeline.yaml", "--wokers", "2"])
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=_name)
@@ -137,21 +120,3 @@ def test_every_shipped_pipeline_checks_and_plans(path: Path, tmp_path: Path) -> 
         else:
             assert done.returncode == 0, done.stdout + done.stderr
     assert f"({path.name})" in _text(ROOT / "pipelines" / "README.md"), "pipelines/README.md lists every pipeline"
-
-
-def test_commands_of_the_deployment_are_what_curate_understands() -> None:
-    job = yaml.safe_load(_text(ROOT / "deploy" / "rayjob.yaml"))
-    unit = _text(ROOT / "deploy" / "curate.service")
-    entry = re.search(r"^ExecStart=(?:\S*/)?(curate .*)$", unit, re.MULTILINE)
-    cron = re.search(r"(curate run [^;&|]*?)(?: >>|$)", _text(ROOT / "deploy" / "crontab"), re.MULTILINE)
-    assert entry and cron
-    for line in (job["spec"]["entrypoint"], entry[1], cron[1]):
-        words = line.split()
-        assert words[0] == "curate"
-        _parse(words[1:])
-
-
-def test_the_deployment_names_the_version_of_ray_that_we_install() -> None:
-    job = yaml.safe_load(_text(ROOT / "deploy" / "rayjob.yaml"))
-    wanted = re.search(r"ray\[default\]>=([\d.]+),", _text(ROOT / "pyproject.toml"))
-    assert wanted and job["spec"]["rayClusterSpec"]["rayVersion"].startswith(wanted[1])
