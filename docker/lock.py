@@ -24,7 +24,7 @@ VLLM = "vllm==0.33.0"
 LAUNCHER = "boto3>=1.40,<2"  # with it the head of a cluster that `ray up` made asks AWS for machines
 
 IMAGES: dict[str, tuple[list[str], list[str], list[str]]] = {
-    "cpu": (["ray", "trafilatura", "code", "fasttext", "cluster", "llm"], [LAUNCHER], [X86, ARM]),
+    "cpu": (["ray", "serve", "trafilatura", "code", "fasttext", "cluster", "llm"], [LAUNCHER], [X86, ARM]),
     "gpu": (["ray", "trafilatura", "code", "fasttext", "lm", "embed", "gpu", "llm"], [], [X86]),
     "vllm": (["ray", "llm"], [VLLM], [X86]),
 }

@@ -49,7 +49,10 @@ def test_the_timer_rings_once_a_night() -> None:
     entry = re.search(r"^OnCalendar=(.+)$", (FOLDER / "curate.timer").read_text(), re.MULTILINE)
     assert entry
     done = subprocess.run(
-        ["systemd-analyze", "calendar", "--iterations=3", "--base-time=2026-06-01 12:00:00", entry[1]], capture_output=True, text=True, check=True
+        ["systemd-analyze", "calendar", "--iterations=3", "--base-time=2026-06-01 12:00:00", entry[1]],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert re.findall(r"2026-06-0\d 02:00:00", done.stdout)[-3:] == [f"2026-06-0{day} 02:00:00" for day in (2, 3, 4)]
 

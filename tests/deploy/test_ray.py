@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.deploy.manifests import OVERLAYS, built, of_kind, rayjob
 from tests.deploy.manifests import FOLDER as KUBERNETES
+from tests.deploy.manifests import OVERLAYS, built, of_kind, rayjob
 from tests.docs import blocks
 
 FOLDER = ROOT / "deploy" / "ray"

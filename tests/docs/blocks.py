@@ -60,7 +60,7 @@ def parse(words: list[str]) -> None:
     command: click.Command = cli
     context = click.Context(cli)
     rest = list(words)
-    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+    while isinstance(command, click.Group) and (rest := _after_options(command, rest)):
         name = rest.pop(0)
         found = command.get_command(context, name)
         assert found is not None, f"no command {name}: curate {' '.join(words)}"
@@ -68,6 +68,18 @@ def parse(words: list[str]) -> None:
         context = click.Context(command)
     if not isinstance(command, click.Group):
         command.make_context("curate", rest)
+
+
+def _after_options(group: click.Group, words: list[str]) -> list[str]:
+    """Return what follows a group's own options."""
+    known = {name: option for option in group.params if isinstance(option, click.Option) for name in option.opts}
+    known |= {name: option for option in [group.get_help_option(click.Context(group))] if option for name in option.opts}
+    while words and words[0].startswith("-"):
+        option = known.get(words[0])
+        if option is None:
+            raise click.NoSuchOption(words[0])
+        words = words[1 if option.is_flag or option.is_eager else 2 :]
+    return words
 
 
 def checkout(folder: Path, root: Path) -> None:
