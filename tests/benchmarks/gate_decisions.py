@@ -1,0 +1,125 @@
+"""`python -m tests.benchmarks.gate_decisions [--write]`: does the gate see what it should, and nothing else?
+
+Doses: a clean corpus against the same with 5 to 50 % of its documents spoilt in four ways. Nothing: two disjoint halves of the clean
+corpus, drawn anew each time, of which neither is better; how often the gate tells them apart should be its level, one in twenty.
+Every comparison is what a user runs: `tokenize`, `pack`, `proxy_trials` and `proxy_compare` in one pipeline. All of them train models of
+one size with one budget and one tokenizer; each repetition of nothing has seeds of its own. The workspace under `--work` keeps what
+was trained, so that a benchmark that was stopped goes on. Hours on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import curate
+from curate.pipeline import Check, Input, Pipeline, Stage, Step
+from tests.benchmarks import gate_corpora as corpora
+from tests.benchmarks import gate_figure as figure
+from tests.benchmarks import readme
+from tests.benchmarks.gate_table import Found, text_of
+from tests.benchmarks.peers import make_env
+
+NAME = "decisions of the gate"
+DOSES = (0.05, 0.1, 0.25, 0.5)
+HELD_OUT = 280  # documents, a tenth
+CLEAN = "clean"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where it all lies, and how models are trained."""
+
+    work: Path
+    size: str
+    tokens: int
+    seeds: int
+    workers: int
+
+    def file(self, name: str) -> Path:
+        """Return the file of a corpus."""
+        return self.work / "corpora" / f"{name}.jsonl"
+
+
+def judged(bench: Bench, name: str, files: Mapping[str, Path], first_seed: int) -> list[Found]:
+    """Train on every corpus, and compare the first with each of the others."""
+    inputs = {"pool": bench.file("pool"), "held_out": bench.file("held_out"), **files}
+    stages = {"words": Stage("pool", use="train_tokenizer", params={"size": 4096})}
+    for corpus in files:
+        tokens = Step("tokenize", into="tokens", params={"tokenizer": "stage:words"})
+        stages[f"{corpus}_tokens"] = Stage(corpus, operators=[tokens], emits="attributes")
+        packed = {"tokenizer": "stage:words", "length": 256, "column": f"{corpus}_tokens.tokens.ids"}
+        stages[f"{corpus}_packed"] = Stage([corpus, f"{corpus}_tokens"], use="pack", params=packed)
+    params = {"size": bench.size, "tokens": bench.tokens, "seeds": bench.seeds, "seed": first_seed}
+    stages["trials"] = Stage([*(f"{corpus}_packed" for corpus in files), "held_out"], use="proxy_trials", params=params)
+    clean, *others = files
+    checks = {other: Check("proxy_compare", "trials", {"candidate": f"{other}_packed", "against": [f"{clean}_packed"]}) for other in others}
+    pipe = Pipeline(name, {key: Input(str(path)) for key, path in inputs.items()}, stages, checks=checks, folder=bench.work)
+    report = curate.run_pipeline(pipe, workspace=str(bench.work / "workspace"), workers=bench.workers)
+    if report["status"] == "failed":
+        sys.exit(f"{name}: {report['error']}")
+    return [Found.of(name, check) for check in report["checks"]]
+
+
+def doses(bench: Bench, clean: list[str]) -> list[Found]:
+    """Compare the clean corpus with each dose of each kind."""
+    found: list[Found] = []
+    for kind in corpora.KINDS:
+        files = {CLEAN: corpora.write(bench.file(CLEAN), clean)}
+        for dose in DOSES:
+            name = f"{kind.replace(' ', '_')}_{round(100 * dose)}"
+            files[name] = corpora.write(bench.file(name), corpora.spoil(clean, kind, dose, seed=1))
+        found += [each.with_dose(kind, dose) for each, dose in zip(judged(bench, kind.replace(" ", "_"), files, 1), DOSES, strict=True)]
+        told(f"{kind}: {', '.join(each.answer for each in found[-len(DOSES) :])}")
+    return found
+
+
+def nothing(bench: Bench, clean: list[str], times: int) -> list[Found]:
+    """Compare halves of the clean corpus, so many times."""
+    found: list[Found] = []
+    for i in range(1, times + 1):
+        order = corpora.drawn(clean, 1000 + i)
+        half = len(order) // 2
+        files = {f"half_{i}a": order[:half], f"half_{i}b": order[half : 2 * half]}
+        written = {name: corpora.write(bench.file(name), texts) for name, texts in files.items()}
+        found += judged(bench, f"nothing_{i}", written, 1 + i * bench.seeds)
+        told(f"nothing {i}: {found[-1].answer}, p = {found[-1].p:.2f}")
+    return found
+
+
+def told(words: str) -> None:
+    """Tell how far the benchmark is."""
+    print(words, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Measure, print, and on request write the table and the figure."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--size", default="2M")
+    parser.add_argument("--tokens", type=int, default=200_000, help="of each training")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--times", type=int, default=20, help="how often nothing is compared with nothing")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--work", type=Path, default=make_env.WORK / "gate_decisions")
+    parser.add_argument("--write", action="store_true", help="put the table into README.md and the figure beside it")
+    args = parser.parse_args()
+    if absent := corpora.missing():
+        sys.exit(f"no {', '.join(absent)} in {corpora.DATA} (set CURATE_TEST_DATA)")
+    bench = Bench(args.work, args.size, args.tokens, args.seeds, args.workers)
+    texts = corpora.prose(seed=1)
+    held_out, clean = texts[:HELD_OUT], texts[HELD_OUT:]
+    corpora.write(bench.file("held_out"), held_out)
+    corpora.write(bench.file("pool"), clean)
+    found = doses(bench, clean), nothing(bench, clean, args.times)
+    text = text_of(*found, f"{args.size}, {args.tokens:,} tokens, {args.seeds} seeds, {len(held_out)} documents held out")
+    print(text)
+    if args.write:
+        readme.write(NAME, text)
+        figure.FILE.write_text(figure.draw(*found))
+
+
+if __name__ == "__main__":
+    main()
