@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import uvicorn
 
+from curate.service import logs
 from curate.service.api.app import make_app
 from curate.service.connections import ImpatientProtocol
 from curate.service.service import Service, first_token
@@ -18,6 +19,7 @@ FIRST_TOKEN = "admin-token"  # noqa: S105 - the name of the file that holds it
 
 def serve(settings: ServiceSettings, tell: Callable[[str], None]) -> None:
     """Serve until Ctrl-C or SIGTERM; `tell` gets lines for the person who started it."""
+    logs.install()
     settings.home.mkdir(parents=True, exist_ok=True)
     app = make_app(settings)
     _tell_token(app.state.service, tell)
@@ -42,7 +44,8 @@ def configured(app: object, settings: ServiceSettings) -> uvicorn.Config:
         ws="none",
         limit_concurrency=settings.streams + REQUESTS,
         timeout_graceful_shutdown=5,
-        log_level="warning",
+        log_config=None,  # see curate.service.logs
+        access_log=False,
     )
 
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
+from sqlalchemy.orm import Session
+
+from curate.service import mail, webhooks
 from curate.service.auth import make_token
 from curate.service.launchers.base import Launcher
 from curate.service.launchers.local import LocalLauncher
 from curate.service.launchers.ray import RayLauncher
+from curate.service.metrics import Metrics
+from curate.service.notices import Deliver, Post, announce, of_run
 from curate.service.pipelines import Checker
 from curate.service.schedules.ticker import Ticker
 from curate.service.settings import ServiceSettings, secret_variables
@@ -28,23 +33,24 @@ class Service:
     launcher: Launcher
     watch: Watch
     ticker: Ticker
+    post: Post
+    metrics: Metrics
 
 
 class Running:
-    """Threads that look after runs and schedules as long as the service answers requests."""
+    """Threads that look after runs and schedules and deliver notices, as long as the service answers requests."""
 
     def __init__(self, service: Service) -> None:
-        self._service = service
-        loops = {"watch": service.watch.loop, "ticker": service.ticker.loop}
-        self._threads = [threading.Thread(target=loop, name=name) for name, loop in loops.items()]
+        self._loops: dict[str, Watch | Ticker | Post] = {"watch": service.watch, "ticker": service.ticker, "post": service.post}
+        self._threads = [threading.Thread(target=part.loop, name=name) for name, part in self._loops.items()]
 
     def __enter__(self) -> None:
         for thread in self._threads:
             thread.start()
 
     def __exit__(self, *exc: object) -> None:
-        self._service.watch.stop()
-        self._service.ticker.stop()
+        for part in self._loops.values():
+            part.stop()
         for thread in self._threads:
             thread.join()
 
@@ -56,9 +62,25 @@ def make_service(settings: ServiceSettings) -> Service:
     checker = Checker(settings)
     launcher = _launcher(settings)
     slots = settings.runs_at_once or RUNS_AT_ONCE["cluster" if settings.cluster else "machine"]
-    watch = Watch(database, launcher, checker, slots, lambda session, run: None)
+    metrics = Metrics(database)
+
+    def ended(session: Session, run: tables.Run) -> None:
+        announce(session, f"run.{run.status}", of_run(run, settings.url), mailing=settings.mail is not None)
+        metrics.ended(run)
+
+    watch = Watch(database, launcher, checker, slots, ended)
     ticker = Ticker(database, checker, settings, on_run=watch.soon)
-    return Service(settings, database, checker, launcher, watch, ticker)
+    return Service(settings, database, checker, launcher, watch, ticker, Post(database, _deliver(settings)), metrics)
+
+
+def _deliver(settings: ServiceSettings) -> Deliver:
+    def deliver(notice: tables.Notice, webhook: tables.Webhook | None) -> None:
+        if webhook is not None:
+            webhooks.post(notice, webhook, settings.hooks_allow)
+        elif settings.mail is not None:
+            mail.send(notice, settings.mail)
+
+    return deliver
 
 
 def _launcher(settings: ServiceSettings) -> Launcher:

@@ -25,6 +25,7 @@ from curate.storage import is_remote
 from curate.yaml_tree import read_tree
 
 PORT = 8300
+HOOK_KEYS = "CURATE_HOOK_"  # how the variables begin that hold webhooks' keys
 PRIVATE = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1", "fc00::/7")
 _PATHS = ("home", "folder", "tls_certificate", "tls_key", "workspace")
 
@@ -141,9 +142,10 @@ def secret(reference: str) -> str:
 
 
 def secret_variables(settings: ServiceSettings) -> list[str]:
-    """Return the variables of the environment that settings refer to: no run gets to see them."""
+    """Return the variables of the environment that settings and webhooks refer to: no run gets to see them."""
     references = [settings.database, settings.mail.password if settings.mail else None]
-    return [reference[4:] for reference in references if reference and reference.startswith("env:")]
+    named = [reference[4:] for reference in references if reference and reference.startswith("env:")]
+    return named + [name for name in os.environ if name.startswith(HOOK_KEYS)]
 
 
 def is_loopback(host: str) -> bool:

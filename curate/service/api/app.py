@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, FastAPI
 
-from curate.service.api import datasets, events, health, pipelines, problems, runs, schedules, sessions, tokens
+from curate.service.api import datasets, events, health, pipelines, problems, runs, schedules, sessions, tokens, webhooks
+from curate.service.api.access import Access
 from curate.service.api.headers import Headers
 from curate.service.api.limits import Limits
 from curate.service.api.page_routers import PAGES
@@ -35,8 +36,10 @@ def make_app(settings: ServiceSettings, watching: bool = True) -> FastAPI:
     problems.install(app)
     app.add_middleware(Limits, body_bytes=settings.body_bytes, request_s=settings.request_s)
     app.add_middleware(Headers, secure=settings.secure)
+    app.add_middleware(Access)
     api = APIRouter(prefix=API)
-    for router in (pipelines.router, runs.router, events.router, datasets.router, schedules.router, tokens.router):
+    routed = (pipelines, runs, events, datasets, schedules, tokens, webhooks)
+    for router in (module.router for module in routed):
         api.include_router(router)
     for router in (api, sessions.router, health.router, *PAGES):
         app.include_router(router)

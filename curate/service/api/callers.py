@@ -53,6 +53,7 @@ def need(role: Role) -> Callable[..., Awaitable[Caller]]:
     async def checked(request: Request, caller: Annotated[Caller, Depends(identified)]) -> Caller:
         if caller.csrf is not None and request.method not in SAFE:
             check_csrf(caller, await _csrf_word(request))
+        request.state.caller = caller.name
         caller.need(role)
         return caller
 

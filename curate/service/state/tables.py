@@ -1,7 +1,7 @@
 """The tables of the service.
 
 Rows of `runs`, `audit` and `ticks` only ever grow in number; what a run did to its documents stands in the workspace. Secrets
-are never kept: of tokens and sessions there is a hash, and of a webhook's key the name of where it lies.
+are never kept: of tokens and sessions there is a hash, and of a webhook's key the name of a variable.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class Idempotency(Base):
 
 
 class Webhook(Base):
-    """An address that is told of events; `secret` is a reference to the key that signs, `env:NAME` or `file:PATH`."""
+    """An address that is told of events; `secret` refers to the key that signs, `env:CURATE_HOOK_…`."""
 
     __tablename__ = "webhooks"
 
