@@ -24,6 +24,7 @@ from curate.service.settings import Mail, ServiceSettings
 from curate.service.state import tables
 from curate.service.state.types import now
 from tests.service.calls import Calls
+from tests.service.clocks import Hands
 
 KEY = "a key that nobody guesses"
 
@@ -108,6 +109,21 @@ def test_a_notice_is_given_up_in_the_end(app: FastAPI, calls: Calls, listener: L
     assert len(listener.got) == len(WAITS_S) + 1
     calls.delete(f"/webhooks/{hook}")
     assert calls.get("/webhooks") == []
+
+
+def test_missed_ticks_and_paused_schedules_are_told(app: FastAPI, calls: Calls, listener: Listener, text: str) -> None:
+    calls.post("/webhooks", {"url": listener.url, "events": ["schedule.missed", "schedule.paused"], "secret": "env:CURATE_HOOK_TEST"})
+    calls.post("/pipelines", {"text": text})
+    hands = Hands(app.state.service, "2026-12-01T12:00")
+    hands.add("0 * * * *", misfire="once", pause_after=1)
+    hands.move("3h")
+    hands.end("failed")
+    app.state.service.post.step(now() + timedelta(days=1))
+    told = [json.loads(body) for _, body in listener.got]
+    assert [(one["event"], one["schedule"], one["error"]["message"][:24]) for one in told] == [
+        ("schedule.missed", "nightly", "2 ticks were missed, the"),
+        ("schedule.paused", "nightly", "1 ticks in a row failed,"),
+    ]
 
 
 @pytest.mark.parametrize(

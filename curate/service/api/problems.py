@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
@@ -69,8 +69,9 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(CurateError, _curate_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(DBAPIError, _database)
-    app.add_exception_handler(PoolTimeout, _database)
+    app.add_exception_handler(DataError, _unfit)
+    for kind in (OperationalError, InterfaceError, PoolTimeout):
+        app.add_exception_handler(kind, _database)
     app.add_exception_handler(Exception, _unexpected)
     described = app.openapi
     app.openapi = lambda: _as_problems(described())  # type: ignore[method-assign]
@@ -80,9 +81,9 @@ def _as_problems(document: dict[str, Any]) -> dict[str, Any]:
     """Give the errors of an OpenAPI document their media type: FastAPI knows one for all answers of a route."""
     for operation in (operation for path in document["paths"].values() for operation in path.values()):
         for answer in operation["responses"].values():
-            content = answer.get("content", {})
-            if content.get("application/json", {}).get("schema", {}).get("$ref", "").endswith("/Problem"):
-                answer["content"] = {MEDIA_TYPE: content["application/json"]}
+            told: dict[str, Any] = next(iter(answer.get("content", {}).values()), {})
+            if told.get("schema", {}).get("$ref", "").endswith("/Problem"):
+                answer["content"] = {MEDIA_TYPE: told}
     return document
 
 
@@ -118,6 +119,11 @@ def _http(request: Request, error: Exception) -> JSONResponse:
 def _database(request: Request, error: Exception) -> JSONResponse:
     _log.error("the database does not answer: %s", error)
     return problem(503, "the database of the service does not answer", "nothing was changed: try again in a moment")
+
+
+def _unfit(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, DataError)
+    return problem(422, f"a value that the database cannot hold: {str(error.orig).splitlines()[0][:200]}")
 
 
 def _unexpected(request: Request, error: Exception) -> JSONResponse:

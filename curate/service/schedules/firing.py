@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from curate.service import pipelines, runs
 from curate.service.auth import Caller
+from curate.service.notices import announce
 from curate.service.schedules import rows
 from curate.service.schedules.cron import jitter
 from curate.service.schedules.inputs import Look, told
@@ -77,6 +79,12 @@ class Firing:
         self.schedule.failures = failures_after(self.schedule.failures, end)
         if self.schedule.paused is None and is_to_pause(self.schedule.failures, self.spec.policies):
             rows.rest(self.session, self.schedule, f"{self.schedule.failures} ticks in a row failed, the last with run {run.id}")
+            self._tell("schedule.paused", str(self.schedule.paused))
+
+    def _tell(self, event: str, what: str) -> None:
+        told = {"schedule": self.schedule.name, "pipeline": self.schedule.pipeline.name, "error": {"message": what, "hint": None}}
+        url = f"{self.settings.url}/schedules/{quote(self.schedule.name, safe='')}"
+        announce(self.session, event, told | {"url": url}, mailing=self.settings.mail is not None)
 
     def fire(self) -> None:
         """Write the ticks whose time has come."""
@@ -111,8 +119,12 @@ class Firing:
         known = self._fired(moments)
         new = [Due(due, self._fires(due)) for due in moments if due not in known]
         unfinished = len(rows.open_ticks(self.session, self.schedule))
-        for fired in fire(new, self.now, policies):
+        written = fire(new, self.now, policies)
+        for fired in written:
             unfinished += self._admit(fired, unfinished)
+        missed = [fired.due for fired in written if not fired.runs]
+        if missed:
+            self._tell("schedule.missed", f"{len(missed)} ticks were missed, the last at {missed[-1]:%Y-%m-%d %H:%M} UTC")
 
     def _fired(self, moments: Sequence[datetime]) -> set[datetime]:
         """Return those of the moments, oldest first, that have a tick: clocks may have gone back since, or differ between replicas."""
