@@ -48,7 +48,8 @@ def test_shipped_prompts_are_those_of_these_versions() -> None:
     """A dataset's identity holds the versions of its operators and the name of the set: who changes a prompt raises both numbers."""
     pinned = {name: hashlib.sha256((FOLDER / f"{name}.yaml").read_bytes()).hexdigest()[:8] for name in shipped()}
     lists = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest()[:8] for path in sorted(FOLDER.glob("*.txt"))}
-    assert {cls.version for cls in (Rewrite, RewriteGuard, ProxDocument, ProxChunk, LlmJudge)} == {1}
+    assert {cls.version for cls in (Rewrite, RewriteGuard, ProxDocument, LlmJudge)} == {1}
+    assert ProxChunk.version == 2
     assert pinned == PROMPTS and lists == LISTS
 
 
@@ -57,6 +58,7 @@ PROMPTS = {
     "judge": "ebb1ef9a",
     "nemotron_cc": "bac849fb",
     "prox": "4d0b7cf0",
+    "prox_annotate": "3d16b258",
     "rewire": "3df3a03a",
     "wrap": "5d6e3a03",
 }

@@ -37,6 +37,7 @@ class RayHead:
             "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": code,
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_AUTH_MODE": "disabled",  # it listens on loopback alone, and the tests' process knows no token
         }
         ports = [f"--{name}={port}" for name, port in self._ports.items()]
         command = [

@@ -12,6 +12,7 @@ const numbers = editor.querySelector(".lines");
 const mistakes = document.getElementById("mistakes");
 const folder = document.getElementById("folder");
 let words = null;
+let turns = 0;
 let checking = null;
 let list = null;
 
@@ -70,7 +71,9 @@ function close() {
 
 /** Show what can stand at the caret; `asked` also when nothing has been typed yet. */
 async function offer(asked) {
+  const turn = ++turns;
   words ??= await fetch("/words.json").then((answer) => (answer.ok ? answer.json() : null), () => null);
+  if (turn !== turns) return; // a later call shows the list: an earlier one that waited would undo what was chosen since
   close();
   const found = words && field.selectionStart === field.selectionEnd ? offers(field.value, field.selectionStart, words) : null;
   const choices = (found?.choices ?? []).filter(([name]) => name.startsWith(found.typed) && name !== found.typed).slice(0, MOST_OFFERED);
