@@ -78,7 +78,7 @@ class Watch:
                 self._start(run)
 
     def _active(self) -> list[tables.Run]:
-        ours = or_(tables.Run.host == self._launcher.host, tables.Run.host.is_(None)) if self._launcher.host else tables.Run.host.is_(None)
+        ours = tables.Run.host == self._launcher.host  # None, for a cluster, is a value like any other here
         with self._database.reading() as session:
             return list(session.scalars(select(tables.Run).where(tables.Run.status.in_(runs.ACTIVE), ours).order_by(tables.Run.id)))
 
@@ -114,6 +114,7 @@ class Watch:
     def _claimed(self) -> list[tables.Run]:
         """Take as many waiting runs as there is room for, the oldest first."""
         with self._database.writing() as session:
+            self._database.take_turn(session, f"runs on {self._launcher.host}")
             here = select(tables.Run.id).where(tables.Run.status.in_(runs.ACTIVE), tables.Run.host == self._launcher.host)
             room = self._slots - len(session.scalars(here).all())
             if room <= 0:

@@ -27,7 +27,11 @@ class RayHead:
         self._folder = Path(tempfile.mkdtemp(prefix="ray"))  # short: sockets lie in it
         self._ports = {name: _free_port() for name in ("port", "dashboard-port", "dashboard-agent-listen-port", "ray-client-server-port")}
         self.address = f"http://127.0.0.1:{self._ports['dashboard-port']}"
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
 
     def start(self) -> None:
         """Start it, and wait until its job server answers."""

@@ -20,12 +20,14 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from curate.errors import WorkspaceError
 from curate.service.launchers.base import Sight, Task
 
+_PAUSE_S = 0.01
 KEEPER = "curate.service.launchers.keeper"
 
 
@@ -41,10 +43,13 @@ class LocalLauncher:
         folder = self._folder / task.id
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with _locked(folder) as lock:
-                if lock is not None and not _was_started(folder):
-                    (folder / "pipeline.yaml").write_text(task.text, encoding="utf-8")
-                    self._spawn(folder, _command(folder, task), lock)
+            while not _was_started(folder):  # else somebody else starts it just now, or only looks
+                with _locked(folder, fcntl.LOCK_EX) as lock:
+                    if lock is not None and not _was_started(folder):
+                        (folder / "pipeline.yaml").write_text(task.text, encoding="utf-8")
+                        self._spawn(folder, _command(folder, task), lock)
+                        return
+                time.sleep(_PAUSE_S)
         except OSError as error:
             raise WorkspaceError(
                 f"cannot start a run in {folder}: {error.strerror}", "is the disk full, or the folder read-only?"
@@ -54,7 +59,7 @@ class LocalLauncher:
         folder = self._folder / task_id
         if not folder.is_dir():
             return Sight("absent")
-        with _locked(folder) as lock:
+        with _locked(folder, fcntl.LOCK_SH) as lock:
             if lock is None:
                 return Sight("alive")
             if (folder / "exit").exists():
@@ -100,12 +105,15 @@ def _was_started(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[int | None]:
-    """Hold the folder's lock, or give None when a run does; closing our copy frees it only if no run has inherited it."""
+def _locked(folder: Path, kind: int) -> Iterator[int | None]:
+    """Hold the folder's lock, or give None when a run does; closing our copy frees it only if no run has inherited it.
+
+    Who looks shares the lock with others that look, and is in the way only of who starts, for a moment.
+    """
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             yield None
         else:

@@ -11,6 +11,7 @@ import os
 import shlex
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -19,7 +20,6 @@ from curate.service.launchers.base import Sight, Task
 from curate.storage import is_remote, join, open_storage
 
 ANSWER_S = 10.0
-AUTH_VARIABLE = "RAY_AUTH_TOKEN"
 _ALIVE = ("PENDING", "RUNNING")
 
 
@@ -77,8 +77,8 @@ class RayLauncher:
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         headers = {"Content-Type": "application/json"}
-        if AUTH_VARIABLE in os.environ:
-            headers["Authorization"] = f"Bearer {os.environ[AUTH_VARIABLE]}"
+        if token := _token():
+            headers["Authorization"] = f"Bearer {token}"
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(self._jobs + path, data, headers, method=method)  # noqa: S310 - http or https, see above
         try:
@@ -88,6 +88,14 @@ class RayLauncher:
             raise _Refused(error.code, error.read().decode("utf-8", "replace")) from None
         except (OSError, ValueError) as error:
             raise TransientError(f"the cluster's job server does not answer: {error}") from None
+
+
+def _token() -> str | None:
+    """Return what Ray's own clients would show: the token of the environment, or of the file that it names."""
+    if "RAY_AUTH_TOKEN" in os.environ:
+        return os.environ["RAY_AUTH_TOKEN"]
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else None
 
 
 class _Refused(Exception):

@@ -24,7 +24,6 @@ from curate.errors import PipelineError, WorkspaceError
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 BUSY_S = 20
 Made = TypeVar("Made")
-_MIGRATING = 0x63757261  # the advisory lock that replicas starting together take in turn
 
 
 class Database:
@@ -56,13 +55,20 @@ class Database:
             with self.writing() as session:
                 return make(session)
 
+    @staticmethod
+    def take_turn(session: Session, name: str) -> None:
+        """Wait until no other transaction has the turn of that name, and keep it to the end of this one.
+
+        For decisions on what many rows say together, which no row's lock protects. On SQLite every writer has its turn anyway.
+        """
+        if session.connection().dialect.name == "postgresql":
+            session.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": name})
+
     def upgrade(self) -> None:
         """Bring the tables up to date; of several processes that start together, one does it."""
         with self._writing.begin() as session:
-            connection = session.connection()
-            if connection.dialect.name == "postgresql":
-                session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATING})
-            command.upgrade(_configured(connection), "head")
+            self.take_turn(session, "migrations")
+            command.upgrade(_configured(session.connection()), "head")
 
     def verify_current(self) -> None:
         """Raise unless the database answers and its tables are those that this version knows."""
