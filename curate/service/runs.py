@@ -106,6 +106,14 @@ def find(session: Session, run_id: str) -> tables.Run:
     return run
 
 
+def found_locked(session: Session, run_id: str) -> tables.Run:
+    """Return a run that nobody else may change until the transaction ends, after whoever is at it; raise `NotFound`."""
+    run = session.get(tables.Run, run_id, with_for_update={"of": tables.Run}, populate_existing=True)
+    if run is None:
+        raise NotFound(f"no run `{run_id}`")
+    return run
+
+
 def locked(session: Session, run_id: str) -> tables.Run | None:
     """Return a run that nobody else may change until the transaction ends, or None when somebody else is at it."""
     query = select(tables.Run).filter_by(id=run_id).with_for_update(skip_locked=True, of=tables.Run)
@@ -134,7 +142,7 @@ def page(
 
 
 def cancel(session: Session, run: tables.Run, caller: Caller) -> None:
-    """End a run that waits at once; ask for the end of one that goes on. One that has ended stays as it is."""
+    """End a run that waits at once; ask for the end of one that goes on. One that has ended stays as it is. The run is locked."""
     if run.status in ENDED or run.cancelled_by is not None:
         return
     run.cancelled_by = caller.name

@@ -25,6 +25,7 @@ from curate.service import runs
 from curate.service.ends import DEADLINE, LATE, End, end_of
 from curate.service.launchers.base import Launcher, Task
 from curate.service.pipelines import Checker
+from curate.service.retries import wait_before
 from curate.service.state import Database, tables
 from curate.service.state.types import now
 from curate.storage import join, open_storage
@@ -32,7 +33,6 @@ from curate.storage import join, open_storage
 LOOK_S = 1.0
 LOG_BYTES = 64 << 10
 GRACE = timedelta(seconds=60)  # from a request to end until the end is made
-_LONGEST = timedelta(hours=1)
 _log = logging.getLogger(__name__)
 OnEnd = Callable[[Session, tables.Run], None]
 
@@ -156,7 +156,7 @@ class Watch:
             row.exit_code, row.summary, row.error = end.exit_code, end.summary, end.error
             row.stop_asked_at = None
             if end.status in ("lost", "failed") and _may_retry(row):
-                row.status, row.host, row.not_before = "queued", None, now() + _wait(row)
+                row.status, row.host, row.not_before = "queued", None, now() + wait_before(row.attempt, row.retry_after_s)
                 row.attempt += 1
             else:
                 row.status, row.ended_at = end.status, now()
@@ -180,8 +180,3 @@ def _may_retry(run: tables.Run) -> bool:
 
 def _late(run: tables.Run) -> bool:
     return run.deadline is not None and now() > run.deadline
-
-
-def _wait(run: tables.Run) -> timedelta:
-    """Return how long to wait for the next attempt: twice as long each time."""
-    return min(timedelta(seconds=run.retry_after_s * 2.0 ** min(run.attempt - 1, 20)), _LONGEST)

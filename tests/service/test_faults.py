@@ -16,6 +16,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from curate.service import runs
 from curate.service.api.app import make_app
 from curate.service.settings import ServiceSettings
 from tests.service.calls import Calls
@@ -188,3 +189,20 @@ def test_a_key_sent_many_times_at_once_gives_one_run(app: FastAPI, served: TestC
         thread.join()
     assert len(answers) == 6 and len(set(answers)) == 1
     assert len(calls.get("/runs")["items"]) == 1
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_run_that_is_just_being_started_is_not_cancelled_behind_its_starter(app: FastAPI, calls: Calls, data: Path) -> None:
+    """Else its process would go on and nobody would know of it: whoever cancels waits for whoever starts."""
+    run = calls.post("/runs", {"text": small_pipeline(data)})["id"]
+    database = app.state.service.database
+    with database.writing() as session:
+        runs.found_locked(session, run).status = "starting"
+        session.flush()
+        cancelling = threading.Thread(target=lambda: calls.post(f"/runs/{run}/cancel", status=200))
+        cancelling.start()
+        cancelling.join(1.0)
+        assert cancelling.is_alive(), "it did not wait"
+    cancelling.join()
+    told = calls.get(f"/runs/{run}")
+    assert (told["status"], told["cancelled_by"], told["ended_at"]) == ("starting", "the admin", None)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.service.retries import wait_before
 from curate.service.schedules.policies import (
     Due,
     End,
@@ -19,7 +20,6 @@ from curate.service.schedules.policies import (
     is_to_pause,
     meet,
     overlap_of,
-    wait_before,
 )
 from curate.service.schedules.spec import Policies
 

@@ -116,7 +116,7 @@ def show_report(seen: Seen) -> Response:
 def cancel_run(run_id: str, who: Operator, service: ServiceHere) -> RedirectResponse:
     """End a run."""
     with service.database.writing() as session:
-        runs.cancel(session, runs.find(session, run_id), who)
+        runs.cancel(session, runs.found_locked(session, run_id), who)
     service.watch.soon()
     return RedirectResponse(f"/runs/{run_id}", 303)
 

@@ -126,7 +126,7 @@ def show(run_id: str, caller: Viewer, service: ServiceHere) -> RunOut:
 def cancel(run_id: str, caller: Operator, service: ServiceHere) -> RunOut:
     """End a run: at once if it waits, as by Ctrl-C if it goes on. What is finished stays."""
     with service.database.writing() as session:
-        run = runs.find(session, run_id)
+        run = runs.found_locked(session, run_id)
         runs.cancel(session, run, caller)
         answer = run_out(run)
     service.watch.soon()

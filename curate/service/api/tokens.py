@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from curate.service import audit, auth
 from curate.service.api.callers import Admin, ServiceHere, Viewer
-from curate.service.api.paging import Page, Size, cut
+from curate.service.api.paging import Page, Size, newest
 from curate.service.api.pipelines import Number
 from curate.service.api.problems import PROBLEM
 from curate.service.auth import Role
@@ -79,11 +79,8 @@ def me(caller: Viewer) -> CallerOut:
 @router.get("/tokens")
 def listed(caller: Admin, service: ServiceHere, limit: Size = 50, cursor: After = None) -> Page[TokenOut]:
     """List tokens, newest first."""
-    query = select(tables.Token).order_by(tables.Token.id.desc())
-    if cursor is not None:
-        query = query.where(tables.Token.id < cursor)
     with service.database.reading() as session:
-        rows, following = cut(list(session.scalars(query.limit(limit + 1))), limit, lambda token: token.id)
+        rows, following = newest(session, select(tables.Token), limit, cursor)
     return Page(items=[TokenOut(**_fields(token)) for token in rows], next=following)
 
 
@@ -111,11 +108,8 @@ def revoke(token_id: Number, caller: Admin, service: ServiceHere) -> TokenOut:
 @router.get("/audit")
 def trail(caller: Admin, service: ServiceHere, limit: Size = 50, cursor: After = None) -> Page[EntryOut]:
     """List what was changed by whom, newest first."""
-    query = select(tables.Audit).order_by(tables.Audit.id.desc())
-    if cursor is not None:
-        query = query.where(tables.Audit.id < cursor)
     with service.database.reading() as session:
-        rows, following = cut(list(session.scalars(query.limit(limit + 1))), limit, lambda entry: entry.id)
+        rows, following = newest(session, select(tables.Audit), limit, cursor)
     return Page(items=[EntryOut(**{name: getattr(row, name) for name in EntryOut.model_fields}) for row in rows], next=following)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from curate.errors import PipelineError
 from curate.service import audit
 from curate.service.api.callers import Admin, ServiceHere
-from curate.service.api.paging import Page, Size, cut
+from curate.service.api.paging import Page, Size, newest
 from curate.service.api.pipelines import Number
 from curate.service.api.problems import PROBLEM
 from curate.service.api.tokens import After
@@ -92,12 +92,9 @@ def remove(webhook_id: Number, caller: Admin, service: ServiceHere) -> WebhookOu
 @router.get("/{webhook_id}/deliveries")
 def deliveries(webhook_id: Number, caller: Admin, service: ServiceHere, limit: Size = 50, cursor: After = None) -> Page[DeliveryOut]:
     """List what a webhook was told, newest first."""
-    query = select(tables.Notice).filter_by(webhook_id=webhook_id).order_by(tables.Notice.id.desc())
-    if cursor is not None:
-        query = query.where(tables.Notice.id < cursor)
     with service.database.reading() as session:
         _found(session.get(tables.Webhook, webhook_id), webhook_id)
-        rows, following = cut(list(session.scalars(query.limit(limit + 1))), limit, lambda notice: notice.id)
+        rows, following = newest(session, select(tables.Notice).where(tables.Notice.webhook_id == webhook_id), limit, cursor)
     return Page(items=[DeliveryOut(**{name: getattr(row, name) for name in DeliveryOut.model_fields}) for row in rows], next=following)
 
 

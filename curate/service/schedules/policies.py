@@ -17,7 +17,6 @@ WAITING = "waiting"
 """A tick that waits until the runs of earlier ones have ended."""
 RUNNING = "running"
 """A tick that has a run, be it queued itself."""
-LONGEST_WAIT_S = 3600.0
 
 End = Literal["succeeded", "failed", "cancelled", "skipped", "missed"]
 _FAILED = ("failed", "lost", "gated")
@@ -80,12 +79,6 @@ def meet(earlier_unfinished: int, overlap: Overlap) -> Meeting:
 def overlap_of(fired: Fired, policies: Policies) -> Overlap:
     """Return what a tick does that meets a run: late ones of which all are to run wait for each other."""
     return "queue" if fired.note and policies.misfire == "all" else policies.overlap
-
-
-def wait_before(retry: int, backoff_s: float) -> timedelta:
-    """Return how long the `retry`-th further attempt waits, counted from 1: twice as long each time, up to an hour."""
-    doublings = min(retry - 1, 60)  # beyond that a float would overflow, and every wait is the longest
-    return timedelta(seconds=min(backoff_s * 2**doublings, LONGEST_WAIT_S))
 
 
 def end_of(status: str) -> End:

@@ -8,6 +8,8 @@ from curate.errors import PipelineError
 from curate_scorers.proxy.recipe import Precision
 from curate_scorers.proxy.schedule import Schedule
 
+LEAST_STEPS = 8  # of an epoch
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -46,6 +48,3 @@ class Recipe:
     def judged_at(self, steps: int) -> list[int]:
         """Return the steps after which the held-out examples are looked at: the end of each epoch."""
         return sorted({round(steps * epoch / self.epochs) for epoch in range(1, self.epochs + 1)})
-
-
-LEAST_STEPS = 8  # of an epoch

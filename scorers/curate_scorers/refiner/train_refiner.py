@@ -44,15 +44,15 @@ class TrainRefiner(DatasetOperator):
     """Fine-tunes a small language model to write the answers to prompts, such as ProX's programs.
 
     ## What it does
-    Reads documents with `prompt` and `answer`, as `prox_examples` and `instruction_pairs` make them, and trains the model in `base` to
+    Reads documents with `prompt` and `answer`, as `prox_examples` makes them, and trains the model in `base` to
     write the answer: all weights learn, from the tokens of the answer alone, behind the prompt as the model's chat template shows it.
     A base without a template gets one: the messages alone. Examples that are longer than `max_tokens` are left out. Some are held
     out; after each epoch they say how good the model is, and the weights that were best are kept. The state is kept as it goes, so that
     a killed training goes on where it was. The artifact is a folder that transformers and vLLM load, and `curate llm serve` serves.
 
     ## Why
-    A large model reads a page for a dollar in some thousands. What it decides, a small one learns from some thousand examples, and does
-    at a hundredth of the cost.
+    A large model that reads every page of a crawl costs more than the training that the crawl is for. It labels some thousand pages; a
+    small one learns from them what it decides, and reads the rest.
 
     ## Example
         refiner:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC
 
+from curate.service.retries import LONGEST_WAIT_S
 from curate.service.schedules.cron import CronTimes
 from curate.service.schedules.export.job import FINAL_CODES, Exported, Job, command, comment, five_fields, unsupported
-from curate.service.schedules.policies import LONGEST_WAIT_S
 from curate.service.schedules.spec import ScheduleSpec
 
 _DAG = """{head}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from curate.service.retries import wait_before
 from curate.service.schedules.cron import CronTimes
 from curate.service.schedules.export.job import FINAL_CODES, Exported, Job, comment, five_fields, shell, unsupported, whole_seconds
-from curate.service.schedules.policies import wait_before
 from curate.service.schedules.spec import Policies, ScheduleSpec
 
 _TIMED_OUT = 124

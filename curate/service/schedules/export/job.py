@@ -15,7 +15,7 @@ from curate.service.schedules.cron import CronTimes
 from curate.service.schedules.spec import Policies, ScheduleSpec
 
 Target = Literal["cron", "systemd", "k8s-cronjob", "airflow"]
-HEADER = "Made by `curate schedule export` of schedule `{schedule}`, pipeline `{pipeline}`."
+HEADER = "Exported by a curate service from schedule `{schedule}`, pipeline `{pipeline}`."
 FINAL_CODES = (2, 3)
 """Exit codes of `curate run` that come again when it is run again: the pipeline is wrong, a check said no."""
 _PLAIN = re.compile(r"\*(/\d+)?|[0-9A-Z]+(-[0-9A-Z]+)?(,[0-9A-Z]+(-[0-9A-Z]+)?)*")
