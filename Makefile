@@ -6,7 +6,7 @@ BIN := .venv/bin
 LINKS := $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 INSTALL := $(if $(LINKS),UV_FIND_LINKS=$(LINKS) )$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --quiet
 
-.PHONY: quickstart test test-llm check bench peers fidelity quality speed dedup scorers format clean
+.PHONY: quickstart test test-llm images check bench peers fidelity quality speed dedup scorers format clean
 
 quickstart: .venv/.core
 	$(BIN)/curate run pipelines/quickstart.yaml
@@ -18,6 +18,10 @@ test: .venv/.dev
 test-llm: .venv/.dev
 	$(BIN)/python -m tests.llm.environment
 	CURATE_TEST_LLM=1 $(BIN)/python -m pytest -n 0 tests/llm/test_vllm.py
+
+# The image for processors, built by buildah on a base made by debootstrap (minutes, 2 GB), and the quickstart inside it.
+images: .venv/.dev
+	CURATE_TEST_IMAGES_WANTED=1 $(BIN)/python -m pytest -n 0 tests/deploy/test_built.py
 
 check: .venv/.dev
 	$(BIN)/ruff check .

@@ -42,6 +42,8 @@ MIN_WINDOW = 64
 MAX_CALLS = 1000  # after so many tasks Ray replaces a worker, so that what libraries leak does not add up
 INFEASIBLE_S = 600.0  # how long an autoscaler gets to bring the node that a task needs
 _LOOK_S = 1.0
+_CALLED_OFF_S = 0.2  # for tasks about to begin, which see that they are called off: a cancellation that comes after their end hits the next
+_CANCELLED_S = 10.0  # a loaded machine takes more than a second to end a worker
 _NONE = object()
 _log = logging.getLogger(__name__)
 Versions = tuple[tuple[str, str], ...]
@@ -158,12 +160,14 @@ class _Tasks:
         pass
 
     def close(self, refs: list[ray.ObjectRef[Answer]]) -> None:
-        if refs:
-            _call_off(self._name)
+        if not refs:
+            return
+        _call_off(self._name)
+        _, refs = ray.wait(refs, num_returns=len(refs), timeout=_CALLED_OFF_S)
         for ref in reversed(refs):  # the last first, so that none starts in the place of one that was cancelled
             ray.cancel(ref, force=True)
         if refs:  # a cancellation under way would end the worker even when that has come to a task of the next map
-            ray.wait(refs, num_returns=len(refs), timeout=_LOOK_S)
+            ray.wait(refs, num_returns=len(refs), timeout=_CANCELLED_S)
 
 
 class _Actors:
