@@ -78,7 +78,7 @@ def _gathered(
 ) -> tuple[list[list[Item]], list[list[Item]]]:
     """Send the pairs, and the shingles of their documents, to the blocks; return the ranges of each block."""
     told = {"edges": group["starts"], "blocks": len(group["starts"]) - 1}
-    files = [pairs.pieces(ranges(work.storage, [result["pairs"]])[0], PIECE_BYTES // 2) for result in paired]
+    files = [pairs.pieces(ranges(work.storage, [result["pairs"]])[0], PIECE_BYTES // 4) for result in paired]
     routes = [told | {"nodes": nodes, "parts": parts} for nodes, file in zip(group["asked"], files, strict=True) for parts in file]
     routed = ranges(work.storage, work.map("route", verify.route_pairs, routes))
     gathers = [item | told | {"nodes": group["told"][item["shard"]]} for item in texts]
