@@ -33,11 +33,15 @@ class Listener:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop.set()
         self._thread.join()
+        self._look()  # what tasks told that ended at once
 
     def _listen(self) -> None:
         while not self._stop.wait(LISTEN_S):
-            with contextlib.suppress(CurateError, OSError):  # what cannot be heard now may be heard later
-                self.look()
+            self._look()
+
+    def _look(self) -> None:
+        with contextlib.suppress(CurateError, OSError):  # what cannot be heard now may be heard later
+            self.look()
 
     def look(self) -> None:
         """Pass on what is new."""

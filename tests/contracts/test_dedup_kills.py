@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import random
 import subprocess
 import sys
@@ -16,10 +17,10 @@ import pytest
 
 from curate.pipeline_yaml import to_yaml
 from tests.contracts import duplicates
+from tests.contracts.small_partitions import LINGER_S
 from tests.contracts.workspaces import contents
 
 pytestmark = pytest.mark.slow
-LINGER_S = 0.02  # at most: how far into a phase a kill comes
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +59,9 @@ class Job:
         return [event["phase"] for event in events if event["phase"] and event["shards"]]
 
     def kill_driver(self, phase: str, seconds: float) -> None:
-        """Kill the driver soon after a phase has begun to leave files."""
+        """Kill the driver at most `LINGER_S` after a phase has begun to leave files."""
         folder = ".attempts" if phase == "write" else f".scratch/{phase}"
-        if self._comes(lambda: any(self.workspace.glob(f"datasets/{self.stage}@*/{folder}/*")), seconds):
+        if self._comes(lambda: self._found(f"datasets/{self.stage}@*/{folder}/*") != [], seconds):
             assert self._driver is not None
             self._driver.kill()
             self._driver.wait()
@@ -90,7 +91,10 @@ class Job:
         return self._driver.poll() is None
 
     def _results(self) -> int:
-        return sum(1 for _ in self.workspace.glob("datasets/*/.scratch/*/*.json"))
+        return len(self._found("datasets/*/.scratch/*/*.json"))
+
+    def _found(self, pattern: str) -> list[str]:
+        return glob.glob(pattern, root_dir=self.workspace)  # unlike a path's glob, it does not mind folders that go meanwhile
 
 
 @pytest.mark.parametrize("stage", (*duplicates.ONE_EACH, *duplicates.INDEXED, "top", "clusters"))
