@@ -10,23 +10,19 @@ import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.document import TEXT
 from curate.errors import PipelineError
-from curate.llm import Answer, Llm, Prompt
+from curate.llm import Answer, Prompt
 from curate.protocols import Scorer
-from curate.registry import suggest
-from curate_operators.prompt_sets import Style, read, read_file, read_shipped
-from curate_operators.token_counts import Tokens, read_tokens
+from curate_operators.prompt_sets import Style
+from curate_operators.prompted import Prompted, json_object, named
 
-SET = "judge"
 MAX_REASON_CHARS = 300
 OUTPUT = pa.struct(
     [
@@ -40,7 +36,7 @@ Vote = tuple[int, str]  # the number, and the reason for it
 
 
 @dataclass(frozen=True)
-class LlmJudge(Scorer):
+class LlmJudge(Prompted, Scorer):
     """Has a language model judge each document by a rubric, once or several times.
 
     ## What it does
@@ -74,35 +70,22 @@ class LlmJudge(Scorer):
     Additive rubrics: Penedo et al., *FineWeb* (2024), whose prompt this is not; two of them for pages: Zhou et al., *ProX* (2024).
     """
 
-    cost = "costly"
-    reproducible = "cached"
-    files: ClassVar[tuple[str, ...]] = ("prompt_file", "tokenizer")
-    folders: ClassVar[tuple[str, ...]] = ("tokenizer",)
+    prompts: ClassVar[str] = "judge"
 
-    llm: Mapping[str, Any] = field(hash=False)
     rubric: str = "education"
-    prompt_file: str | None = None
     votes: int = 1
     max_score: int = 5
-    tokenizer: str | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.votes < 1 or self.max_score < 1:
             name = "votes" if self.votes < 1 else "max_score"
             raise PipelineError(f"llm_judge: {name} is less than 1: {getattr(self, name)}")
         if self.votes > 1 and self._llm.settings.temperature == 0:
             raise PipelineError("llm_judge: several votes at temperature 0 are one vote", "`temperature: 0.7` in `llm`, or `votes: 1`")
-        if self.prompt_file is None:
-            _rubric(read_shipped(SET), self.rubric)
 
-    def models(self) -> Mapping[str, Llm]:
-        return {"llm": self._llm}
-
-    def verify_file(self, parameter: str, path: Path) -> None:
-        if parameter == "tokenizer":
-            read_tokens(str(path))
-        else:
-            _rubric(read_file(path), self.rubric)
+    def chosen(self, styles: Mapping[str, Style]) -> Sequence[Style]:
+        return [named(styles, self.rubric, "llm_judge", "rubric")]
 
     def output(self) -> pa.DataType:
         return OUTPUT
@@ -134,35 +117,12 @@ class LlmJudge(Scorer):
 
     def _vote(self, answer: Answer) -> Vote | None:
         """Return what an answer says, None where it holds no number within bounds; a server may not know of schemas."""
-        text = answer.required()
-        start, end = text.find("{"), text.rfind("}")
-        try:
-            told = orjson.loads(text[start : end + 1])
-        except orjson.JSONDecodeError:
-            return None
-        number = told.get("score") if isinstance(told, dict) else None
+        told = json_object(answer.required())
+        number = told.get("score")
         if type(number) is not int or not 0 <= number <= self.max_score:
             return None
         reason = told.get("reason")
         return number, reason[:MAX_REASON_CHARS] if isinstance(reason, str) else ""
-
-    @functools.cached_property
-    def _llm(self) -> Llm:
-        return Llm(self.llm)
-
-    @functools.cached_property
-    def _style(self) -> Style:
-        return _rubric(read(SET, self.prompt_file), self.rubric)
-
-    @functools.cached_property
-    def _tokens(self) -> Tokens:
-        return read_tokens(self.tokenizer)
-
-
-def _rubric(styles: Mapping[str, Style], name: str) -> Style:
-    if name not in styles:
-        raise PipelineError(f"llm_judge: there is no rubric `{name}`", suggest(name, list(styles)) or f"rubrics: {', '.join(styles)}")
-    return styles[name]
 
 
 def _summed(votes: Sequence[Vote | None]) -> dict[str, Any]:

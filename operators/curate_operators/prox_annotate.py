@@ -8,31 +8,26 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.document import TEXT, leaf
-from curate.errors import PipelineError
-from curate.llm import Answer, Llm
+from curate.llm import Answer
 from curate.protocols import Filter, Scorer
-from curate.registry import suggest
-from curate_operators.prompt_sets import Style, read, read_file, read_shipped
+from curate_operators.prompt_sets import Style
+from curate_operators.prompted import Prompted, named
 from curate_operators.prox_edits import EDITS, edits_row, merged_programs
 from curate_operators.prox_execute import execute
 from curate_operators.prox_program import Call, RemoveLines, Replace, write_program
 from curate_operators.prox_windows import Window, windows
 from curate_operators.rules import Verdict
-from curate_operators.token_counts import Tokens, read_tokens
-
-SET = "prox_annotate"
 
 
 @dataclass(frozen=True)
-class ProxAnnotate(Scorer):
+class ProxAnnotate(Prompted, Scorer):
     """Has a large language model write a program for each document: the labels that a refiner is trained on.
 
     ## What it does
@@ -69,29 +64,12 @@ class ProxAnnotate(Scorer):
     Zhou et al., *Programming Every Example* (ProX, 2024), whose three intents these are; the prompts are ours.
     """
 
-    cost = "costly"
-    reproducible = "cached"
-    files: ClassVar[tuple[str, ...]] = ("prompt_file", "tokenizer")
-    folders: ClassVar[tuple[str, ...]] = ("tokenizer",)
+    prompts: ClassVar[str] = "prox_annotate"
 
-    llm: Mapping[str, Any] = field(hash=False)
     intents: Sequence[str] = ()
-    prompt_file: str | None = None
-    tokenizer: str | None = None
 
-    def __post_init__(self) -> None:
-        self.models()
-        if self.prompt_file is None:
-            _chosen(read_shipped(SET), self.intents)
-
-    def models(self) -> Mapping[str, Llm]:
-        return {"llm": self._llm}
-
-    def verify_file(self, parameter: str, path: Path) -> None:
-        if parameter == "tokenizer":
-            read_tokens(str(path))
-        else:
-            _chosen(read_file(path), self.intents)
+    def chosen(self, styles: Mapping[str, Style]) -> Sequence[Style]:
+        return [named(styles, name, "prox_annotate", "intent") for name in (self.intents or styles)]
 
     def output(self) -> pa.DataType:
         return EDITS
@@ -125,27 +103,6 @@ class ProxAnnotate(Scorer):
         told = self._tokens.count([style.words for style in self._styles])
         rooms = [max(style.max_input_tokens - words, 1) for style, words in zip(self._styles, told, strict=True)]
         return self._styles[rooms.index(min(rooms))], min(rooms)
-
-    @functools.cached_property
-    def _llm(self) -> Llm:
-        return Llm(self.llm)
-
-    @functools.cached_property
-    def _styles(self) -> tuple[Style, ...]:
-        return _chosen(read(SET, self.prompt_file), self.intents)
-
-    @functools.cached_property
-    def _tokens(self) -> Tokens:
-        return read_tokens(self.tokenizer)
-
-
-def _chosen(styles: Mapping[str, Style], intents: Sequence[str]) -> tuple[Style, ...]:
-    for name in intents:
-        if name not in styles:
-            raise PipelineError(
-                f"prox_annotate: there is no intent `{name}`", suggest(name, list(styles)) or f"intents: {', '.join(styles)}"
-            )
-    return tuple(styles[name] for name in (intents or styles))
 
 
 @dataclass(frozen=True)

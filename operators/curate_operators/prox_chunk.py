@@ -6,10 +6,8 @@ numbers of it and drops.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -17,22 +15,22 @@ import pyarrow.compute as pc
 
 from curate.document import TEXT, leaf, set_column
 from curate.errors import PipelineError
-from curate.llm import Answer, Llm
+from curate.llm import Answer
 from curate.protocols import Filter, Mapper
 from curate_operators.prompt_sets import Style
-from curate_operators.prox_document import style_of, verify_prompts
+from curate_operators.prompted import Prompted, named
+from curate_operators.prox_document import SET, TRAINED
 from curate_operators.prox_edits import EDITS, edits_row, merged_programs
 from curate_operators.prox_execute import Edited, execute
 from curate_operators.prox_release import execute_as_released
 from curate_operators.prox_windows import Window, windows
 from curate_operators.rules import Verdict
-from curate_operators.token_counts import Tokens, read_tokens
 
 CHUNK = "chunk"
 
 
 @dataclass(frozen=True)
-class ProxChunk(Mapper):
+class ProxChunk(Prompted, Mapper):
     """Cleans documents by programs that a language model writes for them.
 
     ## What it does
@@ -78,31 +76,22 @@ class ProxChunk(Mapper):
     """
 
     version = 2
-    cost = "costly"
-    reproducible = "cached"
-    files: ClassVar[tuple[str, ...]] = ("prompt_file", "tokenizer")
-    folders: ClassVar[tuple[str, ...]] = ("tokenizer",)
+    prompts: ClassVar[str] = SET
 
-    llm: Mapping[str, Any] = field(hash=False)
     trained: bool = False
-    prompt_file: str | None = None
-    tokenizer: str | None = None
     max_program_errors: int = 1
     release: bool = False
     into: str = "prox"
 
     def __post_init__(self) -> None:
-        self.models()
+        super().__post_init__()
         if self.max_program_errors < 0:
             raise PipelineError(f"prox_chunk: max_program_errors is less than 0: {self.max_program_errors}")
         if not self.into or "." in self.into or self.into in (TEXT, "id"):
             raise PipelineError(f"prox_chunk: `into` is no name for a new column: `{self.into}`")
 
-    def models(self) -> Mapping[str, Llm]:
-        return {"llm": self._llm}
-
-    def verify_file(self, parameter: str, path: Path) -> None:
-        verify_prompts(parameter, path, CHUNK, self.trained)
+    def chosen(self, styles: Mapping[str, Style]) -> Sequence[Style]:
+        return [named(styles, CHUNK + (TRAINED if self.trained else ""), "prox_chunk")]
 
     def adds(self) -> Mapping[str, pa.DataType]:
         return {self.into: EDITS}
@@ -134,18 +123,6 @@ class ProxChunk(Mapper):
             words = words if self.release else len(text.split())
         outcome = "unseen" if not shown else "refused" if refused else "edited" if done.text != text else "untouched"
         return done.text, edits_row(done, text, program, outcome) | {"words": words}
-
-    @functools.cached_property
-    def _llm(self) -> Llm:
-        return Llm(self.llm)
-
-    @functools.cached_property
-    def _style(self) -> Style:
-        return style_of(self.prompt_file, CHUNK, self.trained)
-
-    @functools.cached_property
-    def _tokens(self) -> Tokens:
-        return read_tokens(self.tokenizer)
 
 
 @dataclass(frozen=True)

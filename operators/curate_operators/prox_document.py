@@ -1,26 +1,19 @@
-"""Lets a language model decide which documents are worth learning from, as the first half of ProX does.
-
-Holds too what both halves share: their prompts, which are a set of their own.
-"""
+"""Lets a language model decide which documents are worth learning from, as the first half of ProX does."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.document import TEXT
-from curate.errors import PipelineError
-from curate.llm import Llm
 from curate.protocols import Filter, decisions
-from curate_operators.prompt_sets import Style, read
-from curate_operators.token_counts import Tokens, read_tokens
+from curate_operators.prompt_sets import Style
+from curate_operators.prompted import Prompted, named
 
 SET, DOCUMENT, TRAINED = "prox", "document", "_trained"
 DECISION = {
@@ -32,7 +25,7 @@ DECISION = {
 
 
 @dataclass(frozen=True)
-class ProxDocument(Filter):
+class ProxDocument(Prompted, Filter):
     """Drops documents that a language model says are not worth learning from.
 
     ## What it does
@@ -61,24 +54,12 @@ class ProxDocument(Filter):
     Zhou et al., *Programming Every Example* (ProX, 2024).
     """
 
-    cost = "costly"
-    reproducible = "cached"
-    files: ClassVar[tuple[str, ...]] = ("prompt_file", "tokenizer")
-    folders: ClassVar[tuple[str, ...]] = ("tokenizer",)
+    prompts: ClassVar[str] = SET
 
-    llm: Mapping[str, Any] = field(hash=False)
     trained: bool = False
-    prompt_file: str | None = None
-    tokenizer: str | None = None
 
-    def __post_init__(self) -> None:
-        self.models()
-
-    def models(self) -> Mapping[str, Llm]:
-        return {"llm": self._llm}
-
-    def verify_file(self, parameter: str, path: Path) -> None:
-        verify_prompts(parameter, path, DOCUMENT, self.trained)
+    def chosen(self, styles: Mapping[str, Style]) -> Sequence[Style]:
+        return [named(styles, DOCUMENT + (TRAINED if self.trained else ""), "prox_document")]
 
     def drop(self, docs: pa.RecordBatch) -> pa.Array:
         texts = pc.fill_null(docs.column(TEXT), "").to_pylist()
@@ -92,32 +73,3 @@ class ProxDocument(Filter):
         for row, answer in zip(shown, answers, strict=True):
             reasons[row] = "drop_doc" if "drop" in answer.required().lower() else None
         return decisions(pa.array(reasons, pa.string()))
-
-    @functools.cached_property
-    def _llm(self) -> Llm:
-        return Llm(self.llm)
-
-    @functools.cached_property
-    def _style(self) -> Style:
-        return style_of(self.prompt_file, DOCUMENT, self.trained)
-
-    @functools.cached_property
-    def _tokens(self) -> Tokens:
-        return read_tokens(self.tokenizer)
-
-
-def style_of(prompt_file: str | None, name: str, trained: bool) -> Style:
-    """Return the prompt of this name, for models that were trained or for others; raise `PipelineError` where there is none."""
-    styles = read(SET, prompt_file)
-    name += TRAINED if trained else ""
-    if name not in styles:
-        raise PipelineError(f"{prompt_file}: there is no style `{name}`", f"its styles: {', '.join(styles)}")
-    return styles[name]
-
-
-def verify_prompts(parameter: str, path: Path, name: str, trained: bool) -> None:
-    """Raise a `CurateError` when a file is not what its parameter needs."""
-    if parameter == "tokenizer":
-        read_tokens(str(path))
-    else:
-        style_of(str(path), name, trained)

@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 
 from curate.document import ID, ID_TYPE, PARENT_ID, TEXT, TEXT_TYPE, leaf, set_column
 from curate.protocols import FlatMapper
-from curate_operators.prompt_sets import Style
+from curate_operators.prompt_sets import Style, read, read_file
+from curate_operators.prompted import named
 from curate_operators.prox_chunk import CHUNK
-from curate_operators.prox_document import style_of, verify_prompts
+from curate_operators.prox_document import SET, TRAINED
 from curate_operators.prox_program import Call, RemoveLines, Replace, read_program, write_program
 from curate_operators.prox_windows import Window, windows
 from curate_operators.token_counts import Tokens, read_tokens
@@ -63,7 +64,10 @@ class ProxExamples(FlatMapper):
         return (TEXT, self.program)
 
     def verify_file(self, parameter: str, path: Path) -> None:
-        verify_prompts(parameter, path, CHUNK, trained=True)
+        if parameter == "tokenizer":
+            read_tokens(str(path))
+        else:
+            named(read_file(path), CHUNK + TRAINED, "prox_examples")
 
     def adds(self) -> dict[str, pa.DataType]:
         return {PROMPT: TEXT_TYPE, ANSWER: TEXT_TYPE}
@@ -89,7 +93,7 @@ class ProxExamples(FlatMapper):
 
     @functools.cached_property
     def _style(self) -> Style:
-        return style_of(self.prompt_file, CHUNK, trained=True)
+        return named(read(SET, self.prompt_file), CHUNK + TRAINED, "prox_examples")
 
     @functools.cached_property
     def _tokens(self) -> Tokens:
