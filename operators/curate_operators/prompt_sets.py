@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -29,18 +31,21 @@ from curate.llm import Prompt
 from curate.registry import suggest
 
 FOLDER = Path(__file__).parent / "prompts"
-SLOT = "{text}"
+SLOT, QUERY = "{text}", "{query}"
+_SLOTS = re.compile(f"{re.escape(SLOT)}|{re.escape(QUERY)}")
 CLOSE = ("</document>", "[/doc]")
 Shape = Literal["text", "pairs", "list", "tagged"]
 Long = Literal["split", "drop"]
-Rewriting = Literal["wrap", "nemotron_cc", "rewire", "finephrase"]  # sets for `rewrite`; `prox` and `judge` are others' own
+Rewriting = Literal["wrap", "nemotron_cc", "rewire", "finephrase"]  # sets for `rewrite`; others are those of other operators
+Guarded = Literal[Rewriting, "instruct"]  # sets for `rewrite_guard`
 
 
 @dataclass(frozen=True)
 class Style:
     """One way of asking. Lengths are in tokens.
 
-    - `prompt`: the user's message, `{text}` where the document stands; `system`: the message before it, if any.
+    - `prompt`: the user's message, `{text}` where the document stands, and `{query}` where a question about it does; `system`: the message
+      before it, if any.
     - `max_input_tokens`: of a segment, with the prompt round it; `max_output_tokens`: of the answer.
     - `max_line_chars`: of ProX's numbered lines, longer ones are shown by their beginning; null = whole.
     - `min_document_tokens`, `min_segment_tokens`: shorter ones are not asked about; `min_output_tokens`: a shorter whole is a failure.
@@ -72,16 +77,25 @@ class Style:
     append: bool = False
     faithful: bool = True
 
-    def ask(self, text: str) -> Prompt:
-        """Return the prompt for a text, which cannot close the marks that it stands between."""
-        for mark in CLOSE:
-            text = text.replace(mark, f"{mark[0]} {mark[1:]}")
-        return Prompt.user(self.prompt.replace(SLOT, text).rstrip("\n"), system=self.system, max_tokens=self.max_output_tokens)
+    def ask(self, text: str, query: str = "") -> Prompt:
+        """Return the prompt for a text, and a question about it; neither can close the marks that the text stands between."""
+        filled = self._filled({SLOT: _unmarked(text), QUERY: _unmarked(query)})
+        return Prompt.user(filled.rstrip("\n"), system=self.system, max_tokens=self.max_output_tokens)
 
     @property
     def words(self) -> str:
         """All that a model is told but the document."""
-        return " ".join(filter(None, (self.system, self.prompt.replace(SLOT, " "))))
+        return " ".join(filter(None, (self.system, self._filled({SLOT: " ", QUERY: " "}))))
+
+    def _filled(self, values: Mapping[str, str]) -> str:
+        """Fill all slots at once: what a text says is never taken for one."""
+        return _SLOTS.sub(lambda slot: values[slot[0]], self.prompt)
+
+
+def _unmarked(text: str) -> str:
+    for mark in CLOSE:
+        text = text.replace(mark, f"{mark[0]} {mark[1:]}")
+    return text
 
 
 _TYPES = {field.name: str(field.type) for field in dataclasses.fields(Style) if field.name != "name"}

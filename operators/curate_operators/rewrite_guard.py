@@ -19,7 +19,7 @@ from curate.errors import PipelineError
 from curate.protocols import Filter
 from curate_operators import leaked_text, rewrite_measures
 from curate_operators.language import UNDETERMINED, Language
-from curate_operators.prompt_sets import Rewriting, Style, read, read_file, read_shipped
+from curate_operators.prompt_sets import Guarded, Style, read, read_file, read_shipped
 from curate_operators.rewrite import ORIGINAL, REWRITE, SOURCE_TEXT
 from curate_operators.rules import Verdict, ratio
 
@@ -33,11 +33,13 @@ class RewriteGuard(Filter):
     """Drops rewritten documents that are no answer, or say something else than their source.
 
     ## What it does
-    Looks at what `rewrite` made, and passes originals by. The first broken rule, in this order, is the reason:
+    Looks at what `rewrite` made, or `instruct_query` and `instruct_answer`, and passes originals by. The first broken rule, in this
+    order, is the reason:
 
     | reason | broken when |
     |---|---|
     | `truncated`, `no_lead_in`, `no_pairs`, `no_list`, `no_tag`, `empty`, `too_few_tokens` | `rewrite` found no text in the answer |
+    | `truncated`, `no_query`, `no_answer` | `instruct_query` or `instruct_answer` found none |
     | `refusal` | the text says what models say in place of answering, and the source does not |
     | `preamble` | it begins or ends with talk about itself: *Sure, here is …* |
     | `leaked_instructions` | it has a mark or 6 words of the prompt, or 4 words of an instruction in the source, or says what that wants |
@@ -73,7 +75,7 @@ class RewriteGuard(Filter):
 
     ## Parameters
     Every limit can be null = off.
-    - `prompt_set`, `prompt_file`: those of `rewrite`, whose words are looked for.
+    - `prompt_set`, `prompt_file`: those of `rewrite`, or `instruct`, whose words are looked for.
     - `vector`, `source_vector`: columns of embeddings, made before and after `rewrite`; null = `min_cosine` has nothing to say.
     - `same_language`: false = the language may change.
 
@@ -84,7 +86,7 @@ class RewriteGuard(Filter):
 
     files: ClassVar[tuple[str, ...]] = ("prompt_file",)
 
-    prompt_set: Rewriting = "wrap"
+    prompt_set: Guarded = "wrap"
     prompt_file: str | None = None
     min_length_ratio: float | None = 0.4
     max_length_ratio: float | None = 3.0

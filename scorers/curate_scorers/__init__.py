@@ -3,6 +3,7 @@
 OPERATORS = {
     "cluster": "curate_scorers.cluster:Cluster",
     "cluster_cards": "curate_scorers.cluster_cards:ClusterCards",
+    "coverage": "curate_scorers.coverage:Coverage",
     "drop_clusters": "curate_scorers.drop_clusters:DropClusters",
     "embed": "curate_scorers.embed:Embed",
     "embed_hash": "curate_scorers.embed_hash:EmbedHash",

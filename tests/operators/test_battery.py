@@ -18,11 +18,13 @@ from curate.document import set_column
 from curate.protocols import Filter, FlatMapper, Mapper, Operator, Scorer
 from curate.registry import OperatorSpec, build, packs
 from curate.testing import check_operator, documents
+from curate_operators.instruct_score import OUTPUT
 from curate_operators.language import SHIPPED_MODEL
 from curate_operators.prox_edits import EDITS
 from curate_operators.rewrite import ABOUT
 
 LANGUAGES = str(SHIPPED_MODEL)
+BENCHMARK = str(Path(__file__).parents[2] / "pipelines" / "sample" / "benchmark.jsonl")
 LLM = {"model": "small", "endpoint": "http://127.0.0.1:1/v1"}
 PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "apply": [{"by": "dedup"}],
@@ -32,7 +34,12 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "calibrate": [{"column": "quality"}, {"column": "a.b", "steps": 7, "group_by": "lang.code"}],
     "cluster": [{"column": "vectors.embedding", "k": 3}, {"column": "v", "k": 9, "train_sample": 99, "merge": {"distance": 1.5}}],
     "code_quality": [{}, {"by": None, "min_visible_chars": 5}, {"language": "lang.code", "languages": {"en": {"max_line_chars": None}}}],
+    "coverage": [{"cluster": "clusters.cluster", "reference": "other.kind.cluster"}, {"cluster": "a", "reference": "b", "smoothing": 1}],
     "dclm_lines": [{}, {"max_upper_ratio": None, "counters": [], "boiler_phrases": ["word"], "boiler_endings": []}],
+    "decontaminate": [
+        {"benchmarks": BENCHMARK},
+        {"benchmarks": BENCHMARK, "fields": ["text", "answer"], "words": 5, "min_words": 1, "max_items": None},
+    ],
     "detect_code_language": [{}, {"by": "url"}],
     "drop_clusters": [{"review": "review.yaml"}, {"drop": "share > 0.5 or line_repetition > 0.5", "drop_unclustered": True}],
     "evaluate_proxy": [{"model": "models/small", "questions": ["asked"], "by": {"asked": "kind"}, "max_items": 9}],
@@ -51,6 +58,11 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
         {},
         {"counting": "all", "max_repeated_line_ratio": None, "max_top_3_gram_ratio": 0.05, "max_repeated_7_gram_ratio": None},
     ],
+    "instruct_answer": [{"llm": LLM}],
+    "instruct_guard": [{}, {"min_quality": None, "min_difficulty": 3, "max_difficulty": 7, "self_contained": False}],
+    "instruct_pair": [{}, {"template": "User: {instruction}\n{answer}"}],
+    "instruct_query": [{"llm": LLM}, {"llm": LLM, "max_queries": 1}],
+    "instruct_score": [{"llm": LLM}],
     "language": [{}, {"prefix_chars": None}, {"raw": True}],
     "length": [{"min_chars": 10, "max_words": 1000, "max_bytes": 10_000}],
     "llm_judge": [{"llm": LLM}, {"llm": LLM | {"temperature": 0.7}, "rubric": "cleanliness", "votes": 3, "max_score": 4}],
@@ -104,6 +116,19 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
 }
 
 
+ASKING = {
+    "instruct_answer": "instruct",
+    "instruct_query": "instruct",
+    "instruct_score": "instruct",
+    "llm_judge": "llm_judge",
+    "prox_annotate": "prox_examples",
+    "prox_chunk": "prox",
+    "prox_document": "prox",
+    "rewrite": "rewrite",
+}
+"""Operators that ask a server, and where their tests run the battery over them."""
+
+
 def awkward() -> pa.RecordBatch:
     """The battery's documents with the columns that scorers and dataset operators leave."""
     docs = documents()
@@ -125,6 +150,8 @@ def awkward() -> pa.RecordBatch:
     programs = (None, "remove_lines(0, 1)", "no call", 'normalize(source_str="e")\nremove_lines(001, 999)')
     kept = [{"words": i % 25, "kept_word_ratio": (None, 1.0, 0.01)[i % 3], "program": programs[i % 4], "errors": i % 2} for i in rows]
     docs = docs.append_column("prox", pa.array(kept, EDITS))
+    judged = [(None, {"quality": 8, "difficulty": i, "needs_context": bool(i % 3)}, {"quality": 2})[i % 3] for i in rows]
+    docs = docs.append_column("query", pa.array(judged, OUTPUT)).append_column("instruction", docs.column("text"))
     docs = docs.append_column("lang", pa.StructArray.from_arrays([codes], ["code"]))
     return docs.append_column(
         "dedup", pa.StructArray.from_arrays([keep, kept_id, lines, *spans], ["keep", "kept_id", "lines", "starts", "ends"])
@@ -137,8 +164,8 @@ def test_registered_operators(name: str) -> None:
         pytest.importorskip("magika")
     if name in ("embed", "lm_loss", "tokenize"):
         pytest.skip(f"needs a model's files: tests/scorers/test_{name}.py")
-    if name in ("llm_judge", "prox_annotate", "prox_chunk", "prox_document", "rewrite"):
-        pytest.skip(f"asks a server: tests/operators/test_{name.partition('_')[0] if name.startswith('prox') else name}.py")
+    if name in ASKING:
+        pytest.skip(f"asks a server: tests/operators/test_{ASKING[name]}.py")
     for params in PARAMETERS.get(name, [{}]):
         check_operator(build(OperatorSpec(name, params)), awkward())
 

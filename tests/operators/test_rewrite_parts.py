@@ -16,6 +16,9 @@ from hypothesis import strategies as st
 from curate.errors import CurateError, DatasetError, PipelineError
 from curate.llm import Answer, Unanswered
 from curate_operators import leaked_text, rewrite_measures
+from curate_operators.instruct_answer import InstructAnswer
+from curate_operators.instruct_query import InstructQuery
+from curate_operators.instruct_score import InstructScore
 from curate_operators.llm_judge import LlmJudge
 from curate_operators.prompt_sets import FOLDER, Style, read_file, read_shipped, shipped
 from curate_operators.prox_chunk import ProxChunk
@@ -48,13 +51,15 @@ def test_shipped_prompts_are_those_of_these_versions() -> None:
     """A dataset's identity holds the versions of its operators and the name of the set: who changes a prompt raises both numbers."""
     pinned = {name: hashlib.sha256((FOLDER / f"{name}.yaml").read_bytes()).hexdigest()[:8] for name in shipped()}
     lists = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest()[:8] for path in sorted(FOLDER.glob("*.txt"))}
-    assert {cls.version for cls in (Rewrite, RewriteGuard, ProxDocument, LlmJudge)} == {1}
+    steps = (InstructQuery, InstructScore, InstructAnswer)
+    assert {cls.version for cls in (Rewrite, RewriteGuard, ProxDocument, LlmJudge, *steps)} == {1}
     assert ProxChunk.version == 2
     assert pinned == PROMPTS and lists == LISTS
 
 
 PROMPTS = {
     "finephrase": "3770002a",
+    "instruct": "1cbb1ecb",
     "judge": "ebb1ef9a",
     "nemotron_cc": "bac849fb",
     "prox": "4d0b7cf0",
