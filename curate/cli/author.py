@@ -83,7 +83,7 @@ def _print_plan(made: Plan) -> None:
 
 def _estimated(told: Estimate) -> str:
     """Return an estimate in words, with what it rests on."""
-    source = "text" if told.exact else "files"
+    source = {"text": "text", "reckoned": "text, as far as can be told beforehand", "files": "files"}[told.basis]
     cost = "" if told.dollars is None else f", {told.dollars:,.2f} dollars"
     tokens = f"about {told.prompt_tokens:,} prompt tokens and at most about {told.output_tokens:,} output tokens{cost}"
     return f"{told.step} asks {told.model}: {tokens} (estimate: {size(told.text_bytes)} of {source}, 4 bytes a token, answers no longer)"

@@ -101,6 +101,26 @@ class _Rows:
         return RowError(batches.derived_id(options, self.part.file.path, self.at), f"{lost}: {_one_line(self.error)}", self.stop - self.at)
 
 
+def unpacked_bytes(storage: Storage, files: Sequence[FileInfo]) -> int:
+    """Return about how many bytes all columns of files take without compression, by the footers of some of them."""
+    chosen = files[:: -(-len(files) // _FOOTER_THREADS)] if files else files
+    with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
+        unpacked = list(pool.map(functools.partial(_unpacked, storage), chosen))
+    read = sum(file.size for file, size in zip(chosen, unpacked, strict=True) if size is not None)
+    whole = sum(file.size for file in files)
+    return whole * sum(filter(None, unpacked)) // read if read else whole
+
+
+def _unpacked(storage: Storage, file: FileInfo) -> int | None:
+    """Return what the row groups of a file take without compression; None for one that cannot be read."""
+    try:
+        with storage.open_arrow(file.path) as raw:
+            footer = _open(raw).metadata
+    except _DAMAGE:
+        return None
+    return sum(int(footer.row_group(group).total_byte_size) for group in range(footer.num_row_groups))
+
+
 def _open(raw: pa.NativeFile) -> pq.ParquetFile:
     return pq.ParquetFile(raw, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -201,5 +203,36 @@ def test_what_is_read_is_known_exactly_once_it_is_there(stub: StubProcess, make:
     loaded = load_pipeline(path)
     launch(loaded.pipeline, None, Request(str(path.parent / "workspace"), until="clean", on="local", workers=1), lambda event: None)
     made = plan_for(loaded.pipeline, None, open_storage(str(path.parent / "workspace")))
-    assert list(estimates(made)) == [Estimate("said", "Say", "stub", 64, True, 16, 8, None)]
+    assert list(estimates(made)) == [Estimate("said", "Say", "stub", 64, "text", 16, 8, None)]
     assert stub.asked().count("12345678") == 0
+
+
+def test_parquet_is_reckoned_unpacked(make: Make) -> None:
+    path = make(["x"], {"model": "small", "endpoint": "http://127.0.0.1:1/v1"})
+    told = yaml.safe_load(path.read_text())
+    told["inputs"]["docs"]["path"] = "docs*.parquet"
+    path.write_text(yaml.safe_dump(told, sort_keys=False))
+    for number in range(40):
+        table = pa.table({"id": [f"{number}"], "text": pa.array(["the same words " * 1000], pa.large_string())})
+        pq.write_table(table, path.parent / f"docs{number:02d}.parquet", compression="zstd", use_dictionary=False)
+    loaded = load_pipeline(path)
+    [found] = estimates(plan_for(loaded.pipeline, None, open_storage(str(path.parent / "workspace"))))
+    assert found.basis == "reckoned" and found.text_bytes == pytest.approx(40 * 15_000, rel=0.02)
+
+
+def test_an_earlier_dataset_tells_how_much_text_a_stage_makes(stub: StubProcess, make: Make) -> None:
+    path = make(["keep this text"] * 6 + ["drop " * 100] * 2, stub.settings)
+    told = yaml.safe_load(path.read_text())
+    steps = [{"use": "where", "params": {"keep": "text like 'keep%'"}}]
+    told["stages"] = {"clean": {"from": "docs", "operators": steps}} | told["stages"]
+    told["stages"]["said"]["from"] = "clean"
+    path.write_text(yaml.safe_dump(told, sort_keys=False))
+    workspace = str(path.parent / "workspace")
+    loaded = load_pipeline(path)
+    [before] = estimates(plan_for(loaded.pipeline, None, open_storage(workspace)))
+    files = sum(file.stat().st_size for file in path.parent.glob("docs*.jsonl"))
+    assert (before.basis, before.text_bytes) == ("files", files)
+    launch(loaded.pipeline, None, Request(workspace, until="clean", on="local", workers=1), lambda event: None)
+    (path.parent / "docs2.jsonl").write_bytes((path.parent / "docs0.jsonl").read_bytes() + (path.parent / "docs1.jsonl").read_bytes())
+    [after] = estimates(plan_for(load_pipeline(path).pipeline, None, open_storage(workspace)))
+    assert after.basis == "reckoned" and after.text_bytes == pytest.approx(2 * 6 * len("keep this text"), abs=2)
