@@ -18,6 +18,7 @@ from curate.cli.run import show as show_report
 from curate.cli.table import aligned
 from curate.client import Client
 from curate.errors import CurateError
+from curate.report.units import printable
 
 LOOK_S = 1.0
 _name = click.argument("name")
@@ -87,7 +88,7 @@ def history(name: str, url: str, rows: int, as_json: bool) -> None:
 def pause(name: str, url: str, reason: str | None) -> None:
     """Let a schedule rest; ticks that wait are skipped, a run that goes on goes on."""
     paused = connected(url).call("POST", _path(name, "pause"), {"reason": reason})
-    click.echo(f"{name} rests: {paused['paused']}")
+    click.echo(f"{name} rests: {printable(paused['paused'])}")
 
 
 @schedule.command()

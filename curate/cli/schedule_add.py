@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -16,22 +16,22 @@ from curate.cli.remote import connected, local_file, seen_by_service
 from curate.client import Client
 from curate.errors import PipelineError
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class _Duration(click.ParamType):
-    """Seconds, or a number with the unit s, m, h or d."""
-
-    name = "duration"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
-        if found is None:
-            self.fail(f"{value!r} is no duration; such as 90s, 5m, 6h or 2d", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
+def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Return the seconds of a duration such as 90s, 5m, 6h or 2d; a plain number is seconds."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
+    if found is None:
+        raise click.BadParameter(f"{value!r} is no duration; such as 90s, 5m, 6h or 2d")
+    return float(found[1]) * _UNITS[found[2]]
 
 
-DURATION = _Duration()
+def _duration(*names: str, told: str) -> Callable[[Command], Command]:
+    return click.option(*names, callback=_seconds, metavar="DURATION", help=told)
 
 
 @click.command()
@@ -42,7 +42,7 @@ DURATION = _Duration()
 @click.option("--at", metavar="TIME", help="Once: 2026-12-01T02:00 in --zone, or with an offset, 2026-12-01T02:00+01:00.")
 @click.option("--zone", metavar="NAME", help="Whose clocks --cron and --at go by, such as Europe/Berlin. [default: UTC]")
 @click.option("--files", metavar="INPUT", help="When this input of the pipeline has files that the last success had not.")
-@click.option("--every", type=DURATION, help="How often --files looks. [default: 1m]")
+@_duration("--every", told="How often --files looks. [default: 1m]")
 @click.option("--after", metavar="PIPELINE", help="When a run of this pipeline has succeeded.")
 @click.option(
     "--overlap",
@@ -54,11 +54,11 @@ DURATION = _Duration()
     type=click.Choice(["once", "all", "none"]),
     help="Ticks that nobody saw in time: one run for all of them, a run for each, or none. [default: once]",
 )
-@click.option("--grace", "grace_s", type=DURATION, help="How late is in time. [default: 1m]")
+@_duration("--grace", "grace_s", told="How late is in time. [default: 1m]")
 @click.option("--retries", type=click.IntRange(min=0), help="Further attempts of a run that failed or was lost. [default: 0]")
-@click.option("--back-off", "backoff_s", type=DURATION, help="The wait before the first of them; it doubles, up to 1h. [default: 1m]")
-@click.option("--deadline", "deadline_s", type=DURATION, help="When a run must be done, further attempts included. [default: never]")
-@click.option("--jitter", "jitter_s", type=DURATION, help="Ticks wait up to so long, each its own time. [default: 0s]")
+@_duration("--back-off", "backoff_s", told="The wait before the first of them; it doubles, up to 1h. [default: 1m]")
+@_duration("--deadline", "deadline_s", told="When a run must be done, further attempts included. [default: never]")
+@_duration("--jitter", "jitter_s", told="Ticks wait up to so long, each its own time. [default: 0s]")
 @click.option("--pause-after", type=click.IntRange(min=1), help="Pause when so many ticks in a row failed. [default: never]")
 @click.option("--version", type=click.IntRange(min=1), help="Always this version of the pipeline, not the newest.")
 @options.sets
