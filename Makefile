@@ -1,15 +1,20 @@
 # make quickstart   run the sample pipeline from nothing        make test    all tests
 # make check        lint, format, types, layers, generated docs  make bench   measure speed and memory
+# make service      the service with something to look at, on this machine; PORT=8301 for another port than 8300
 PYTHON ?= python3
+PORT ?= 8300
 BIN := .venv/bin
 # Where pip was told of a folder of wheels (a processor-only build of torch, say), uv looks there too.
 LINKS := $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 INSTALL := $(if $(LINKS),UV_FIND_LINKS=$(LINKS) )$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --quiet
 
-.PHONY: quickstart test test-llm images check bench peers fidelity quality speed dedup scorers format clean
+.PHONY: quickstart service test test-llm images check bench peers fidelity quality speed dedup scorers format clean
 
 quickstart: .venv/.core
 	$(BIN)/curate run pipelines/quickstart.yaml
+
+service: .venv/.serve
+	$(BIN)/python -m curate.demo service-demo $(PORT)
 
 test: .venv/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -79,9 +84,13 @@ $(BIN)/uv:
 	$(BIN)/python -m curate.kernels
 	touch $@
 
+.venv/.serve: .venv/.core
+	$(INSTALL) --editable '.[serve]'
+	touch $@
+
 .venv/.dev: .venv/.core
 	$(INSTALL) --editable '.[dev]' --constraint tests/constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv workspace corpora .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv workspace corpora service-demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -25,7 +25,7 @@ class Server:
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.folder = folder
-        self.url = f"http://127.0.0.1:{(port := _free_port())}"
+        self.url = f"http://127.0.0.1:{(port := free_port())}"
         folder.mkdir(parents=True, exist_ok=True)
         self.config = folder / "service.yaml"
         self.config.write_text(yaml.safe_dump({"home": "home", "port": port, "workers": 1, **settings}))
@@ -76,7 +76,7 @@ class Server:
         return self.process.wait(30)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
