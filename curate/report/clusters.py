@@ -112,4 +112,7 @@ def _card(stage: str, card: Card, detail: Detail) -> Markup:
 def _example(side: str, example: Mapping[str, Any], detail: Detail) -> Markup:
     url: list[Child] = [element("span", element("bdi", clip(str(example["url"]), _ID_CHARS)))] if example.get("url") else []
     where = [element("span", f"{side}: {number(example['distance'])}"), code(clip(str(example["id"]), _ID_CHARS)), *url]
-    return element("article", [element("p", where), element("pre", element("bdi", clip(str(example["opening"]), detail.excerpt_chars)))])
+    return element(
+        "article",
+        [element("p", where), element("pre", element("bdi", clip(str(example["opening"]), detail.excerpt_chars)), {"tabindex": 0})],
+    )

@@ -96,7 +96,7 @@ def _excerpt(sample: Mapping[str, Any], detail: Detail) -> Markup:
     if "excerpt" not in sample:
         return Markup()
     excerpt = clip(str(sample["excerpt"] or ""), detail.excerpt_chars)
-    return element("pre", excerpt, {"dir": "auto"}) if excerpt else element("p", "empty text", {"class": "quiet"})
+    return element("pre", excerpt, {"dir": "auto", "tabindex": 0}) if excerpt else element("p", "empty text", {"class": "quiet"})
 
 
 def _value(value: object) -> str:

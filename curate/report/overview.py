@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -220,8 +220,10 @@ def outputs(report: Report) -> Markup:
 
 def checks(report: Report) -> Markup:
     """Return the checks with their verdicts and measures."""
-    rows = [_check_row(check) for check in report.get("checks") or ()]
-    columns = (Column("Check"), Column("Verdict"), Column("Finding", wide=True), Column("Measures"))
+    rows: list[Row] = [_check_row(check) for check in report.get("checks") or ()]
+    columns: Sequence[Column] = (Column("Check"), Column("Verdict"), Column("Finding", wide=True), Column("Measures"))
+    if not any(row[-1] for row in rows):  # measures that are rows have tables of their own
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
     details = [_check_details(check) for check in report.get("checks") or () if are_rows(check.get("measures") or {})]
     return element("section", [element("h2", "Checks"), table("Checks", columns, rows), *details]) if rows else Markup()
 

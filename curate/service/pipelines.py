@@ -141,6 +141,11 @@ def find(session: Session, name: str) -> tables.Pipeline:
     return kept
 
 
+def names(session: Session) -> list[str]:
+    """Return the names of the first thousand pipelines, to choose from."""
+    return list(session.scalars(select(tables.Pipeline.name).order_by(tables.Pipeline.name).limit(1000)))
+
+
 def difference(older: tables.PipelineVersion, newer: tables.PipelineVersion) -> str:
     """Return what changed from one version to another as a unified diff."""
     texts = [version.text.splitlines(keepends=True) for version in (older, newer)]

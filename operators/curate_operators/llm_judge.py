@@ -47,8 +47,7 @@ class LlmJudge(Prompted, Scorer):
 
     ## Why
     Labels by a large model, on a sample, are what small classifiers of quality are trained on. Ask for several votes on a few hundred
-    documents first: where a model does not agree with itself, its labels teach nothing. Whether it agrees with people is told by
-    `calibrate_labels`, which turns its score into the chance that they would keep a document.
+    documents first: where a model does not agree with itself, its labels teach nothing.
 
     ## Example
         - use: llm_judge

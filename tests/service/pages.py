@@ -1,12 +1,18 @@
-"""A browser's side of the pages without a browser: a session with its cookie and its word, and pages as text."""
+"""A browser's side of the pages without a browser: a service to look at, a session with its cookie and its word, and pages as text."""
 
 from __future__ import annotations
 
 import re
 from html import unescape
+from pathlib import Path
 from typing import Any
 
+from fastapi import FastAPI
 from starlette.testclient import TestClient
+
+from curate.service.api.app import make_app
+from curate.service.auth import Role, make_token
+from curate.service.settings import load_settings
 
 
 class Browser:
@@ -32,6 +38,19 @@ class Browser:
         answer = self.client.post(path, data={"csrf": self.csrf} | form, follow_redirects=False)
         assert answer.status_code == status, f"{path}: {answer.status_code}: {plain(answer.text)[-2000:]}"
         return answer
+
+
+def looked_at(data: Path) -> FastAPI:
+    """Return an application for a folder: pages read through the same functions as the API, whose tests run over both databases."""
+    chosen = {"home": str(data.parent / "home"), "workspace": str(data / "workspace"), "folder": str(data)}
+    return make_app(load_settings(None, {**chosen, "workers": 1, "allow": (str(data),)}), watching=False)
+
+
+def logged_in(app: FastAPI, served: TestClient, role: Role) -> Browser:
+    """Return somebody of a role who has just logged in."""
+    with app.state.service.database.writing() as session:
+        token, _ = make_token(session, f"the {role}", role, None, "a test")
+    return Browser(served, token)
 
 
 def plain(html: str) -> str:

@@ -183,6 +183,49 @@ def test_a_hostile_document_runs_nothing_and_loads_nothing(browser: Any, server:
         assert page.evaluate("document.scripts.length + document.images.length") == 0
 
 
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_schedule_is_added_paused_and_resumed(browser: Any, server: Server, run_id: str, scripts: bool) -> None:
+    name = f"nightly-{scripts}"
+    with looking(browser, server, scripts=scripts) as page:
+        page.goto("/pipelines/quickstart")
+        page.get_by_role("link", name="Run it by itself").click()
+        page.get_by_label("Name").fill(name)
+        assert not page.get_by_label("Look every").is_visible(), "of what starts it, one is shown"
+        page.get_by_label("Cron expression").fill("30 25 * * *")
+        page.get_by_role("button", name="Add it").click()
+        assert "not a cron expression" in page.locator("#wrong-expression").inner_text()
+        assert page.get_by_label("Name").input_value() == name
+        page.get_by_label("Cron expression").fill("30 2 * * *")
+        page.get_by_text("Policies: what becomes").click()
+        page.get_by_label("A tick while the last run goes on").select_option("waits for its end")
+        page.get_by_role("button", name="Add it").click()
+        page.get_by_text("every day at 02:30, UTC").wait_for()
+        page.get_by_text("waits for its end").wait_for()
+        page.get_by_label("Why").fill("the store moves")
+        page.get_by_role("button", name="Pause").click()
+        assert "the store moves" in page.get_by_role("status").inner_text()
+        page.get_by_role("link", name="Schedules", exact=True).first.click()
+        assert "‖ paused" in page.get_by_role("row", name=name).inner_text()
+        page.get_by_role("link", name=name).click()
+        page.get_by_role("button", name="Resume").click()
+        page.get_by_role("heading", name="The next times").wait_for()
+        assert not page.get_by_role("button", name=f"Remove {name}").is_visible(), "who removes is asked first"
+        page.get_by_text("Remove it").click()
+        page.get_by_role("button", name=f"Remove {name}").click()
+        page.wait_for_url("**/schedules")
+        assert page.get_by_role("link", name=name).count() == 0
+
+
+@pytest.fixture(scope="module")
+def schedules(server: Server, run_id: str) -> None:
+    """Two schedules: one that has run, and one that is paused."""
+    cron = {"kind": "cron", "expression": "0 4 * * SUN", "zone": "America/New_York"}
+    for name in ("weekly", "resting"):
+        server.client.call("POST", "/schedules", {"name": name, "pipeline": "quickstart", "trigger": cron})
+    server.client.call("POST", "/schedules/resting/pause", {"reason": "a reason that is long enough to fill several lines of a phone " * 3})
+    server.client.wait(server.client.call("POST", "/schedules/weekly/run")["run_id"])
+
+
 def places(run_id: str) -> dict[str, str]:
     run = f"/runs/{run_id}"
     story = f"{run}/documents?id=crawl/handbook_fr-FR.warc.gz:31955"
@@ -195,7 +238,13 @@ def places(run_id: str) -> dict[str, str]:
     }
     found |= {"documents": f"{run}/stages/clean/documents?q=python", "drops": f"{run}/stages/clean/drops", "story": story}
     found |= {"pipelines": "/pipelines", "pipeline": "/pipelines/quickstart", "new": "/new", "proofs": "/proofs", "tokens": "/tokens"}
-    return found | {"missing": "/runs/none"}
+    found |= {
+        "schedules": "/schedules",
+        "schedule": "/schedules/weekly",
+        "paused": "/schedules/resting",
+        "form": "/schedules/weekly/change",
+    }
+    return found | {"export": "/schedules/weekly/export", "missing": "/runs/none"}
 
 
 @pytest.fixture(scope="module")
@@ -208,12 +257,13 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize(("width", "scheme"), [(1100, "light"), (1100, "dark"), (390, "light")])
 def test_no_page_has_a_serious_fault_of_accessibility_or_runs_over(
-    browser: Any, server: Server, run_id: str, axe: str, width: int, scheme: str
+    browser: Any, server: Server, run_id: str, schedules: None, axe: str, width: int, scheme: str
 ) -> None:
     faults: list[str] = []
     with looking(browser, server, width, scheme) as page:
         for name, place in places(run_id).items():
             page.goto(place)
+            page.evaluate("document.querySelectorAll('details').forEach((part) => (part.open = true))")
             page.evaluate(axe)
             faults += [f"{name}: {fault}" for fault in page.evaluate(FAULTS)]
             over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

@@ -13,12 +13,9 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from curate.service.api.app import make_app
-from curate.service.auth import Role, make_token
-from curate.service.settings import load_settings
 from tests.service.calls import Calls
 from tests.service.conftest import called_as, small_pipeline
-from tests.service.pages import Browser, plain
+from tests.service.pages import Browser, logged_in, looked_at, plain
 
 HOSTILE = "</pre></article><script>alert(1)</script><img src=//evil.example/x onerror=alert(2)>\u202egnp.exe\u2066 \x07 {{ 7*7 }}"
 
@@ -40,9 +37,7 @@ def text(data: Path) -> str:
 
 @pytest.fixture(scope="module")
 def app(data: Path) -> FastAPI:
-    """Pages read through the same functions as the API, whose tests run over both databases; here it is SQLite."""
-    chosen = {"home": str(data.parent / "home"), "workspace": str(data / "workspace"), "folder": str(data)}
-    return make_app(load_settings(None, {**chosen, "workers": 1, "allow": (str(data),)}), watching=False)
+    return looked_at(data)
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +49,6 @@ def served(app: FastAPI) -> Iterator[TestClient]:
 @pytest.fixture(scope="module")
 def calls(app: FastAPI, served: TestClient) -> Calls:
     return called_as(app, served, "admin")
-
-
-def logged_in(app: FastAPI, served: TestClient, role: Role) -> Browser:
-    with app.state.service.database.writing() as session:
-        token, _ = make_token(session, f"the {role}", role, None, "a test")
-    return Browser(served, token)
 
 
 @pytest.fixture

@@ -42,7 +42,9 @@ def show_proof(name: str, who: Viewer, service: ServiceHere, workspace: Words) -
     """One judgement."""
     service.checker.places.check(workspace, service.settings.folder)
     proof = ledger.find(open_storage(workspace), name)
-    return page("proof.html", {"who": who, "place": "Proofs"} | proof_part(proof))
+    with service.database.reading() as session:
+        run = session.get(tables.Run, str(proof["run"]).partition(".")[0])  # what follows a dot counts its attempts
+    return page("proof.html", {"who": who, "place": "Proofs"} | proof_part(proof, f"/runs/{run.id}" if run else None))
 
 
 def _workspaces(service: Service) -> list[str]:

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
-from curate.service.api import page_datasets, page_pipelines, page_proofs, page_tokens, pages, static
+from curate.service.api import (
+    page_datasets,
+    page_pipelines,
+    page_proofs,
+    page_schedule_form,
+    page_schedules,
+    page_tokens,
+    pages,
+    static,
+)
 
-PAGES = (static.router, pages.router, page_datasets.router, page_pipelines.router, page_proofs.router, page_tokens.router)
+_MODULES = (static, pages, page_datasets, page_pipelines, page_schedules, page_schedule_form, page_proofs, page_tokens)
+PAGES = tuple(module.router for module in _MODULES)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from curate.errors import DatasetError, PipelineError
 from curate.report.units import count, duration
-from curate.service import audit, runs
+from curate.service import audit, pipelines, runs
 from curate.service.api.callers import Operator, ServiceHere, Viewer
 from curate.service.api.page_route import PageRoute
 from curate.service.api.viewing import Seen, Viewing, view
@@ -43,7 +43,7 @@ def list_runs(who: Viewer, service: ServiceHere, pipeline: Words = "", status: W
     wanted = [status] if status in runs.STATUSES else []
     with service.database.reading() as session:
         found = runs.page(session, _ON_A_PAGE + 1, after or None, wanted, pipeline or None)
-        names = list(session.scalars(select(tables.Pipeline.name).order_by(tables.Pipeline.name).limit(1000)))
+        names = pipelines.names(session)
     shown = found[:_ON_A_PAGE]
     chosen = {"pipeline": pipeline, "status": status}
     context = {

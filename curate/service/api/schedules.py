@@ -96,7 +96,7 @@ def history(
     cursor: Annotated[AwareDatetime | None, Query(description="`next` of the page before.")] = None,
 ) -> Page[TickOut]:
     """List what came of each due time, newest first."""
-    items, following = cut(desk.history(name, limit + 1, cursor), limit, lambda tick: f"{tick.due:%Y-%m-%dT%H:%M:%S.%fZ}")
+    items, following = cut(desk.history(name, limit + 1, cursor), limit, lambda tick: tick.cursor)
     return Page(items=list(items), next=following)
 
 

@@ -20,6 +20,8 @@ _MARKS = {
     "cancelled": ("‖", "interrupted"),
     "interrupted": ("‖", "interrupted"),
     "paused": ("‖", "interrupted"),
+    "skipped": ("↷", "waiting"),
+    "missed": ("!", "interrupted"),
 }
 
 

@@ -12,7 +12,7 @@ from curate.service.pages.layout import Edge, Layout, lay_out
 _WIDE, _HIGH = 138.0, 46.0  # of a box
 _BETWEEN, _BESIDE = 34.0, 14.0  # from layer to layer, and within one
 _LABEL_CHARS, _TOLD_CHARS = 17, 23
-_FITTING_LAYERS = 8  # more than these are not made smaller to fit, but scrolled
+_FITTING_LAYERS, _FITTING_BREADTH = 8, 3  # larger graphs are not made smaller to fit the page, or a phone, but scrolled
 _MARKS = {"done": "✓", "reused": "↺", "failed": "✗", "blocked": "○", "interrupted": "‖", "running": "▸"}
 
 
@@ -31,9 +31,13 @@ def graph(title: str, nodes: Sequence[Node], edges: Sequence[Edge]) -> Markup:
     """Return the graph twice: from left to right, and from top to bottom for narrow screens; the style shows one."""
     layout = lay_out([node.name for node in nodes], edges)
     across, down = _drawn(title, nodes, layout, False), _drawn(title, nodes, layout, True)
-    fits = " fits" if layout.layers <= _FITTING_LAYERS else ""
-    scroll: dict[str, str | int] = {"class": f"scroll across{fits}", "tabindex": 0, "role": "region", "aria-label": title}
-    return Markup(element("div", across, scroll) + element("div", down, {"class": "down"}))
+    fits = layout.layers <= _FITTING_LAYERS, layout.breadth <= _FITTING_BREADTH
+    return Markup(_scrolled(title, across, "across", fits[0]) + _scrolled(title, down, "down", fits[1]))
+
+
+def _scrolled(title: str, drawn: Markup, css: str, fits: bool) -> Markup:
+    css = f"scroll {css}{' fits' if fits else ''}"
+    return element("div", drawn, {"class": css, "tabindex": 0, "role": "region", "aria-label": title})
 
 
 def _drawn(title: str, nodes: Sequence[Node], layout: Layout, down: bool) -> Markup:

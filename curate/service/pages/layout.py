@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 Edge = tuple[str, str]
+_JOINT = 0.3  # of the place of a node, for a line that passes a layer
 _SWEEPS = 4  # passes that straighten the lines; more change nothing on graphs of some dozen stages
 
 
@@ -30,7 +31,7 @@ def lay_out(names: Sequence[str], edges: Sequence[Edge]) -> Layout:
     steps = [step for chain in chains.values() for step in zip(chain, chain[1:], strict=False)]
     place = _places(rows, steps)
     spots = {name: (_layer(name, layer), place[name]) for row in rows for name in row}
-    breadth = max((place[name] for name in spots), default=0.0) + 1
+    breadth = max((_room(row) for row in rows), default=1.0)
     return Layout({name: spots[name] for name in names}, {e: [spots[n] for n in c] for e, c in chains.items()}, len(rows), breadth)
 
 
@@ -65,11 +66,21 @@ def _places(rows: list[list[str]], steps: Sequence[Edge]) -> dict[str, float]:
     for source, target in steps:
         near[source].append(target)
         near[target].append(source)
-    place = {name: float(i) for row in rows for i, name in enumerate(row)}
+    place = {name: at for row in rows for name, at in _spread(row)}
     for sweep in range(_SWEEPS):
         for row in rows if sweep % 2 == 0 else reversed(rows):
             mean = {name: sum(place[n] for n in near[name]) / len(near[name]) if near[name] else place[name] for name in row}
             row.sort(key=lambda name: mean[name])
-            place |= {name: float(i) for i, name in enumerate(row)}
-    widest = max((len(row) for row in rows), default=0)
-    return {name: i + (widest - len(row)) / 2 for row in rows for i, name in enumerate(row)}
+            place |= dict(_spread(row))
+    widest = max((_room(row) for row in rows), default=0.0)
+    return {name: at + (widest - _room(row)) / 2 for row in rows for name, at in _spread(row)}
+
+
+def _spread(row: Sequence[str]) -> Iterator[tuple[str, float]]:
+    """Yield where each of a layer stands: a joint is a line in the middle of a narrower place."""
+    for number, name in enumerate(row):
+        yield name, _room(row[:number]) + (_room([name]) - 1) / 2
+
+
+def _room(names: Sequence[str]) -> float:
+    return sum(_JOINT if "\0" in name else 1.0 for name in names)

@@ -28,8 +28,10 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def drop_rows(stage: str, rows: Rows, limits: Limits, run_page: str) -> Markup:
-    """Return a page of drops; the last column stays empty where nothing took a document's place."""
-    return table(f"Documents dropped in {stage}", _DROPS, [_drop(stage, row, limits, run_page) for row in rows], css="ledger")
+    """Return a page of drops; the last column is there where something took a document's place."""
+    columns = _DROPS if any(row.get("kept_id") is not None for row in rows) else _DROPS[:-1]
+    told = [_drop(stage, row, limits, run_page)[: len(columns)] for row in rows]
+    return table(f"Documents dropped in {stage}", columns, told, css="ledger")
 
 
 def _drop(stage: str, row: Mapping[str, Any], limits: Limits, run_page: str) -> Row:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from curate.report.markup import Child, Column, Row, code, element, table
+from curate.report.markup import Child, Column, Markup, Row, code, element, table
 from curate.report.notes import measure, measured
-from curate.report.stage import badge
 from curate.report.units import count, number
+from curate.service.pages.badges import state
 from curate.service.pages.hostile import visible
 from curate.service.pages.render import day, moment
 from curate.service.pages.traces import Effect, intervals
@@ -25,7 +25,6 @@ _COLUMNS = (
     Column("Run", minor=True),
 )
 _TRIALS = (
-    Column("Model"),
     Column("Corpus"),
     Column("Seed", numeric=True),
     Column("Tokens", numeric=True),
@@ -60,9 +59,16 @@ def _row(judgement: Judgement, workspace: str) -> Row:
     proof = judgement.proof
     link = element("a", moment(str(proof["time"])), {"href": proof_address(proof, workspace)})
     answer = element("span", judgement.answer, {"class": f"badge {judgement.answer.split()[0]}"})
-    interval = f"{judgement.low:+.4f} to {judgement.high:+.4f}"
-    passed = badge("done" if proof["passed"] else "failed")
-    return (link, answer, f"{judgement.value:+.4f}", interval, passed, code(str(proof["run"])))
+    interval = f"{_signed(judgement.low)} to {_signed(judgement.high)}"
+    return (link, answer, _signed(judgement.value), interval, _verdict(proof), code(str(proof["run"])))
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}".replace("-", "−")
+
+
+def _verdict(proof: Mapping[str, Any]) -> Markup:
+    return state("passed" if proof["passed"] else "failed")
 
 
 def proof_address(proof: Mapping[str, Any], workspace: str) -> str:
@@ -70,15 +76,16 @@ def proof_address(proof: Mapping[str, Any], workspace: str) -> str:
     return f"/proofs/{proof['id']}?{urlencode({'workspace': workspace})}"
 
 
-def proof_part(proof: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the template `proof.html` shows."""
+def proof_part(proof: Mapping[str, Any], run_page: str | None) -> dict[str, Any]:
+    """Return what the template `proof.html` shows; `run_page` is the address of its run, None for one that the service does not know."""
+    run = code(str(proof["run"]))
     facts: list[tuple[str, Child]] = [
-        ("Verdict", badge("done" if proof["passed"] else "failed")),
+        ("Verdict", _verdict(proof)),
         ("Judged", moment(str(proof["time"]))),
         ("Pipeline", visible(str(proof["pipeline"]))),
         ("Check", visible(str(proof["check"]))),
-        ("Run", code(str(proof["run"]))),
         ("Confidence", number(proof["confidence"])),
+        ("Run", element("a", run, {"href": run_page}) if run_page else run),
     ]
     recipe = {str(name): value for name, value in proof["recipe"].items()}
     return {
@@ -86,14 +93,14 @@ def proof_part(proof: Mapping[str, Any]) -> dict[str, Any]:
         "facts": facts,
         "measures": measured(f"Proof {proof['id']}", proof["measures"]),
         "recipe": table("The recipe of the trainings", (Column("Setting"), Column("Value", wide=True)), _settings(recipe)),
-        "trials": table("Trainings", _TRIALS, [_trial(name, trial) for name, trial in proof["trials"].items()]),
+        "trials": table("Trainings", _TRIALS, [_trial(trial) for trial in proof["trials"].values()]),
     }
 
 
 def _settings(recipe: Mapping[str, Any]) -> Sequence[Row]:
-    return [(name, visible(measure(value))) for name, value in recipe.items() if value is not None]
+    said = {name: str(value).lower() if isinstance(value, bool) else measure(value) for name, value in recipe.items() if value is not None}
+    return [(name, visible(value)) for name, value in said.items()]
 
 
-def _trial(name: str, trial: Mapping[str, Any]) -> Row:
-    numbers = [str(trial["seed"]), count(trial["tokens"]), number(trial["epochs"]), number(trial["loss"])]
-    return (code(str(name)[:16]), visible(str(trial["corpus"])), *numbers)
+def _trial(trial: Mapping[str, Any]) -> Row:
+    return (visible(str(trial["corpus"])), str(trial["seed"]), count(trial["tokens"]), number(trial["epochs"]), f"{trial['loss']:.4f}")

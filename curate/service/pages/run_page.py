@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from curate.report import notes, overview
 from curate.report.funnel import ran
-from curate.report.markup import Child, code
+from curate.report.markup import Child, Markup, code, element
 from curate.report.units import count, duration, plural
 from curate.service.pages.badges import state
 from curate.service.pages.hostile import visible
@@ -74,12 +74,19 @@ def _standfirst(run: Run, row: tables.Run) -> str:
 
 def _facts(run: Run, row: tables.Run) -> list[tuple[str, Child]]:
     known: list[tuple[str, Child]] = [("Started", moment(row.started_at)), ("Duration", _spent(row))]
-    known.append(("Asked for by", visible(row.created_by)))
+    known.append(("Asked for by", _asked_by(row)))
     if run.report.get("executor"):
         known.append(("Executor", str(run.report["executor"])))
     if row.sets:
         known.append(("Set", code(", ".join(row.sets))))
     return [*known, ("Workspace", code(row.workspace))]
+
+
+def _asked_by(row: tables.Run) -> Markup:
+    """Return who asked for a run; a schedule as a link to its page."""
+    if row.schedule_id is None:
+        return visible(row.created_by)
+    return element("a", visible(row.created_by), {"href": f"/schedules/{row.created_by.removeprefix('schedule ')}"})
 
 
 def _spent(row: tables.Run) -> str:

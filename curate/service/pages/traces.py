@@ -35,7 +35,7 @@ class Effect:
     href: str
 
 
-_LEFT, _ROW, _SPAN, _TOP = 150.0, 30.0, 470.0, 24.0
+_LEFT, _ROW, _SPAN, _TOP = 150.0, 30.0, 470.0, 28.0
 _CSS = {"better": "kept", "worse": "dropped"}
 
 
@@ -62,7 +62,7 @@ def _x(value: float, reach: float) -> float:
 
 def _tick(value: float, reach: float) -> Markup:
     anchor = "middle" if value == 0 else "start" if value < 0 else "end"
-    return element("text", f"{value:+.3g}" if value else "0", {"x": _x(value, reach), "y": 12, "text-anchor": anchor})
+    return element("text", f"{value:+.3g}" if value else "0", {"x": _x(value, reach), "y": 15, "text-anchor": anchor})
 
 
 def _effect(effect: Effect, y: float, reach: float) -> Markup:

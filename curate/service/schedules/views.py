@@ -34,6 +34,11 @@ class TickOut(BaseModel):
     run_id: str | None
     inputs: dict[str, Any] | None
 
+    @property
+    def cursor(self) -> str:
+        """What the page of the history behind this tick is asked for with."""
+        return f"{self.due:%Y-%m-%dT%H:%M:%S.%fZ}"
+
 
 class ScheduleOut(BaseModel):
     """A schedule: what was said about it, and how it stands.
