@@ -27,6 +27,7 @@ COMMANDS = {
     "clusters": ("curate.cli.clusters:clusters", "Show the cards of clusters, or decide in a file which clusters go."),
     "llm": ("curate.cli.llm:llm", "Serve a language model for operators that ask one."),
     "serve": ("curate.cli.serve:serve", "Serve the API and pages of a service that runs pipelines."),
+    "schedule": ("curate.cli.schedule:schedule", "Let a service run pipelines by themselves, at times or when files come."),
     "report": ("curate.cli.inspect:report", "Print a run's report, or open its page."),
     "clean": ("curate.cli.inspect:clean", "Remove datasets that nothing uses any more, after asking."),
 }

@@ -24,3 +24,11 @@ sets = click.option(
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 pipeline = click.argument("pipeline", metavar="PIPELINE.yaml")
+service = click.option(
+    "--service",
+    "url",
+    required=True,
+    envvar="CURATE_SERVICE",
+    metavar="URL",
+    help="The service's address; its token is in CURATE_TOKEN. [env: CURATE_SERVICE]",
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -10,6 +10,7 @@ import orjson
 
 from curate import proofs as ledger
 from curate.cli import options
+from curate.cli.table import aligned
 from curate.report.units import clip, printable
 from curate.storage import open_storage
 
@@ -31,7 +32,7 @@ def proofs(ctx: click.Context, workspace: str, pipeline: str | None, as_json: bo
         return
     if not found:
         click.echo("no proofs: a `proxy_compare` among the checks of a pipeline makes one", err=True)
-    for line in _aligned([row for proof in found for row in _rows(proof)]):
+    for line in aligned([row for proof in found for row in _rows(proof)]):
         click.echo(line)
 
 
@@ -52,7 +53,7 @@ def show(name: str, workspace: str, as_json: bool) -> None:
     tokens = sum(trial["tokens"] for trial in trials)
     click.echo(f"{len(trials)} trainings of {recipe['size']} on {tokens:,} tokens in all\n")
     rows = [[clip(printable(key), 2 * NAME_CHARS), *_numbers(row), row["answer"]] for key, row in proof["measures"].items()]
-    for line in _aligned([["", "difference", "low", "high", "p", "answer"], *rows]):
+    for line in aligned([["", "difference", "low", "high", "p", "answer"], *rows]):
         click.echo(line)
 
 
@@ -68,9 +69,3 @@ def _rows(proof: Mapping[str, Any]) -> Iterator[list[str]]:
 
 def _numbers(row: Mapping[str, Any]) -> list[str]:
     return [*(f"{row[key]:+.4f}" for key in ("difference", "low", "high")), f"{row['p']:.2g}"]
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -25,35 +25,45 @@ def run(url: str, path: str, sets: Sequence[str], chosen: Mapping[str, Any], qui
     """Submit the pipeline, show how it goes, and return its report; Ctrl-C cancels the run."""
     if chosen["run_id"] is not None or chosen["on"] != "auto":
         raise PipelineError("`--service` goes without `--on` and `--run-id`", "the service decides where its runs go on, and names them")
-    file = _local_file(path)
-    client = Client(url, os.environ.get(TOKEN))
-    options = {name: chosen[name] for name in _TAKEN} | {"workspace": _workspace(chosen["workspace"])}
+    file = local_file(path)
+    client = connected(url)
+    workspace = None if chosen["workspace"] == DEFAULT_WORKSPACE else seen_by_service(chosen["workspace"])
+    options = {name: chosen[name] for name in _TAKEN} | {"workspace": workspace}
     run = client.submit(file.read_text(encoding="utf-8-sig"), str(file.absolute().parent), uuid4().hex, sets=list(sets), **options)
     if not quiet:
         click.echo(f"run {run.id} is with {url}", err=True)
+    return followed(client, run.id, quiet)
+
+
+def connected(url: str) -> Client:
+    """Return a client that shows the service the token of the environment."""
+    return Client(url, os.environ.get(TOKEN))
+
+
+def followed(client: Client, run_id: str, quiet: bool) -> dict[str, Any]:
+    """Show how a run goes, and return its report; Ctrl-C cancels the run."""
     try:
         with Progress(sys.stderr, quiet=quiet) as progress:
-            for event in client.events(run.id):
+            for event in client.events(run_id):
                 progress.on_event(event)
     except KeyboardInterrupt:
-        client.cancel(run.id)
+        client.cancel(run_id)
         raise
-    return _report(client, client.run(run.id))
+    return _report(client, client.run(run_id))
 
 
-def _local_file(path: str) -> Path:
+def local_file(path: str) -> Path:
+    """Return the path of a pipeline file whose text can be sent; raise `PipelineError` for any other."""
     if is_remote(path):
-        raise PipelineError(f"{path}: a service is given a local pipeline file", "or run it with `--on`")
+        raise PipelineError(f"{path}: a service is given a local pipeline file", "or run it with `curate run --on`")
     if not Path(path).is_file():
         raise PipelineError(f"pipeline file not found: {path}")
     return Path(path)
 
 
-def _workspace(chosen: str) -> str | None:
-    """Return the workspace as the service must name it, None where the service chooses."""
-    if chosen == DEFAULT_WORKSPACE:
-        return None
-    return chosen if is_remote(chosen) else os.path.abspath(chosen)
+def seen_by_service(workspace: str) -> str:
+    """Return a workspace as a service must name it, which does not know the folder that we are in."""
+    return workspace if is_remote(workspace) else os.path.abspath(workspace)
 
 
 def _report(client: Client, run: ServiceRun) -> dict[str, Any]:

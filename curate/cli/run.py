@@ -55,15 +55,15 @@ def run(pipeline: str, as_json: bool, quiet: bool, sets: tuple[str, ...], servic
     if service is not None:
         from curate.cli import remote
 
-        _show(remote.run(service, pipeline, sets, chosen, quiet), as_json)
+        show(remote.run(service, pipeline, sets, chosen, quiet), as_json)
     request = Request(**chosen, command=f"curate {shlex.join(sys.argv[1:])}")
     with _local(pipeline) as path, Progress(sys.stderr, quiet=quiet) as progress:
         loaded = load_pipeline(path, sets)
         report = launch(loaded.pipeline, loaded.positions, request, progress.on_event)
-    _show(report, as_json)
+    show(report, as_json)
 
 
-def _show(report: dict[str, Any], as_json: bool) -> NoReturn:
+def show(report: dict[str, Any], as_json: bool) -> NoReturn:
     """Print the report, and end with the exit code that it stands for."""
     if as_json:
         click.echo(orjson.dumps(summary(report), option=orjson.OPT_INDENT_2))

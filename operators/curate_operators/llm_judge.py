@@ -47,7 +47,8 @@ class LlmJudge(Prompted, Scorer):
 
     ## Why
     Labels by a large model, on a sample, are what small classifiers of quality are trained on. Ask for several votes on a few hundred
-    documents first: where a model does not agree with itself, its labels teach nothing.
+    documents first: where a model does not agree with itself, its labels teach nothing. Whether it agrees with people is told by
+    `calibrate_labels`, which turns its score into the chance that they would keep a document.
 
     ## Example
         - use: llm_judge

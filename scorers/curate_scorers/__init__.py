@@ -1,6 +1,7 @@
 """Scorers with models: fastText, language models, embeddings."""
 
 OPERATORS = {
+    "calibrate_labels": "curate_scorers.calibrate_labels:CalibrateLabels",
     "cluster": "curate_scorers.cluster:Cluster",
     "cluster_cards": "curate_scorers.cluster_cards:ClusterCards",
     "coverage": "curate_scorers.coverage:Coverage",
@@ -10,6 +11,7 @@ OPERATORS = {
     "evaluate_proxy": "curate_scorers.proxy.evaluate_proxy:EvaluateProxy",
     "export_tokens": "curate_scorers.proxy.export_tokens:ExportTokens",
     "fasttext": "curate_scorers.fasttext_score:FastText",
+    "label_chance": "curate_scorers.label_chance:LabelChance",
     "lm_loss": "curate_scorers.lm_loss:LmLoss",
     "nearest_centroid": "curate_scorers.cluster_nearest:NearestCentroid",
     "pack": "curate_scorers.proxy.pack:Pack",

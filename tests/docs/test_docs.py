@@ -47,7 +47,8 @@ def test_a_failing_example_is_noticed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=_name)
-def test_command_lines_are_what_curate_understands(path: Path) -> None:
+def test_command_lines_are_what_curate_understands(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CURATE_SERVICE", "http://127.0.0.1:8300")  # documents say it once, and not in every line
     for words in blocks.command_lines(_text(path)):
         blocks.parse(words)
 

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tests.service.calls import Calls
 from tests.service.conftest import called_as, small_pipeline
 from tests.service.postgres import Postgres
 from tests.service.servers import Server
+from tests.service.waiting import until
 
 
 def slow_pipeline(data: Path, name: str = "slow") -> str:
@@ -30,15 +31,6 @@ def slow_pipeline(data: Path, name: str = "slow") -> str:
     rows = [{"id": str(i), "text": f"word {i} " * 30} for i in range(900)]
     (data / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return small_pipeline(data, name).replace("stages:", "shard_bytes: 1kB\nstages:")
-
-
-def until(what: Callable[[], Any], patience_s: float = 90.0) -> Any:
-    """Return what comes true in the end."""
-    ends = time.monotonic() + patience_s
-    while not (found := what()):
-        assert time.monotonic() < ends, "waited in vain"
-        time.sleep(0.05)
-    return found
 
 
 def begun(workspace: Path) -> bool:

@@ -122,7 +122,7 @@ def test_missed_ticks_and_paused_schedules_are_told(app: FastAPI, calls: Calls, 
     told = [json.loads(body) for _, body in listener.got]
     assert [(one["event"], one["schedule"], one["error"]["message"][:24]) for one in told] == [
         ("schedule.missed", "nightly", "2 ticks were missed, the"),
-        ("schedule.paused", "nightly", "1 ticks in a row failed,"),
+        ("schedule.paused", "nightly", "1 tick in a row failed, "),
     ]
 
 

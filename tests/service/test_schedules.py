@@ -14,9 +14,12 @@ from sqlalchemy import select
 from curate.errors import PipelineError
 from curate.service import pipelines
 from curate.service.auth import ANYBODY
+from curate.service.pipelines import Checker
 from curate.service.schedules.rows import Conflict
+from curate.service.schedules.ticker import Ticker
 from curate.service.state import tables
 from curate.service.state.types import now
+from curate.service.watch import Watch
 from tests.service.calls import Calls
 from tests.service.clocks import Hands
 from tests.service.conftest import small_pipeline
@@ -244,6 +247,19 @@ def test_an_input_that_cannot_be_listed_is_told(hands: Hands, data: Path) -> Non
     hands.move("1m")
     hands.move("1m")
     assert hands.desk.show("nightly").problem is None and hands.runs() == 1
+
+
+def test_a_pipeline_that_is_wrong_by_now_says_so_when_its_run_starts(hands: Hands) -> None:
+    hands.add("0 * * * *")
+    service = hands.service
+    strict = Checker(service.settings.model_copy(update={"allow": ("/nowhere",)}))
+    hands.ticker = Ticker(service.database, strict, service.settings, lambda: hands.moment)
+    hands.move("1h")
+    assert (hands.ticks(), hands.runs()) == (["01 13:00 running"], 1)
+    Watch(service.database, service.launcher, strict, 1, lambda session, run: None).step()
+    hands.move("1m")
+    assert hands.ticks() == ["01 13:00 failed"]
+    assert str(hands.notes()[0]).startswith("outside of what this service may use: ")
 
 
 def test_a_pipeline_starts_when_another_has_succeeded(hands: Hands, calls: Calls, data: Path) -> None:

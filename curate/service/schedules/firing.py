@@ -18,6 +18,7 @@ from urllib.parse import quote
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
+from curate.report.units import plural
 from curate.service import pipelines, runs
 from curate.service.auth import Caller
 from curate.service.notices import announce
@@ -78,7 +79,7 @@ class Firing:
             self.schedule.seen = {**self.schedule.seen, "inputs": marks}
         self.schedule.failures = failures_after(self.schedule.failures, end)
         if self.schedule.paused is None and is_to_pause(self.schedule.failures, self.spec.policies):
-            rows.rest(self.session, self.schedule, f"{self.schedule.failures} ticks in a row failed, the last with run {run.id}")
+            rows.rest(self.session, self.schedule, f"{plural(self.schedule.failures, 'tick')} in a row failed, the last with run {run.id}")
             self._tell("schedule.paused", str(self.schedule.paused))
 
     def _tell(self, event: str, what: str) -> None:

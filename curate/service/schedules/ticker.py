@@ -113,12 +113,12 @@ class Ticker:
         """Look at the inputs of a schedule's pipeline; a pipeline that is wrong by now says so when its run starts."""
         with self._database.reading() as session:
             schedule = session.get_one(tables.Schedule, key)
-            version = pipelines.version_of(session, schedule.pipeline.name, schedule.version)
-            sets = schedule.run["sets"]
+            name, sets = schedule.pipeline.name, schedule.run["sets"]
+            version = pipelines.version_of(session, name, schedule.version)
         try:
             loaded, _ = self._checker.load(version.text, Path(version.folder), sets)
         except CurateError as error:
-            _log.warning("cannot look at the inputs of pipeline %s: %s", version.pipeline.name, error.message)
+            _log.warning("cannot look at the inputs of pipeline %s: %s", name, error.message)
             return {}
         return look(loaded.pipeline)
 

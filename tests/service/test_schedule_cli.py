@@ -1,0 +1,237 @@
+"""`curate schedule` against a real service, whose schedules fire by themselves and start real runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from curate.cli import main
+from tests.service.conftest import small_pipeline
+from tests.service.servers import Server
+from tests.service.waiting import until
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+Curate = Callable[..., Told]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("schedules")
+    (folder / "in.jsonl").write_text("".join(f'{{"id": "{i}", "text": "{"word " * i}"}}\n' for i in range(1, 41)))
+    (folder / "pipeline.yaml").write_text(small_pipeline(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Server]:
+    started = Server(folder / "service", allow=[str(folder)], workspace=str(folder / "workspace"))
+    yield started
+    assert started.stop() == 0, started.log
+
+
+@pytest.fixture
+def curate(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Curate:
+    """Calls `curate schedule` in the folder with the pipelines."""
+    monkeypatch.setenv("CURATE_SERVICE", server.url)
+    monkeypatch.setenv("CURATE_TOKEN", server.token)
+    monkeypatch.delenv("CURATE_WORKSPACE", raising=False)
+    monkeypatch.chdir(folder)
+
+    def call(*words: str) -> Told:
+        code = 0
+        try:
+            main(["schedule", *words])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Told(code, *capsys.readouterr())
+
+    return call
+
+
+def soon() -> str:
+    return (datetime.now(UTC) + timedelta(seconds=3)).isoformat()
+
+
+def ticks(curate: Curate, name: str) -> Any:
+    return orjson.loads(curate("history", name, "--json").out)
+
+
+def ended(curate: Curate, name: str) -> Any:
+    """Return the newest tick once it has ended."""
+    return until(lambda: next((tick for tick in ticks(curate, name)[:1] if tick["outcome"] not in ("waiting", "running")), None))
+
+
+def test_a_schedule_is_added_with_all_that_can_be_said_and_shown(curate: Curate) -> None:
+    said = ["--cron", "30 2 * * *", "--zone", "Europe/Berlin", "--overlap", "queue", "--misfire", "none", "--grace", "5m"]
+    said += ["--retries", "2", "--back-off", "90s", "--deadline", "6h", "--jitter", "10m", "--pause-after", "3", "--until", "long"]
+    said += ["--workers", "2", "--workspace", "other", "--set", "long.length.min_chars=5"]
+    added = curate("add", "nightly", "pipeline.yaml", *said)
+    assert added.code == 0, added.err
+    assert added.err == "pipeline.yaml is version 1 of small\n"
+    assert added.out.startswith("nightly runs small: 30 2 * * * Europe/Berlin, next 20")
+    assert added.out.endswith(("02:30 CET\n", "02:30 CEST\n"))
+    kept = orjson.loads(curate("show", "nightly", "--json").out)
+    assert kept["policies"] == {
+        "overlap": "queue",
+        "misfire": "none",
+        "grace_s": 300.0,
+        "retries": 2,
+        "backoff_s": 90.0,
+        "deadline_s": 21600.0,
+        "jitter_s": 600.0,
+        "pause_after": 3,
+    }
+    assert (kept["until"], kept["workers"], kept["sets"]) == ("long", 2, ["long.length.min_chars=5"])
+    assert kept["workspace"] == os.path.abspath("other")
+    shown = dict(line.split(maxsplit=1) for line in curate("show", "nightly").out.splitlines())
+    assert (shown["retries"], shown["deadline"]) == ("2, the first after 1 min 30 s", "6 h 00 min")
+    assert (shown["misfire"], shown["pauses"]) == ("none, when more than 5 min 00 s late", "after 3 ticks in a row that failed")
+    assert shown["next"].endswith("later by its jitter") and shown["then"].count("02:30") == 5
+    taken = curate("add", "nightly", "small", "--cron", "@hourly")
+    assert taken.code == 1 and "error: there is a schedule `nightly` already\nhint: remove it" in taken.err
+    replaced = curate("add", "nightly", "small", "--cron", "@hourly", "--version", "1", "--replace")
+    assert replaced.out.startswith("nightly runs small: @hourly UTC")
+    assert "pipeline  small, version 1\n" in curate("show", "nightly").out
+
+
+def test_a_schedule_fires_by_itself_and_its_history_is_told(curate: Curate, server: Server) -> None:
+    assert curate("add", "once", "pipeline.yaml", "--at", soon(), "--set", "long.length.min_chars=110").code == 0
+    assert "once was not due yet" in curate("history", "once").err
+    tick = ended(curate, "once")
+    assert (tick["outcome"], tick["note"]) == ("succeeded", None)
+    run = server.client.run(tick["run_id"])
+    assert run.summary is not None and run.summary["stages"]["long"]["rows_out"] == 19
+    head, told = curate("history", "once").out.splitlines()
+    assert head.split() == ["due", "outcome", "run"]
+    assert f"UTC  succeeded  {tick['run_id']}  rows: 1 new of 1 file" in told
+    assert f"last      {told.split(' UTC')[0]} UTC succeeded {run.id}" in curate("show", "once").out
+
+
+def test_new_files_start_a_run_and_its_success_another(curate: Curate, folder: Path) -> None:
+    crawl = folder / "crawl"
+    crawl.mkdir()
+    for name in ("crawled", "second"):
+        (folder / f"{name}.yaml").write_text(small_pipeline(folder, name).replace(f"{folder}/in.jsonl", f"{crawl}/*.jsonl"))
+    (crawl / "a.jsonl").write_text((folder / "in.jsonl").read_text())
+    assert curate("add", "incoming", "crawled.yaml", "--files", "rows", "--every", "1s").code == 0
+    assert curate("add", "following", "second.yaml", "--after", "crawled").out == "following runs second: after crawled\n"
+    assert ended(curate, "following")["outcome"] == "succeeded"
+    assert ticks(curate, "incoming")[0]["inputs"]["rows"] == {"files": 1, "new": 1, "examples": ["a.jsonl"]}
+    listed = curate("list", "--pipeline", "crawled").out.splitlines()
+    assert [line.split("  ")[0] for line in listed] == ["schedule", "incoming"]
+    assert "new files of rows, every 1.00 s" in listed[1]
+    assert curate("remove", "incoming").out == "incoming is removed; its history goes on if it is added again\n"
+    assert curate("show", "incoming").err.startswith("error: no schedule `incoming`\n")
+
+
+def test_what_fails_is_tried_again_and_rests_until_it_is_mended(curate: Curate, server: Server, folder: Path) -> None:
+    (folder / "full").write_text("a file where a folder must be")
+    (folder / "failing.yaml").write_text(small_pipeline(folder, "failing").replace(f"{folder}/out/failing", f"{folder}/full/out"))
+    assert curate("add", "failing", "failing.yaml", "--at", soon(), "--retries", "1", "--back-off", "0s", "--pause-after", "2").code == 0
+    tick = ended(curate, "failing")
+    assert (tick["outcome"], server.client.run(tick["run_id"]).attempt) == ("failed", 2)
+    again = curate("run", "failing", "--wait")
+    assert again.code == 1 and "error: " in again.err
+    reason = until(lambda: orjson.loads(curate("show", "failing", "--json").out)["paused"])
+    assert reason.startswith("2 ticks in a row failed, the last with run ")
+    assert f"paused: {reason}"[:39] in curate("list").out
+    (folder / "full").unlink()
+    assert curate("resume", "failing").out == f"failing runs failing: once, {_time(curate)}\n"
+    done = curate("run", "failing", "--wait", "--json")
+    assert done.code == 0 and orjson.loads(done.out)["stages"]["long"]["rows_out"] == 21
+    assert "long: reused" in done.err or "long: done" in done.err
+
+
+def _time(curate: Curate) -> str:
+    at = datetime.fromisoformat(orjson.loads(curate("show", "failing", "--json").out)["trigger"]["at"])
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def test_a_schedule_that_rests_tells_why(curate: Curate) -> None:
+    assert curate("add", "resting", "pipeline.yaml", "--cron", "0 0 1 1 *").code == 0
+    assert curate("pause", "resting", "--reason", "the store \x1b[31mmoves").out == "resting rests: the store \ufffd[31mmoves\n"
+    assert curate("pause", "resting").code == 0
+    line = next(line for line in curate("list").out.splitlines() if line.startswith("resting"))
+    assert "paused: the store \ufffd[31mmoves" in line
+    assert curate("resume", "resting").out.startswith("resting runs small: 0 0 1 1 * UTC, next 20")
+    assert "paused" not in curate("show", "resting").out
+
+
+def test_a_run_at_once_is_not_waited_for_unless_asked(curate: Curate, server: Server) -> None:
+    assert curate("add", "asked", "pipeline.yaml", "--cron", "0 0 1 1 *").code == 0
+    told = curate("run", "asked")
+    run = told.out.split()[1]
+    assert told.out == f"run {run} is with {server.url}\n"
+    assert server.client.wait(run).status == "succeeded"
+
+
+def test_a_schedule_is_exported_for_those_who_have_another_scheduler(curate: Curate, folder: Path) -> None:
+    assert curate("add", "export", "pipeline.yaml", "--cron", "30 2 * * *", "--zone", "Europe/Berlin", "--pause-after", "3").code == 0
+    printed = curate("export", "export", "--as", "cron", "--pipeline-file", "/srv/small.yaml")
+    assert "not carried over: pause after failures\n" in printed.err
+    assert printed.out.startswith("==> export.crontab <==\n") and "\n==> export.sh <==\n#!/bin/sh\n" in printed.out
+    assert "curate run /srv/small.yaml" in printed.out
+    for target, names in (("systemd", 3), ("k8s-cronjob", 1), ("airflow", 1)):
+        written = curate("export", "export", "--as", target, "-o", f"units/{target}")
+        assert written.code == 0, written.err
+        assert written.out == "".join(f"wrote units/{target}/{file.name}\n" for file in map(Path, written.out.split()[1::2]))
+        assert len(list((folder / "units" / target).iterdir())) == names
+    script = folder / "units" / "systemd" / "export.sh"
+    assert os.access(script, os.X_OK) and subprocess.run(["sh", "-n", str(script)], check=False).returncode == 0
+    assert "error: in.jsonl/export.crontab: cannot be written" in curate("export", "export", "--as", "cron", "-o", "in.jsonl").err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "a schedule has one of `--cron`, `--at`, `--files` and `--after`"),
+        (["--cron", "@daily", "--at", "2999-12-01"], "a schedule has one of"),
+        (["--after", "small", "--zone", "UTC"], "`--after` goes without `--zone`"),
+        (["--cron", "@daily", "--every", "5m"], "`--cron` goes without `--every`"),
+        (["--files", "rows", "--every", "5 minutes"], "'5 minutes' is no duration; such as 90s, 5m, 6h or 2d"),
+        (["--at", "tomorrow"], "not a time: tomorrow"),
+        (["--at", "2999-12-01T02:00+01:00", "--zone", "UTC"], "has an offset, and goes without `--zone`"),
+        (["--at", "2999-12-01T02:00", "--zone", "Europe/Berln"], "no time zone 'Europe/Berln'"),
+        (["--at", "2027-03-28T02:30", "--zone", "Europe/Berlin"], "the clocks of Europe/Berlin skip 2027-03-28T02:30:00"),
+        (["--at", "2020-12-01T02:00"], "the time has passed: 2020-12-01T02:00:00+00:00"),
+        (["--cron", "30 2 * *"], "'30 2 * *' has 4 fields"),
+        (["--cron", "@daily", "--version", "1"], "`--version` goes without a file"),
+        (["--cron", "@daily", "--set", "long.length.min_char=5"], "unknown parameter `min_char` of `length`"),
+    ],
+)
+def test_mistakes_are_told_and_end_with_2(curate: Curate, words: list[str], told: str) -> None:
+    refused = curate("add", "wrong", "pipeline.yaml", *words)
+    assert (refused.code, refused.out) == (2, "")
+    assert told in refused.err
+
+
+def test_a_time_without_an_offset_is_one_of_the_zone(curate: Curate) -> None:
+    for name, words in {"summer": ["--zone", "Europe/Berlin"], "plain": []}.items():
+        assert curate("add", name, "pipeline.yaml", "--at", "2999-07-01T02:00", *words).code == 0
+    kept = {name: orjson.loads(curate("show", name, "--json").out)["next_due"] for name in ("summer", "plain")}
+    assert kept == {"summer": "2999-07-01T00:00:00Z", "plain": "2999-07-01T02:00:00Z"}
+
+
+def test_a_service_that_is_not_named_or_not_there_is_told(curate: Curate, monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = curate("list", "--service", "http://127.0.0.1:1")
+    assert absent.code == 1 and "does not answer" in absent.err
+    monkeypatch.delenv("CURATE_SERVICE")
+    missing = curate("list")
+    assert missing.code == 2 and "--service" in missing.err
