@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import orjson
+import psutil
 import pytest
 
-from curate import load, run_pipeline
+from curate import Dataset, load, run_pipeline
 from curate.errors import CurateError
 from curate.llm import Llm, Prompt
 from tests.conftest import ROOT
@@ -22,6 +24,7 @@ from tests.llm.servers import VllmProcess
 from tests.llm.test_runs import Make, make  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.llm, pytest.mark.slow, pytest.mark.timeout(1800)]
+SMALL = {"enforce_eager": True, "max_model_len": 1024}
 SCORE = {
     "type": "object",
     "properties": {"score": {"type": "integer", "minimum": 1, "maximum": 5}},
@@ -68,44 +71,116 @@ def test_a_server_killed_in_mid_run_costs_no_row_and_no_answer(tiny: VllmProcess
     report = run_pipeline(path, str(path.parent / "workspace"), on="local", workers=1)
     killer.join()
     assert report["status"] == "done" and report["stages"][0]["counts"]["rows_out"] == 80
-    keys = [orjson.loads(line)["key"] for part in cache.rglob("*.jsonl") for line in part.read_bytes().splitlines()]
+    keys = _keys(cache)
     assert len(keys) == len(set(keys)) == 80
     assert any("had died and is ready again" in line for line in tiny.log)
 
 
 def _kill_when(server: VllmProcess, cache: Path, answers: int) -> None:
+    _wait_for(cache, answers)
+    server.kill()
+
+
+def _wait_for(cache: Path, answers: int) -> None:
+    """Return when so many answers are written down."""
     while sum(part.read_bytes().count(b"\n") for part in cache.rglob("*.jsonl")) < answers:
         time.sleep(0.05)
-    server.kill()
+
+
+def _keys(cache: Path) -> list[str]:
+    """Return the keys of all answers that are written down."""
+    return [orjson.loads(line)["key"] for part in cache.rglob("*.jsonl") for line in part.read_bytes().splitlines()]
+
+
+def run_command(path: Path) -> list[str]:
+    """Return how Python is to run a pipeline in a workspace beside it."""
+    return ["-m", "curate", "run", str(path), "--workspace", str(path.parent / "workspace"), "--on", "local", "--workers", "1"]
+
+
+def run_beside_vllm(path: Path) -> dict[str, Dataset]:
+    """Run a pipeline in the environment of vLLM, which has what we need but not us, and return its datasets by stage."""
+    installed = path.parent / "installed" / "curate-0.dist-info"
+    installed.mkdir(parents=True)
+    (installed / "entry_points.txt").write_text("[curate.packs]\noperators = curate_operators\nscorers = curate_scorers\n")
+    found = [ROOT, ROOT / "operators", ROOT / "scorers", installed.parent]
+    env = os.environ | ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(map(str, found))}
+    done = subprocess.run([str(PYTHON), *run_command(path)], cwd=path.parent, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return {place.name.partition("@")[0]: load(str(place)) for place in (path.parent / "workspace" / "datasets").iterdir()}
 
 
 def test_the_model_runs_in_the_worker_too(real: None, make: Make) -> None:  # noqa: F811
     texts = [f"document {n}" for n in range(40)] + ["x" * 5000]
     settings: dict[str, Any] = {"model": str(TINY), "engine": "vllm", "max_tokens": 16, "body": {"top_k": 5}}
-    path = make(texts, settings | {"arguments": {"enforce_eager": True, "max_model_len": 1024}}, max_errors=1)
-    command = [
-        str(PYTHON),
-        "-m",
-        "curate",
-        "run",
-        str(path),
-        "--workspace",
-        str(path.parent / "workspace"),
-        "--on",
-        "local",
-        "--workers",
-        "1",
-    ]
-    done = subprocess.run(
-        command, cwd=path.parent, env=os.environ | ENVIRONMENT | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    (dataset,) = (path.parent / "workspace" / "datasets").iterdir()
-    manifest = load(str(dataset)).manifest
+    path = make(texts, settings | {"arguments": SMALL}, max_errors=1)
+    manifest = run_beside_vllm(path)["said"].manifest
     counted = manifest.measured.models["Say"]["llm"]
     assert (manifest.counts.rows_out, manifest.counts.errored, counted["prompts"], counted["failed"]) == (40, 1, 41, 1)
     assert "vLLM refuses the prompt" in manifest.samples["errors"][0]["error"]
     assert 40 < counted["output_tokens"] <= 40 * 16
+
+
+PAGES = [
+    f"Home | About | Contact\nThe harbour of {town} is old.\nIts wall of stone keeps the sea out of the town in winter.\nShare this page"
+    for town in ("Visby", "Ystad", "Skagen", "Esbjerg", "Bergen", "Stavanger", "Turku", "Hanko", "Tallinn", "Riga", "Gdansk", "Kiel")
+]
+REFINER = """
+name: refiner
+inputs: {docs: {path: docs.jsonl}}
+stages:
+  labelled:
+    from: docs
+    operators:
+      - {use: prox_annotate, into: annotation, params: {llm: ANNOTATOR, intents: [navigation, footer]}}
+      - {use: annotation_guard, params: {max_program_errors: null, min_kept_word_ratio: null}}
+  examples: {from: labelled, operators: [{use: prox_examples}]}
+  refiner:
+    from: examples
+    use: train_refiner
+    params: {base: BASE, epochs: 40, batch_examples: 4, rate: 0.003, matrix_rate: 0.02, held_out: 0, max_tokens: 1024, precision: float32}
+  cleaned:
+    from: docs
+    operators:
+      - {use: prox_chunk, params: {llm: REFINED, trained: true, max_program_errors: 99}}
+"""
+
+
+def test_a_large_model_labels_a_small_one_learns_and_cleans_in_the_worker(smollm2: VllmProcess, tmp_path: Path) -> None:
+    refined = {"engine": "vllm", "model": "stage:refiner", "max_tokens": 64, "arguments": SMALL}
+    told = {"ANNOTATOR": json.dumps(smollm2.settings | {"max_tokens": 64}), "BASE": str(TINY), "REFINED": json.dumps(refined)}
+    text = REFINER
+    for name, value in told.items():
+        text = text.replace(name, value)
+    (tmp_path / "pipeline.yaml").write_text(text)
+    (tmp_path / "docs.jsonl").write_bytes(b"".join(orjson.dumps({"id": f"d{n}", "text": page}) + b"\n" for n, page in enumerate(PAGES)))
+    made = run_beside_vllm(tmp_path / "pipeline.yaml")
+    examples = made["examples"].scan().collect()
+    assert len(examples) == len(PAGES) == made["labelled"].manifest.measured.models["prox_annotate"]["llm"]["prompts"] / 2
+    rows = [row["prox"] for row in made["cleaned"].scan().collect().to_dicts()]
+    # A model of random weights writes no call at all. Trained on them, it writes the programs that it has learnt.
+    assert sum(row["errors"] == 0 for row in rows) > len(PAGES) / 2, rows
+    assert made["cleaned"].manifest.measured.models["prox_chunk"]["llm"]["output_tokens"] > 0
+
+
+def test_a_killed_driver_asks_for_nothing_that_was_answered(tiny: VllmProcess, make: Make) -> None:  # noqa: F811
+    texts = [f"page {n}" for n in range(80)]
+    path = make(texts, tiny.settings | {"max_tokens": 32, "concurrency": 4})
+    cache = path.parent / "workspace" / "cache" / "llm"
+    command = [sys.executable, *run_command(path)]
+    driver = subprocess.Popen(command, cwd=path.parent, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL)
+    _wait_for(cache, 20)
+    workers = psutil.Process(driver.pid).children(recursive=True)
+    driver.kill()
+    driver.wait()
+    assert not psutil.wait_procs(workers, 60)[1]  # they end by themselves when nobody listens
+    before = _keys(cache)
+    assert 20 <= len(before) < 80
+    again = subprocess.run(command, cwd=path.parent, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr[-3000:]
+    keys = _keys(cache)
+    assert len(keys) == len(set(keys)) == 80 and set(before) < set(keys)
+    (dataset,) = (path.parent / "workspace" / "datasets").iterdir()
+    assert load(str(dataset)).manifest.counts.rows_out == 80
 
 
 def test_a_small_model_knows_the_capital_of_france(smollm2: VllmProcess) -> None:
