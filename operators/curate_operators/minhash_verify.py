@@ -38,7 +38,7 @@ def route_pairs(item: Item, place: Place) -> Item:
             earlier, later = (column.to_numpy() for column in batch.columns)
             first = np.flatnonzero(new(later))  # a document stands there once for each head before it
             counts = np.diff(np.append(first, len(later)))
-            own = position[np.searchsorted(document, later[first])]
+            own = position[_sought(document, later[first])]
             block = np.searchsorted(edges, own, "right") - 1
             both = [position[_found(document, earlier)], np.repeat(own, counts)]
             yield np.repeat(block, counts), pa.RecordBatch.from_arrays([pa.array(column) for column in both], schema=PAIRS)
@@ -49,11 +49,15 @@ def route_pairs(item: Item, place: Place) -> Item:
 def _found(known: Any, asked: Any) -> Any:
     """Return where each asked number stands among the sorted known ones; most ask for few (heads), each of which is sought once."""
     encoded = pa.array(asked).dictionary_encode()
-    distinct_asked = encoded.dictionary.to_numpy()
-    order = np.argsort(distinct_asked)  # sorted numbers are found several times as fast, for the search begins at the last one
+    return _sought(known, encoded.dictionary.to_numpy())[encoded.indices.to_numpy()]
+
+
+def _sought(known: Any, asked: Any) -> Any:
+    """Return the same for numbers that are mostly different; in order they are found several times as fast."""
+    order = np.argsort(asked)
     found = np.empty(len(order), np.int64)
-    found[order] = np.searchsorted(known, distinct_asked[order])
-    return found[encoded.indices.to_numpy()]
+    found[order] = np.searchsorted(known, asked[order])
+    return found
 
 
 def _places(item: Item, place: Place) -> tuple[Any, Any]:

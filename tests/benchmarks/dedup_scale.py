@@ -3,7 +3,8 @@
 Makes corpora (see `dedup_shapes.py`), runs the whole job on each – read, mark, filter – and prints time and memory, of the job and of
 its largest tasks, with the exponents with which they grow. `--memory` is the most that a task may hold: a task that held more ends
 the run with an error. `--at-once` is how many documents are grouped in one task at most, to see what happens beyond. `--tasks` prints
-every phase's tasks; the first task of a worker that uses kernels also loads them, about 1.5 s. Disk: about 2.5 kB for each document, given back afterwards.
+every phase's tasks. A phase's longest task is set beside its median without the first one in each process, which also loads the
+phase's kernels, for a second or two. Disk: about 2.5 kB for each document, given back afterwards.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 from curate.executors.base import Resources
 from curate.executors.local import LocalExecutor
 from curate.launch import plan_for
-from curate.pipeline import Input, Pipeline, Stage
+from curate.pipeline import DEFAULT_SHARD_BYTES, Input, Pipeline, Stage
 from curate.run import Run
 from curate.storage import LocalStorage
 from curate_operators import minhash_groups
@@ -32,7 +33,7 @@ from tests.benchmarks.task_costs import MeasuringExecutor, Took
 
 MB, MIB = 1_000_000, 1 << 20
 STRAGGLER, FEW = 3.0, 8  # the most that a task may take, in medians of its phase; phases with fewer tasks have no median
-SHORT_S, LONG_S = 0.5, 1.0  # tasks shorter than this are no burden whatever their median; longer ones stand beside the job's median
+LONG_S = 1.0  # tasks longer than this stand beside the job's median too
 Cells = list[str]
 
 
@@ -60,14 +61,16 @@ class Job:
         return found
 
 
-def run(folder: Path, params: Mapping[str, Any], workers: int, memory: int) -> tuple[float, int, list[Took]]:
+def run(
+    folder: Path, params: Mapping[str, Any], workers: int, memory: int, shard_bytes: int = DEFAULT_SHARD_BYTES
+) -> tuple[float, int, list[Took]]:
     """Run the whole job on Parquet files; return its seconds, the number of documents that went, and the tasks."""
     need = Resources(memory=memory)
     stages = {
         "dedup": Stage("crawl", use="minhash_dedup", params=dict(params), resources=need),
         "corpus": Stage(["crawl", "dedup"], apply=["dedup"], resources=need),
     }
-    pipe = Pipeline("dedup", {"crawl": Input(str(folder))}, stages, folder=folder)
+    pipe = Pipeline("dedup", {"crawl": Input(str(folder))}, stages, shard_bytes=shard_bytes, folder=folder)
     with tempfile.TemporaryDirectory(dir=folder.parent) as workspace, MeasuringExecutor(LocalExecutor(workers)) as executor:
         plan = plan_for(pipe, None, LocalStorage(Path(workspace)))
         begun = time.perf_counter()
@@ -83,7 +86,7 @@ def job(work: Path, shape: str, share: float, docs: int, options: argparse.Names
     begun = time.perf_counter()
     size = dedup_shapes.write(folder, dedup_shapes.Corpus(shape, share), docs)
     made_s = time.perf_counter() - begun
-    seconds, removed, took = run(folder, {"bands": 14, "rows": 8}, options.workers, options.memory)
+    seconds, removed, took = run(folder, {"bands": 14, "rows": 8}, options.workers, options.memory, options.shard_bytes)
     shutil.rmtree(folder)
     return Job(docs, size, removed, made_s, seconds, sum(task.cpu_seconds for task in took), took)
 
@@ -95,31 +98,32 @@ def job_row(done: Job) -> Cells:
     return [f"{done.docs:,}", f"{done.bytes / MB:,.0f}", f"{done.removed:,}", *speeds, peak, f"{group / MIB:.0f}", f"{done.made_s:.0f}"]
 
 
+def longest(tasks: list[Took]) -> float | None:
+    """Return the longest task of a phase in medians of it, or None for a phase of few tasks."""
+    times = [task.cpu_seconds for task in tasks if not task.first]
+    return max(times) / statistics.median(times) if len(times) >= FEW else None
+
+
 def phase_rows(done: Job) -> Iterator[Cells]:
     """Yield for every phase its tasks, their CPU seconds, the slowest beside the median, and the largest."""
     for phase, tasks in done.phases().items():
         times = [task.cpu_seconds for task in tasks]
-        median, most = statistics.median(times), max(times)
         peak = max(task.peak_bytes for task in tasks) / MIB
-        ratio = f"{most / median:.1f}" if len(tasks) >= FEW else "–"
-        yield [phase, f"{len(tasks)}", f"{sum(times):.1f}", f"{median:.2f}", f"{most:.2f}", ratio, f"{peak:.0f}"]
+        ratio = longest(tasks)
+        told = f"{ratio:.1f}" if ratio is not None else "–"
+        yield [phase, f"{len(tasks)}", f"{sum(times):.1f}", f"{statistics.median(times):.2f}", f"{max(times):.2f}", told, f"{peak:.0f}"]
 
 
 def stragglers(done: Job) -> list[str]:
     """Return the phases of many tasks in which one took much longer than the median."""
-    late = []
-    for phase, tasks in done.phases().items():
-        times = [task.cpu_seconds for task in tasks]
-        if len(tasks) >= FEW and max(times) > max(SHORT_S, STRAGGLER * statistics.median(times)):
-            late.append(phase)
-    return late
+    return [phase for phase, tasks in done.phases().items() if (longest(tasks) or 0) > STRAGGLER]
 
 
 def long_phases(done: Job) -> str:
     """Tell of every phase with a long task, however few tasks it has, what that takes beside the median task of the job."""
     median = statistics.median(task.cpu_seconds for task in done.took)
-    longest = {phase: max(task.cpu_seconds for task in tasks) for phase, tasks in done.phases().items()}
-    late = sorted(((most, phase) for phase, most in longest.items() if most > LONG_S), reverse=True)
+    most_of = {phase: max(task.cpu_seconds for task in tasks) for phase, tasks in done.phases().items()}
+    late = sorted(((most, phase) for phase, most in most_of.items() if most > LONG_S), reverse=True)
     told = ", ".join(f"`{phase}` {most:.1f} s ({most / median:.0f} ×)" for most, phase in late)
     return f"The longest task beside the median of all {len(done.took):,} tasks, {median:.2f} s, where it took more than {LONG_S:g} s: {told or 'none'}."
 
@@ -151,6 +155,7 @@ def main() -> None:
     options.add_argument("--share", type=float, default=0.25, help="of the documents, in the group of a star or a chain")
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--memory", type=size_of, default=size_of("2GiB"), help="the most that a task may hold")
+    options.add_argument("--shard-bytes", type=size_of, default=DEFAULT_SHARD_BYTES, help="the size that units of work aim at")
     options.add_argument("--at-once", type=int, default=minhash_groups.GROUPED_AT_ONCE, help="documents that are grouped in one task")
     options.add_argument("--tasks", action="store_true", help="print the tasks of every phase")
     options.add_argument("--work", type=Path, help="a folder on a disk with room")

@@ -18,9 +18,13 @@ from curate.work import EmitTask, PhaseTask
 
 @dataclass(frozen=True)
 class Took:
-    """What a task cost: its CPU seconds, and how much more memory it held than before it began."""
+    """What a task cost: its CPU seconds, and how much more memory it held than before it began.
+
+    The `first` task of a phase in a process also loads what the phase needs: modules, kernels from their cache.
+    """
 
     phase: str
+    first: bool
     seconds: float
     cpu_seconds: float
     peak_bytes: int
@@ -35,14 +39,20 @@ class Wrapped:
     item: Any
 
 
+_begun: set[str] = set()  # phases of which this process has had a task
+
+
 def measured(task: Wrapped) -> tuple[Any, Took]:
     """Carry out a task and say what it cost."""
+    phase = _phase(task.item[1])
+    first = phase not in _begun
+    _begun.add(phase)
     pa.default_memory_pool().release_unused()
     reset_peak_rss()
     base, begun, cpu_begun = peak_rss_bytes(), time.perf_counter(), time.process_time()
     result = task.fn(task.item)
     seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - cpu_begun
-    return result, Took(_phase(task.item[1]), seconds, cpu_seconds, peak_rss_bytes(), base)
+    return result, Took(phase, first, seconds, cpu_seconds, peak_rss_bytes(), base)
 
 
 def _phase(task: PhaseTask | EmitTask | ShardTask) -> str:
