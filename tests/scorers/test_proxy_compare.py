@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import orjson
 import pytest
 import yaml
+from starlette.testclient import TestClient
 
 import curate
 from curate.errors import CurateError, OperatorError, PipelineError
@@ -24,6 +26,7 @@ from curate_scorers.proxy.recipe import Recipe
 from tests.conftest import ROOT
 from tests.contracts.workspaces import run
 from tests.engine import small
+from tests.service.pages import logged_in, looked_at
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -99,6 +102,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trials(folder: Path) -> curate.Dataset:
     [place] = (folder / "ws" / "datasets").glob("trials@*")
     return curate.load(str(place))
+
+
+def test_the_pages_of_a_service_tell_what_was_judged(folder: Path) -> None:
+    app = looked_at(folder, "ws")
+    with TestClient(app, base_url="http://127.0.0.1:8300") as client:
+        browser = logged_in(app, client, "viewer")
+        words = browser.words("/proofs")
+        better = (
+            r"packed_text against packed_noise Check text_is_better of planted, in \S+ .* better −0\.\d{4} −0\.\d{4} to −0\.\d{4} ✓ passed"
+        )
+        assert re.search(better, words) and re.search(r"worse \+0\.\d{4} \+0\.\d{4} to \+0\.\d{4} ✗ failed", words), words
+        address = re.search(
+            r'packed_text against packed_noise</h2>.*?<th scope="row"><a href="([^"]+)"', browser.html("/proofs"), re.DOTALL
+        )
+        assert address is not None
+        told = browser.words(unescape(address[1]))
+        assert "packed_text is better than packed_noise" in told and "tied_head true" in told
+        assert re.search(r"Trainings Corpus Seed Tokens Epochs Loss packed_text 1 [\d,]+ [\d.]+ \d\.\d{4} packed_text 2 ", told), told
 
 
 def test_every_model_is_measured_on_every_item(trials: curate.Dataset) -> None:

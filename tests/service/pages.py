@@ -40,9 +40,9 @@ class Browser:
         return answer
 
 
-def looked_at(data: Path) -> FastAPI:
+def looked_at(data: Path, workspace: str = "workspace") -> FastAPI:
     """Return an application for a folder: pages read through the same functions as the API, whose tests run over both databases."""
-    chosen = {"home": str(data.parent / "home"), "workspace": str(data / "workspace"), "folder": str(data)}
+    chosen = {"home": str(data.parent / f"{data.name}-home"), "workspace": str(data / workspace), "folder": str(data)}
     return make_app(load_settings(None, {**chosen, "workers": 1, "allow": (str(data),)}), watching=False)
 
 

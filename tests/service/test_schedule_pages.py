@@ -152,7 +152,7 @@ def test_what_the_checker_says_of_the_whole_stands_above_it(browser: Browser) ->
     assert "there is a schedule `taken` already" in plain(field(again, "name"))
 
 
-def test_buttons_pause_resume_run_and_remove(browser: Browser, calls: Calls) -> None:
+def test_buttons_pause_resume_run_and_remove(app: FastAPI, served: TestClient, browser: Browser, calls: Calls) -> None:
     browser.send("/schedules", CRON | {"name": "pressed"})
     page = "/schedules/pressed"
     browser.send(f"{page}/pause", {"reason": f" {HOSTILE} "})
@@ -176,6 +176,8 @@ def test_buttons_pause_resume_run_and_remove(browser: Browser, calls: Calls) -> 
     assert browser.send(f"{page}/remove", {}).headers["location"] == "/schedules"
     browser.html(page, 404)
     assert "pressed" not in browser.words("/schedules")
+    trail = logged_in(app, served, "admin").html("/tokens")
+    assert "reason &lt;script&gt;" in trail and "\u202e" not in trail
 
 
 def test_the_history_comes_in_pages_and_hostile_files_stay_text(browser: Browser, app: FastAPI, calls: Calls, data: Path) -> None:
