@@ -43,9 +43,10 @@ def main(folder: str = "service-demo", port: str = str(PORT)) -> None:
 
 
 def load(settings: ServiceSettings) -> None:
-    """Keep the pipeline, and ask for its run and its schedule unless they are there; say how to look at them."""
+    """Keep the pipeline, and ask for its run and its schedule, unless they are there; say how to look at them."""
     client = _answering(settings)
-    client.save(recipe(PIPELINE))
+    if all(kept["name"] != PIPELINE for kept in client.listed("/pipelines")):
+        client.save(recipe(PIPELINE))
     if next(client.runs(pipeline=PIPELINE), None) is None:
         client.submit_named(PIPELINE)
     if all(schedule["name"] != NIGHTLY["name"] for schedule in client.listed("/schedules")):

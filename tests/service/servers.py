@@ -16,6 +16,8 @@ from typing import Any
 import yaml
 
 import curate
+from tests.conftest import ROOT
+from tests.service.waiting import until
 
 START_S = 60.0
 
@@ -24,17 +26,19 @@ class Server:
     """One `curate serve` in a folder that holds its settings; `kill` ends it as `kill -9` does, `start` starts it again."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
-        self.folder = folder
-        self.url = f"http://127.0.0.1:{(port := free_port())}"
+        self.folder = self.where = folder
+        self.url = f"http://127.0.0.1:{(port := _free_port())}"
         folder.mkdir(parents=True, exist_ok=True)
         self.config = folder / "service.yaml"
         self.config.write_text(yaml.safe_dump({"home": "home", "port": port, "workers": 1, **settings}))
+        self.home = folder / "home"
+        self.command = ["-m", "curate", "serve", "--config", str(self.config)]
         self.start()
 
     @property
     def token(self) -> str:
         """The first admin's token."""
-        return (self.folder / "home" / "admin-token").read_text().strip()
+        return (self.home / "admin-token").read_text().strip()
 
     @property
     def client(self) -> curate.Client:
@@ -49,8 +53,7 @@ class Server:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         with open(self.folder / "serve.log", "ab") as log:
-            command = [sys.executable, "-m", "curate", "serve", "--config", str(self.config)]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+            self.process = subprocess.Popen([sys.executable, *self.command], stdout=log, stderr=log, cwd=self.where)
         until = time.monotonic() + START_S
         while not self.answers():
             assert self.process.poll() is None and time.monotonic() < until, self.log
@@ -76,7 +79,24 @@ class Server:
         return self.process.wait(30)
 
 
-def free_port() -> int:
+class Demo(Server):
+    """What `make service` starts, in a folder; it has loaded what it shows once `start` is over."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = self.home = folder
+        self.where = ROOT
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.command = ["-m", "curate.demo", str(folder), str(port)]
+        self.start()
+
+    def start(self) -> None:
+        told = self.log.count("look at") if (self.folder / "serve.log").exists() else 0
+        super().start()
+        until(lambda: self.log.count("look at") > told)
+
+
+def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""The pages in a real browser: a run from submitting to its end, documents explained, pipelines edited, faults of accessibility."""
+"""The demo, and the pages in a real browser: runs watched, documents explained, pipelines edited, schedules paused, accessibility."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ from urllib.parse import quote
 
 import pytest
 
+from curate.recipes import recipe
 from tests.service.chromium import CHROMIUM, FAULTS, FLAGS, axe_script, looking, reason_to_skip
-from tests.service.servers import Server
+from tests.service.servers import Demo
 
-pytestmark = [pytest.mark.service, pytest.mark.skipif(reason_to_skip() is not None, reason=str(reason_to_skip()))]
+pytestmark = pytest.mark.service
 COPIES = 16
 HOSTILE = "</pre><script>alert(1)</script><img src=https://evil.example/x onerror=alert(2)>\u202egnp.exe {{ 7*7 }}"
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    why = reason_to_skip()
+    if why is not None:
+        pytest.skip(why)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -30,12 +34,18 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, quickstart: Path) -> Path:
-    """Where the service may work: the quickstart's sample, and a hostile input."""
-    folder = tmp_path_factory.mktemp("chromium")
-    (folder / "sample").symlink_to(quickstart.parent / "sample")
-    (folder / "copies").mkdir()  # enough work to be watched on a fast machine: a run tells of itself every five seconds
-    for archive in sorted((quickstart.parent / "sample").glob("*.warc.gz")):
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    started = Demo(tmp_path_factory.mktemp("demo"))
+    yield started
+    assert started.stop() == 0, started.log
+
+
+@pytest.fixture(scope="module")
+def pipelines(server: Demo) -> Path:
+    """Where the paths of pipelines start, with a hostile input, and enough to do that it can be watched on a fast machine."""
+    folder = server.folder / "pipelines"
+    (folder / "copies").mkdir()  # a run tells of itself every five seconds
+    for archive in sorted((folder / "sample").glob("*.warc.gz")):
         for copy in range(COPIES):
             (folder / "copies" / f"copy{copy}{archive.name}").symlink_to(archive)
     rows = [{"id": f"bad {HOSTILE}", "text": f"{HOSTILE}\n{'x' * 10_000_000}"}, {"id": "short", "text": "short"}]
@@ -44,16 +54,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, quickstart: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(folder: Path, quickstart: Path) -> Iterator[Server]:
-    allowed = [str(folder), str(quickstart.parent)]
-    started = Server(folder, allow=allowed)
-    yield started
-    assert started.stop() == 0, started.log
-
-
-@pytest.fixture(scope="module")
-def text(folder: Path, quickstart: Path) -> str:
-    return quickstart.read_text(encoding="utf-8").replace("../corpora", str(folder / "corpora"))
+def text(pipelines: Path) -> str:
+    return recipe("quickstart")
 
 
 def named(text: str, name: str) -> str:
@@ -62,12 +64,14 @@ def named(text: str, name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def run_id(server: Server, text: str) -> str:
-    """A finished run of the quickstart."""
-    return finished(server, text)
+def run_id(server: Demo) -> str:
+    """The demo's run of the quickstart, once it is over."""
+    *_, first = server.client.runs(pipeline="quickstart")
+    assert server.client.wait(first.id).status == "succeeded", server.log
+    return first.id
 
 
-def finished(server: Server, text: str) -> str:
+def finished(server: Demo, text: str) -> str:
     run = server.client.submit(text)
     for _ in server.client.events(run.id):
         pass
@@ -75,7 +79,14 @@ def finished(server: Server, text: str) -> str:
     return str(run.id)
 
 
-def test_a_run_is_submitted_watched_to_its_end_and_its_drops_explained(browser: Any, server: Server, text: str) -> None:
+def test_the_demo_has_run_the_quickstart_and_will_every_night(server: Demo, run_id: str) -> None:
+    [nightly] = server.client.listed("/schedules")
+    assert (nightly["name"], nightly["pipeline"], nightly["paused"]) == ("nightly", "quickstart", None) and nightly["next_due"]
+    assert server.client.report(run_id)["outputs"][0]["rows"] == 147
+    assert (server.folder / "corpora" / "quickstart").is_dir()
+
+
+def test_a_run_is_submitted_watched_to_its_end_and_its_drops_explained(browser: Any, server: Demo, text: str) -> None:
     with looking(browser, server) as page:
         page.goto("/new")
         page.get_by_label("The pipeline, as YAML").fill(named(text, "watched").replace("sample/{site}", "copies/{site}"))
@@ -99,7 +110,7 @@ def test_a_run_is_submitted_watched_to_its_end_and_its_drops_explained(browser: 
         assert page.get_by_text("As text left it").is_visible()
 
 
-def test_a_run_is_cancelled_while_it_goes_on(browser: Any, server: Server, text: str) -> None:
+def test_a_run_is_cancelled_while_it_goes_on(browser: Any, server: Demo, text: str) -> None:
     with looking(browser, server) as page:
         run = server.client.submit(named(text, "halted").replace("300kB", "299kB"))  # other shards: nothing is there yet
         page.goto(f"/runs/{run.id}")
@@ -109,7 +120,7 @@ def test_a_run_is_cancelled_while_it_goes_on(browser: Any, server: Server, text:
         assert "‖ cancelled" in page.get_by_role("row", name=re.compile(run.id)).inner_text()
 
 
-def test_a_mistake_shows_beside_its_line_while_it_is_typed_and_words_are_offered(browser: Any, server: Server, text: str) -> None:
+def test_a_mistake_shows_beside_its_line_while_it_is_typed_and_words_are_offered(browser: Any, server: Demo, text: str) -> None:
     with looking(browser, server) as page:
         page.goto("/new")
         field = page.get_by_label("The pipeline, as YAML")
@@ -137,7 +148,7 @@ def test_a_mistake_shows_beside_its_line_while_it_is_typed_and_words_are_offered
         assert page.get_by_role("listbox").count() == 0
 
 
-def test_versions_side_by_side(browser: Any, server: Server, run_id: str, text: str) -> None:
+def test_versions_side_by_side(browser: Any, server: Demo, run_id: str, text: str) -> None:
     with looking(browser, server) as page:
         page.goto("/pipelines/quickstart")
         field = page.get_by_label("The pipeline, as YAML")
@@ -149,7 +160,7 @@ def test_versions_side_by_side(browser: Any, server: Server, run_id: str, text: 
         assert "min_chars: 300" in page.locator(".difference .new").inner_text()
 
 
-def test_everything_needed_works_without_scripts(browser: Any, server: Server, run_id: str, text: str) -> None:
+def test_everything_needed_works_without_scripts(browser: Any, server: Demo, run_id: str, text: str) -> None:
     with looking(browser, server, scripts=False) as page:
         page.goto("/new")
         page.get_by_label("The pipeline, as YAML").fill(text.replace("use: normalize", "use: normalise"))
@@ -166,9 +177,11 @@ def test_everything_needed_works_without_scripts(browser: Any, server: Server, r
         page.get_by_role("link", name="crawl/handbook_en-US.warc.gz:29240").first.wait_for()
 
 
-def test_a_hostile_document_runs_nothing_and_loads_nothing(browser: Any, server: Server, folder: Path) -> None:
+def test_a_hostile_document_runs_nothing_and_loads_nothing(browser: Any, server: Demo, pipelines: Path) -> None:
     drops = "operators: [{ use: length, params: { min_chars: 100 } }]"
-    run = finished(server, f"name: bad\ninputs: {{ rows: {{ path: {folder}/bad.jsonl }} }}\nstages: {{ all: {{ from: rows, {drops} }} }}\n")
+    run = finished(
+        server, f"name: bad\ninputs: {{ rows: {{ path: {pipelines}/bad.jsonl }} }}\nstages: {{ all: {{ from: rows, {drops} }} }}\n"
+    )
     with looking(browser, server) as page:  # which fails on any dialog, script error or request to elsewhere
         for place in (
             "",
@@ -184,8 +197,8 @@ def test_a_hostile_document_runs_nothing_and_loads_nothing(browser: Any, server:
 
 
 @pytest.mark.parametrize("scripts", [True, False])
-def test_a_schedule_is_added_paused_and_resumed(browser: Any, server: Server, run_id: str, scripts: bool) -> None:
-    name = f"nightly-{scripts}"
+def test_a_schedule_is_added_paused_and_resumed(browser: Any, server: Demo, run_id: str, scripts: bool) -> None:
+    name = f"weekly-{scripts}"
     with looking(browser, server, scripts=scripts) as page:
         page.goto("/pipelines/quickstart")
         page.get_by_role("link", name="Run it by itself").click()
@@ -217,13 +230,12 @@ def test_a_schedule_is_added_paused_and_resumed(browser: Any, server: Server, ru
 
 
 @pytest.fixture(scope="module")
-def schedules(server: Server, run_id: str) -> None:
-    """Two schedules: one that has run, and one that is paused."""
+def schedules(server: Demo, run_id: str) -> None:
+    """Two schedules: the demo's, which has run, and one that is paused."""
     cron = {"kind": "cron", "expression": "0 4 * * SUN", "zone": "America/New_York"}
-    for name in ("weekly", "resting"):
-        server.client.call("POST", "/schedules", {"name": name, "pipeline": "quickstart", "trigger": cron})
+    server.client.call("POST", "/schedules", {"name": "resting", "pipeline": "quickstart", "trigger": cron})
     server.client.call("POST", "/schedules/resting/pause", {"reason": "a reason that is long enough to fill several lines of a phone " * 3})
-    server.client.wait(server.client.call("POST", "/schedules/weekly/run")["run_id"])
+    server.client.wait(server.client.call("POST", "/schedules/nightly/run")["run_id"])
 
 
 def places(run_id: str) -> dict[str, str]:
@@ -240,11 +252,11 @@ def places(run_id: str) -> dict[str, str]:
     found |= {"pipelines": "/pipelines", "pipeline": "/pipelines/quickstart", "new": "/new", "proofs": "/proofs", "tokens": "/tokens"}
     found |= {
         "schedules": "/schedules",
-        "schedule": "/schedules/weekly",
+        "schedule": "/schedules/nightly",
         "paused": "/schedules/resting",
-        "form": "/schedules/weekly/change",
+        "form": "/schedules/nightly/change",
     }
-    return found | {"export": "/schedules/weekly/export", "missing": "/runs/none"}
+    return found | {"export": "/schedules/nightly/export", "missing": "/runs/none"}
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +269,7 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize(("width", "scheme"), [(1100, "light"), (1100, "dark"), (390, "light")])
 def test_no_page_has_a_serious_fault_of_accessibility_or_runs_over(
-    browser: Any, server: Server, run_id: str, schedules: None, axe: str, width: int, scheme: str
+    browser: Any, server: Demo, run_id: str, schedules: None, axe: str, width: int, scheme: str
 ) -> None:
     faults: list[str] = []
     with looking(browser, server, width, scheme) as page:
@@ -271,7 +283,7 @@ def test_no_page_has_a_serious_fault_of_accessibility_or_runs_over(
     assert not faults, "\n".join(faults)
 
 
-def test_the_keyboard_reaches_the_content_first_and_every_stage(browser: Any, server: Server, run_id: str) -> None:
+def test_the_keyboard_reaches_the_content_first_and_every_stage(browser: Any, server: Demo, run_id: str) -> None:
     with looking(browser, server) as page:
         page.goto(f"/runs/{run_id}")
         page.keyboard.press("Tab")
@@ -284,3 +296,15 @@ def test_the_keyboard_reaches_the_content_first_and_every_stage(browser: Any, se
         assert [f"/runs/{run_id}/stages/{name}" for name in ("text", "clean", "dedup", "corpus")] == [
             r for r in reached if r and "/stages/" in r
         ][:4]
+
+
+def test_the_demo_starts_again_on_what_it_left(server: Demo, run_id: str) -> None:
+    def left() -> list[str]:
+        client = server.client
+        schedules = [str(schedule["name"]) for schedule in client.listed("/schedules")]
+        return [*(run.id for run in client.runs()), *schedules, str(client.call("GET", "/pipelines/quickstart")["number"])]
+
+    before = left()
+    assert server.stop() == 0, server.log
+    server.start()
+    assert left() == before
