@@ -27,9 +27,9 @@ class Hands:
         self.desk = Desk(service.database, service.checker, service.settings, lambda: self.moment)
         self.ticker = self.replica()
 
-    def replica(self) -> Ticker:
-        """Another ticker on the same database and clock."""
-        return Ticker(self.service.database, self.service.checker, self.service.settings, lambda: self.moment)
+    def replica(self, ahead: timedelta = timedelta()) -> Ticker:
+        """Another ticker on the same database, whose clock may be ahead or behind."""
+        return Ticker(self.service.database, self.service.checker, self.service.settings, lambda: self.moment + ahead)
 
     def add(self, trigger: str | dict[str, Any], zone: str = "UTC", **said: Any) -> None:
         """Add the schedule `nightly` of the pipeline `small`; what is no option of runs is a policy."""
@@ -61,10 +61,10 @@ class Hands:
         with self.service.database.reading() as session:
             return len(session.scalars(select(tables.Run.id)).all())
 
-    def end(self, status: str = "succeeded") -> None:
+    def end(self, status: str = "succeeded", at: datetime | None = None) -> None:
         """Let all runs that have not ended end so, as the watch would write it, and look."""
         with self.service.database.writing() as session:
             for run in session.scalars(select(tables.Run).where(tables.Run.status.in_(("queued", "starting", "running")))):
-                run.status, run.ended_at = status, now()
+                run.status, run.ended_at = status, at or now()
                 run.error = None if status == "succeeded" else {"message": "it went wrong", "hint": None}
         self.move()

@@ -104,6 +104,36 @@ def test_a_clock_that_goes_back_fires_nothing_twice_and_loses_nothing(hands: Han
     assert hands.runs() == 3
 
 
+def test_a_clock_that_was_far_ahead_keeps_no_trigger_from_firing(hands: Hands, calls: Calls, data: Path) -> None:
+    calls.post("/pipelines", {"text": small_pipeline(data, "second")})
+    hands.add({"kind": "files", "input": "rows"}, name="files")
+    hands.add({"kind": "finished", "pipeline": "small"}, name="after", pipeline="second")
+    hands.move("1m")
+    hands.move("1m")
+    ahead = hands.moment + timedelta(days=180)
+    hands.end(at=ahead)
+    hands.set(f"{ahead:%Y-%m-%dT%H:%M}")
+    hands.move("1m")
+    hands.end(at=hands.moment)
+    assert (len(hands.ticks("files")), len(hands.ticks("after"))) == (1, 1)
+    hands.set("2026-12-01T13:00")
+    (data / "in.jsonl").write_text(json.dumps({"id": "a", "text": "word"}) + "\n")
+    hands.move("2m")
+    hands.move("2m")
+    hands.end(at=hands.moment)
+    hands.move("1m")
+    assert (len(hands.ticks("files")), len(hands.ticks("after"))) == (2, 2)
+
+
+def test_replicas_whose_clocks_differ_fire_each_tick_once(hands: Hands) -> None:
+    hands.add("* * * * *", overlap="queue")
+    for _ in range(12):
+        hands.move("30s")
+        hands.replica(timedelta(seconds=-100)).step()  # one that has just been started, and is behind
+        hands.end()
+    assert hands.ticks() == [f"01 12:0{minute} succeeded" for minute in range(1, 7)]
+
+
 def test_a_silence_of_years_is_not_counted_out(hands: Hands) -> None:
     hands.add("* * * * *")
     hands.set("2028-01-01T00:00")

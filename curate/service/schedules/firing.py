@@ -33,8 +33,6 @@ from curate.service.state import tables
 MOST_TICKS = 1000
 LOOK_BACK = timedelta(days=31)
 """After a longer silence, ticks are told from here on: neither that many rows nor the time to count them help anybody."""
-OVERTAKING = timedelta(minutes=10)
-"""By how much a run's end may reach the database later than one that came after it."""
 NOTE_CHARS = 500
 
 
@@ -181,7 +179,7 @@ class Firing:
     def _fire_finished(self, trigger: FinishedTrigger) -> None:
         ended = [moment for moment in finished(self.session, self.schedule, trigger) if self._fires(moment) <= self.now]
         if ended:
-            since = max(datetime.fromisoformat(self.schedule.seen["since"]), ended[-1] - OVERTAKING)
+            since = max(datetime.fromisoformat(self.schedule.seen["since"]), ended[-1] - rows.SKEW)
             self.schedule.seen = {**self.schedule.seen, "since": since.isoformat()}
             self._write(ended)
 

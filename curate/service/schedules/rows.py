@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, defer, joinedload
@@ -17,6 +17,8 @@ from curate.service.schedules.spec import AtTrigger, CronTrigger, FilesTrigger, 
 from curate.service.state import tables
 
 OPEN = (WAITING, RUNNING)
+SKEW = timedelta(minutes=10)
+"""By how much clocks of replicas may differ, and the end of a run reach the database later than one that came after it."""
 _OPTIONS = ("workspace", "sets", "until", "workers")
 _LIGHT = (joinedload(tables.Schedule.pipeline), defer(tables.Schedule.seen))
 
@@ -138,6 +140,18 @@ def _arm(schedule: tables.Schedule, spec: ScheduleSpec, now: datetime) -> None:
         schedule.next_due = next(dues(trigger, now), None)
     else:
         schedule.next_due = now if isinstance(trigger, FilesTrigger) else None
+
+
+def rewind(schedule: tables.Schedule, now: datetime) -> None:
+    """Bring a schedule back that was moved on by a clock that was ahead; ticks that have fired do not fire again."""
+    trigger, since = spec_of(schedule).trigger, datetime.fromisoformat(schedule.seen["since"])
+    if isinstance(trigger, CronTrigger):
+        was_armed_just_now = now < since < now + SKEW
+        schedule.next_due = next(dues(trigger, since if was_armed_just_now else now))
+    elif isinstance(trigger, FilesTrigger):
+        schedule.next_due = now
+    elif since > now + SKEW:
+        schedule.seen = {**schedule.seen, "since": now.isoformat()}
 
 
 def _check_circle(session: Session, spec: ScheduleSpec) -> None:

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -26,7 +26,7 @@ from curate.service.schedules.cron import jitter
 from curate.service.schedules.firing import Firing, finished
 from curate.service.schedules.inputs import Look, look
 from curate.service.schedules.policies import RUNNING, WAITING
-from curate.service.schedules.spec import CronTrigger, FinishedTrigger, dues
+from curate.service.schedules.spec import FinishedTrigger
 from curate.service.settings import ServiceSettings
 from curate.service.state import Database, tables
 from curate.service.state.types import now
@@ -89,13 +89,12 @@ class Ticker:
         return list(begun.values())
 
     def _rewind(self, moment: datetime) -> None:
-        """Bring cron schedules back that were moved on by a clock that was ahead; ticks that have fired do not fire again."""
+        """Undo what a clock that was ahead has done to schedules."""
+        later = or_(tables.Schedule.next_due > moment, tables.Schedule.kind == "finished")
         with self._database.writing() as session:
-            query = select(tables.Schedule).where(*_AWAKE, tables.Schedule.kind == "cron", tables.Schedule.next_due > moment)
+            query = select(tables.Schedule).where(*_AWAKE, later, tables.Schedule.kind != "at")
             for schedule in session.scalars(query.with_for_update(skip_locked=True, of=tables.Schedule)):
-                trigger = rows.spec_of(schedule).trigger
-                assert isinstance(trigger, CronTrigger)
-                schedule.next_due = next(dues(trigger, moment))
+                rows.rewind(schedule, moment)
 
     def _tend(self, key: int, moment: datetime, starts: bool) -> None:
         try:
