@@ -90,6 +90,6 @@ def test_twenty_kills_over_two_hundred_ticks(app: FastAPI, calls: Calls, replica
         until(lambda: session.scalar(ended) == TICKS)
         ticks = session.execute(select(tables.Tick.schedule_id, tables.Tick.run_id)).all()
         made = session.execute(select(tables.Run.schedule_id, tables.Run.id)).all()
-        assert len({tick.schedule_id for tick in ticks}) == len(ticks) == TICKS
-        assert sorted(map(tuple, ticks)) == sorted(map(tuple, made)), "each tick has a run, and each run a tick"
+        assert len({tick.schedule_id for tick in ticks}) == len(ticks) == len(made) == TICKS
+        assert {tuple(tick) for tick in ticks} == {tuple(run) for run in made}, "each tick has a run, and each run a tick"
         assert {run.attempt for run in session.scalars(select(tables.Run))} == {1}
