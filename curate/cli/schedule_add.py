@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -15,19 +14,17 @@ from curate.cli import options, schedule_text
 from curate.cli.remote import connected, local_file, seen_by_service
 from curate.client import Client
 from curate.errors import PipelineError
+from curate.service.schedules.spans import seconds_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """Return the seconds of a duration such as 90s, 5m, 6h or 2d; a plain number is seconds."""
-    if value is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
-    if found is None:
-        raise click.BadParameter(f"{value!r} is no duration; such as 90s, 5m, 6h or 2d")
-    return float(found[1]) * _UNITS[found[2]]
+    try:
+        return None if value is None else seconds_of(value)
+    except PipelineError as error:
+        raise click.BadParameter(f"{error.message}; {error.hint}") from None
 
 
 def _duration(*names: str, told: str) -> Callable[[Command], Command]:

@@ -205,7 +205,7 @@ def test_a_schedule_is_exported_for_those_who_have_another_scheduler(curate: Cur
         (["--cron", "@daily", "--at", "2999-12-01"], "a schedule has one of"),
         (["--after", "small", "--zone", "UTC"], "`--after` goes without `--zone`"),
         (["--cron", "@daily", "--every", "5m"], "`--cron` goes without `--every`"),
-        (["--files", "rows", "--every", "5 minutes"], "'5 minutes' is no duration; such as 90s, 5m, 6h or 2d"),
+        (["--files", "rows", "--every", "5 minutes"], "not a span of time: '5 minutes'; such as 90s, 5m, 6h or 2d"),
         (["--at", "tomorrow"], "not a time: tomorrow"),
         (["--at", "2999-12-01T02:00+01:00", "--zone", "UTC"], "has an offset, and goes without `--zone`"),
         (["--at", "2999-12-01T02:00", "--zone", "Europe/Berln"], "no time zone 'Europe/Berln'"),
