@@ -1,4 +1,7 @@
-"""`curate run … --service URL`: the same run, in the service's hands; what is shown and the exit code are the same."""
+"""`curate run … --service URL`: the same run, in the service's hands; what is shown and the exit code are the same.
+
+What other commands need to talk to a service is here as well.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import click
@@ -64,6 +68,11 @@ def local_file(path: str) -> Path:
 def seen_by_service(workspace: str) -> str:
     """Return a workspace as a service must name it, which does not know the folder that we are in."""
     return workspace if is_remote(workspace) else os.path.abspath(workspace)
+
+
+def schedule_path(name: str, *rest: str) -> str:
+    """Return the API's path of a schedule, or of what lies below it."""
+    return "/".join(["/schedules", quote(name, safe=""), *rest])
 
 
 def _report(client: Client, run: ServiceRun) -> dict[str, Any]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import click
 
 from curate.cli import options, schedule_text
-from curate.cli.remote import connected, local_file, seen_by_service
+from curate.cli.remote import connected, local_file, schedule_path, seen_by_service
 from curate.client import Client
 from curate.errors import PipelineError
 from curate.service.schedules.spans import seconds_of
@@ -54,16 +53,14 @@ def _duration(*names: str, told: str) -> Callable[[Command], Command]:
 @_duration("--grace", "grace_s", told="How late is in time. [default: 1m]")
 @click.option("--retries", type=click.IntRange(min=0), help="Further attempts of a run that failed or was lost. [default: 0]")
 @_duration("--back-off", "backoff_s", told="The wait before the first of them; it doubles, up to 1h. [default: 1m]")
-@_duration("--deadline", "deadline_s", told="When a run must be done, further attempts included. [default: never]")
+@_duration("--deadline", "deadline_s", told="How long a run may take, further attempts included. [default: any time]")
 @_duration("--jitter", "jitter_s", told="Ticks wait up to so long, each its own time. [default: 0s]")
 @click.option("--pause-after", type=click.IntRange(min=1), help="Pause when so many ticks in a row failed. [default: never]")
 @click.option("--version", type=click.IntRange(min=1), help="Always this version of the pipeline, not the newest.")
 @options.sets
 @click.option("--until", metavar="STAGE", help="Run this stage and what it needs; no checks, no outputs.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes of a run. [default: the service's own]")
-@click.option(
-    "--workspace", "-w", envvar="CURATE_WORKSPACE", metavar="DIR|URL", help="[env: CURATE_WORKSPACE] [default: the service's own]"
-)
+@click.option("--workspace", "-w", envvar="CURATE_WORKSPACE", metavar="DIR|URL", help="Not the service's own. [env: CURATE_WORKSPACE]")
 @click.option("--replace", is_flag=True, help="Put it in the place of the schedule of that name, whose history goes on.")
 def add(name: str, pipeline: str, url: str, replace: bool, **chosen: Any) -> None:
     """Add the schedule NAME for PIPELINE: a name that the service knows, or a YAML file, which it keeps as the newest version.
@@ -88,7 +85,7 @@ def add(name: str, pipeline: str, url: str, replace: bool, **chosen: Any) -> Non
         "until": chosen["until"],
         "workers": chosen["workers"],
     }
-    added = client.call("PUT", f"/schedules/{quote(name, safe='')}", body) if replace else client.call("POST", "/schedules", body)
+    added = client.call("PUT", schedule_path(name), body) if replace else client.call("POST", "/schedules", body)
     click.echo(schedule_text.headline(added))
 
 
