@@ -174,12 +174,19 @@ def test_a_schedule_that_rests_tells_why(curate: Curate) -> None:
     assert "paused" not in curate("show", "resting").out
 
 
-def test_a_run_at_once_is_not_waited_for_unless_asked(curate: Curate, server: Server) -> None:
-    assert curate("add", "asked", "pipeline.yaml", "--cron", "0 0 1 1 *").code == 0
+def test_a_run_at_once_is_not_waited_for_unless_asked_and_waits_for_the_one_before(curate: Curate, server: Server) -> None:
+    assert curate("add", "asked", "pipeline.yaml", "--cron", "0 0 1 1 *", "--overlap", "queue").code == 0
     told = curate("run", "asked")
-    run = told.out.split()[1]
-    assert told.out == f"run {run} is with {server.url}\n"
-    assert server.client.wait(run).status == "succeeded"
+    first = told.out.split()[1]
+    assert told.out == f"run {first} is with {server.url}\n"
+    waited = curate("run", "asked", "--wait", "--json", "--quiet")
+    assert (waited.code, waited.err) == (0, "")
+    second = orjson.loads(waited.out)["run_id"]
+    assert [(tick["run_id"], tick["note"]) for tick in ticks(curate, "asked")] == [
+        (second, "asked for by admin"),
+        (first, "asked for by admin"),
+    ]
+    assert server.client.run(first).status == "succeeded"
 
 
 def test_a_schedule_is_exported_for_those_who_have_another_scheduler(curate: Curate, folder: Path) -> None:
