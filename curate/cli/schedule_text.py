@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from curate.report.units import clip, duration, plural, printable
+from curate.service.schedules.spans import span
 
 REASON_CHARS, NOTE_CHARS = 40, 80
 POLICIES = ("overlap", "misfire", "grace_s", "retries", "backoff_s", "deadline_s", "jitter_s", "pause_after")
@@ -76,7 +77,7 @@ def _when(trigger: Found) -> str:
     if trigger["kind"] == "at":
         return f"once, {_time(trigger['at'], trigger)}"
     if trigger["kind"] == "files":
-        return f"new files of {printable(trigger['input'])}, every {duration(trigger['every_s'])}"
+        return f"new files of {printable(trigger['input'])}, every {span(trigger['every_s'])}"
     return f"after {printable(trigger['pipeline'])}"
 
 
@@ -95,10 +96,10 @@ def _policies(policies: Found) -> dict[str, str]:
     retries, deadline_s, pause_after = policies["retries"], policies["deadline_s"], policies["pause_after"]
     return {
         "overlap": policies["overlap"],
-        "misfire": f"{policies['misfire']}, when more than {duration(policies['grace_s'])} late",
-        "retries": f"{retries}, the first after {duration(policies['backoff_s'])}" if retries else "",
-        "deadline": duration(deadline_s) if deadline_s else "",
-        "jitter": f"up to {duration(policies['jitter_s'])}" if policies["jitter_s"] else "",
+        "misfire": f"{policies['misfire']}, when more than {span(policies['grace_s'])} late",
+        "retries": f"{retries}, the first after {span(policies['backoff_s'])}" if retries else "",
+        "deadline": span(deadline_s) if deadline_s else "",
+        "jitter": f"up to {span(policies['jitter_s'])}" if policies["jitter_s"] else "",
         "pauses": f"after {plural(pause_after, 'tick')} in a row that failed" if pause_after else "",
     }
 

@@ -101,8 +101,8 @@ def test_a_schedule_is_added_with_all_that_can_be_said_and_shown(curate: Curate)
     assert (kept["until"], kept["workers"], kept["sets"]) == ("long", 2, ["long.length.min_chars=5"])
     assert kept["workspace"] == os.path.abspath("other")
     shown = dict(line.split(maxsplit=1) for line in curate("show", "nightly").out.splitlines())
-    assert (shown["retries"], shown["deadline"]) == ("2, the first after 1 min 30 s", "6 h 00 min")
-    assert (shown["misfire"], shown["pauses"]) == ("none, when more than 5 min 00 s late", "after 3 ticks in a row that failed")
+    assert (shown["retries"], shown["deadline"]) == ("2, the first after 90s", "6h")
+    assert (shown["misfire"], shown["pauses"]) == ("none, when more than 5m late", "after 3 ticks in a row that failed")
     assert shown["next"].endswith("later by its jitter") and shown["then"].count("02:30") == 5
     taken = curate("add", "nightly", "small", "--cron", "@hourly")
     assert taken.code == 1 and "error: there is a schedule `nightly` already\nhint: remove it" in taken.err
@@ -136,7 +136,7 @@ def test_new_files_start_a_run_and_its_success_another(curate: Curate, folder: P
     assert ticks(curate, "incoming")[0]["inputs"]["rows"] == {"files": 1, "new": 1, "examples": ["a.jsonl"]}
     listed = curate("list", "--pipeline", "crawled").out.splitlines()
     assert [line.split("  ")[0] for line in listed] == ["schedule", "incoming"]
-    assert "new files of rows, every 1.00 s" in listed[1]
+    assert "new files of rows, every 1s" in listed[1]
     assert curate("remove", "incoming").out == "incoming is removed; its history goes on if it is added again\n"
     assert curate("show", "incoming").err.startswith("error: no schedule `incoming`\n")
 
