@@ -169,6 +169,7 @@ def test_buttons_pause_resume_run_and_remove(app: FastAPI, served: TestClient, b
     assert "Paused" not in browser.words(page)
     browser.send(f"{page}/run", {})
     run = calls.get(page)["last"]["run_id"]
+    assert "refresh.js" in browser.html(page) and "refresh.js" in browser.html("/schedules")
     assert f'<a href="/runs/{run}">{run}</a>' in browser.html(page) and "asked for by the operator" in browser.words(page)
     assert f'<a href="{page}">schedule pressed</a>' in browser.html(f"/runs/{run}")
     assert f"has a run that goes on: {run}" in plain(browser.send(f"{page}/run", {}, 409).text)

@@ -23,6 +23,7 @@ from curate.service.pages.render import page
 from curate.service.pages.schedule_page import schedule_line, schedule_part
 from curate.service.schedules.desk import Desk
 from curate.service.schedules.export import TARGETS, Target
+from curate.service.schedules.rows import OPEN
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 Words = Annotated[str, Query(max_length=500)]
@@ -37,6 +38,7 @@ def list_schedules(who: Viewer, service: ServiceHere, desk: DeskHere, pipeline: 
         names = pipelines.names(session)
     context = {
         "schedules": [schedule_line(each) for each in found],
+        "active": any(each.last is not None and each.last.outcome in OPEN for each in found),
         "pipelines": names,
         "chosen": pipeline,
         "more": f"/schedules?{urlencode({'pipeline': pipeline})}" if pipeline else "/schedules",
@@ -108,5 +110,6 @@ def _context(who: Caller) -> dict[str, Any]:
 def _shown(name: str, who: Caller, desk: Desk, before: datetime | None = None, error: CurateError | None = None) -> HTMLResponse:
     schedule = desk.show(name)
     ticks, following = cut(desk.history(name, _ON_A_PAGE + 1, before), _ON_A_PAGE, lambda tick: tick.cursor)
-    context = _context(who) | schedule_part(schedule, ticks) | {"next": following, "error": error}
+    context = _context(who) | schedule_part(schedule, ticks)
+    context |= {"next": following, "error": error, "active": any(tick.outcome in OPEN for tick in ticks)}
     return page("schedule.html", context, status_of(error) if error else 200)

@@ -9,13 +9,12 @@ from curate.report.markup import Child, Column, Markup, code, element, join, tab
 from curate.report.units import count
 from curate.service.pages.badges import state
 from curate.service.pages.hostile import visible
-from curate.service.pages.render import ago, day, moment
+from curate.service.pages.render import ago, moment
 from curate.service.pages.schedule_words import moment_in, pipeline_link, policies_in_words, when, zone_of
 from curate.service.schedules.spec import CronTrigger
 from curate.service.schedules.views import ScheduleOut, TickOut
 
 _HISTORY = (
-    Column("Due"),
     Column("Outcome"),
     Column("Run"),
     Column("New files", numeric=True, minor=True),
@@ -26,15 +25,13 @@ _INPUTS = (Column("Input"), Column("Files", numeric=True), Column("New", numeric
 
 def schedule_line(schedule: ScheduleOut) -> dict[str, Any]:
     """Return what the template `schedules.html` shows of one schedule."""
-    cron = schedule.trigger if isinstance(schedule.trigger, CronTrigger) else None
     return {
         "name": schedule.name,
         "pipeline": schedule.pipeline,
         "when": join(when(schedule.trigger)),
-        "expression": cron.expression if cron else None,
         "paused": schedule.paused,
         "next": join(_next(schedule)),
-        "last": join(outcome(schedule.last)) if schedule.last else None,
+        "last": join(_outcome(schedule.last)) if schedule.last else None,
     }
 
 
@@ -52,7 +49,7 @@ def schedule_part(schedule: ScheduleOut, ticks: Sequence[TickOut]) -> dict[str, 
         "upcoming": _upcoming(schedule, zone),
         "inputs": _inputs(found) if found else None,
         "policies": policies_in_words(schedule.policies),
-        "history": table(f"Ticks of {schedule.name}, newest first", _HISTORY, [_tick(tick, zone) for tick in ticks], css="ticks"),
+        "history": _history(schedule.name, ticks, zone),
     }
 
 
@@ -66,11 +63,11 @@ def _next(schedule: ScheduleOut) -> Child:
 
 def _facts(schedule: ScheduleOut) -> list[tuple[str, Child]]:
     version = "the newest version" if schedule.version is None else f"always version {schedule.version}"
-    looks = schedule.trigger.kind == "files"
+    looks, zone = schedule.trigger.kind == "files", zone_of(schedule.trigger)
     facts: list[tuple[str, Child]] = [
         ("Pipeline", [pipeline_link(schedule.pipeline), ", ", version]),
         ("Next look" if looks else "Next", _next(schedule)),
-        ("Last", [outcome(schedule.last), " ", day(schedule.last.due)] if schedule.last else "never"),
+        ("Last", [_outcome(schedule.last), f" {moment_in(schedule.last.due, zone)} {zone}"] if schedule.last else "never"),
     ]
     if isinstance(schedule.trigger, CronTrigger):
         facts.append(("Cron expression", code(schedule.trigger.expression)))
@@ -87,8 +84,8 @@ def _facts(schedule: ScheduleOut) -> list[tuple[str, Child]]:
     return [*facts, ("Added", [moment(schedule.created_at), " by ", visible(schedule.created_by)])]
 
 
-def outcome(tick: TickOut) -> Markup:
-    """Return what came of a tick as a word with a mark, which leads to its run where it has one."""
+def _outcome(tick: TickOut) -> Markup:
+    """Return what came of a tick, which leads to its run where it has one."""
     return state(tick.outcome) if tick.run_id is None else element("a", state(tick.outcome), {"href": f"/runs/{tick.run_id}"})
 
 
@@ -98,6 +95,10 @@ def _upcoming(schedule: ScheduleOut, zone: str) -> Markup:
     moments = [schedule.next_due, *schedule.upcoming] if schedule.next_due and schedule.upcoming else []
     rows = [[moment_in(due, each) for each in zones] for due in moments]
     return table(f"The next times of {schedule.name}", [Column(each, wide=True) for each in zones], rows)
+
+
+def _history(name: str, ticks: Sequence[TickOut], zone: str) -> Markup:
+    return table(f"Ticks of {name}, newest first", [Column(f"Due, {zone}"), *_HISTORY], [_tick(tick, zone) for tick in ticks])
 
 
 def _tick(tick: TickOut, zone: str) -> Sequence[Child]:
