@@ -142,6 +142,12 @@ def test_a_mistake_stands_beside_its_field_and_what_was_typed_is_kept(
     browser.html("/schedules/wrong", 404)
 
 
+def test_every_mistake_is_told_at_once(browser: Browser) -> None:
+    typed = {"name": "two words", "pipeline": "", "expression": "60 * * * *", "zone": "Mars", "jitter_s": "soon", "workers": "0"}
+    html = browser.send("/schedules", {"kind": "cron"} | typed, 422).text
+    assert all('aria-invalid="true"' in field(html, name) for name in typed) and html.count("<details open>") == 2
+
+
 def test_what_the_checker_says_of_the_whole_stands_above_it(browser: Browser) -> None:
     wrong = CRON | {"name": "wrong", "sets": "long.length.min_char=5"}
     assert "did you mean `min_chars`?" in plain(browser.send("/schedules", wrong, 422).text)

@@ -45,8 +45,8 @@ def _trigger(typed: Typed, wrong: Wrong) -> dict[str, Any]:
     said = {"expression": typed.expression.strip(), "zone": typed.zone.strip()}
     with _noted(wrong, "zone"):
         zone_named(said["zone"])
-        with _noted(wrong, "expression"):
-            CronTimes(**said)
+    with _noted(wrong, "expression"):
+        CronTimes(said["expression"])
     return {"kind": typed.kind, **said}
 
 
