@@ -201,7 +201,7 @@ def test_a_schedule_is_added_paused_and_resumed(browser: Any, server: Demo, run_
     name = f"weekly-{scripts}"
     with looking(browser, server, scripts=scripts) as page:
         page.goto("/pipelines/quickstart")
-        page.get_by_role("link", name="Run it by itself").click()
+        page.get_by_role("link", name="Schedule it").click()
         page.get_by_label("Name").fill(name)
         assert not page.get_by_label("Look every").is_visible(), "of what starts it, one is shown"
         page.get_by_label("Cron expression").fill("30 25 * * *")
