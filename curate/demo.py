@@ -33,6 +33,8 @@ _PAUSE_S = 0.2
 
 def main(folder: str = "service-demo", port: str = str(PORT)) -> None:
     """Serve until Ctrl-C; what the demo shows is loaded once the service answers."""
+    if not SAMPLE.is_dir():
+        sys.exit(f"there is no {SAMPLE} here: start the demo in a checkout")
     places = {name: str(Path(folder) / name) for name in ("workspace", "pipelines")}
     shutil.copytree(SAMPLE, Path(places["pipelines"]) / SAMPLE.name, dirs_exist_ok=True)  # the pipeline's paths stay as they are
     chosen = {"home": folder, "workspace": places["workspace"], "folder": places["pipelines"], "allow": (folder,), "port": int(port)}

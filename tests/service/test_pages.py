@@ -141,7 +141,17 @@ def test_hostile_documents_stay_text(browser: Browser, calls: Calls, app: FastAP
 
 
 def test_nothing_is_loaded_from_elsewhere_and_nothing_inline_runs(browser: Browser, run_id: str) -> None:
-    for place in ("/runs", f"/runs/{run_id}", f"/runs/{run_id}/stages/long", "/pipelines/small", "/tokens", "/proofs", "/new"):
+    for place in (
+        "/runs",
+        f"/runs/{run_id}",
+        f"/runs/{run_id}/stages/long",
+        "/pipelines/small",
+        "/tokens",
+        "/proofs",
+        "/new",
+        "/schedules",
+        "/new/schedule",
+    ):
         answer = browser.client.get(place)
         policy = answer.headers["Content-Security-Policy"]
         assert "default-src 'none'; script-src 'self'; style-src 'self';" in policy and "unsafe" not in policy
