@@ -49,13 +49,17 @@ def sent(settings: ServiceSettings, head: RayHead) -> Iterator[tuple[Calls, Serv
 def scheduled(calls: Calls, service: Service, text: str, **policies: Any) -> str:
     """Return the run that a schedule starts in a moment."""
     calls.post("/pipelines", {"text": text})
-    trigger = {"kind": "at", "at": (now() + timedelta(seconds=2)).isoformat()}
-    calls.post("/schedules", {"name": "once", "pipeline": "small", "trigger": trigger, "policies": policies})
+
+    def added() -> bool:
+        trigger = {"kind": "at", "at": (now() + timedelta(seconds=0.5)).isoformat()}
+        said = {"name": "once", "pipeline": "small", "trigger": trigger, "policies": policies}
+        return bool(calls.ask("POST", "/schedules", said).status_code == 201)
 
     def fired() -> list[Any]:
         service.ticker.step()
         return list(calls.get("/schedules/once/history")["items"])
 
+    until(added)  # the moment must not have passed by then
     return str(until(fired)[0]["run_id"])
 
 

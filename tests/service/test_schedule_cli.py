@@ -65,8 +65,9 @@ def curate(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys
     return call
 
 
-def soon() -> str:
-    return (datetime.now(UTC) + timedelta(seconds=3)).isoformat()
+def add_for_soon(curate: Curate, *words: str) -> None:
+    """Add a schedule for a moment that has not passed when the service hears of it."""
+    until(lambda: curate("add", *words, "--at", (datetime.now(UTC) + timedelta(seconds=1)).isoformat()).code == 0)
 
 
 def ticks(curate: Curate, name: str) -> Any:
@@ -112,8 +113,7 @@ def test_a_schedule_is_added_with_all_that_can_be_said_and_shown(curate: Curate)
 
 
 def test_a_schedule_fires_by_itself_and_its_history_is_told(curate: Curate, server: Server) -> None:
-    assert curate("add", "once", "pipeline.yaml", "--at", soon(), "--set", "long.length.min_chars=110").code == 0
-    assert "once was not due yet" in curate("history", "once").err
+    add_for_soon(curate, "once", "pipeline.yaml", "--set", "long.length.min_chars=110")
     tick = ended(curate, "once")
     assert (tick["outcome"], tick["note"]) == ("succeeded", None)
     run = server.client.run(tick["run_id"])
@@ -129,9 +129,9 @@ def test_new_files_start_a_run_and_its_success_another(curate: Curate, folder: P
     crawl.mkdir()
     for name in ("crawled", "second"):
         (folder / f"{name}.yaml").write_text(small_pipeline(folder, name).replace(f"{folder}/in.jsonl", f"{crawl}/*.jsonl"))
-    (crawl / "a.jsonl").write_text((folder / "in.jsonl").read_text())
     assert curate("add", "incoming", "crawled.yaml", "--files", "rows", "--every", "1s").code == 0
     assert curate("add", "following", "second.yaml", "--after", "crawled").out == "following runs second: after crawled\n"
+    (crawl / "a.jsonl").write_text((folder / "in.jsonl").read_text())
     assert ended(curate, "following")["outcome"] == "succeeded"
     assert ticks(curate, "incoming")[0]["inputs"]["rows"] == {"files": 1, "new": 1, "examples": ["a.jsonl"]}
     listed = curate("list", "--pipeline", "crawled").out.splitlines()
@@ -144,7 +144,7 @@ def test_new_files_start_a_run_and_its_success_another(curate: Curate, folder: P
 def test_what_fails_is_tried_again_and_rests_until_it_is_mended(curate: Curate, server: Server, folder: Path) -> None:
     (folder / "full").write_text("a file where a folder must be")
     (folder / "failing.yaml").write_text(small_pipeline(folder, "failing").replace(f"{folder}/out/failing", f"{folder}/full/out"))
-    assert curate("add", "failing", "failing.yaml", "--at", soon(), "--retries", "1", "--back-off", "0s", "--pause-after", "2").code == 0
+    add_for_soon(curate, "failing", "failing.yaml", "--retries", "1", "--back-off", "0s", "--pause-after", "2")
     tick = ended(curate, "failing")
     assert (tick["outcome"], server.client.run(tick["run_id"]).attempt) == ("failed", 2)
     again = curate("run", "failing", "--wait")
@@ -153,19 +153,15 @@ def test_what_fails_is_tried_again_and_rests_until_it_is_mended(curate: Curate, 
     assert reason.startswith("2 ticks in a row failed, the last with run ")
     assert f"paused: {reason}"[:39] in curate("list").out
     (folder / "full").unlink()
-    assert curate("resume", "failing").out == f"failing runs failing: once, {_time(curate)}\n"
+    assert curate("resume", "failing").out.startswith("failing runs failing: once, 20")
     done = curate("run", "failing", "--wait", "--json")
     assert done.code == 0 and orjson.loads(done.out)["stages"]["long"]["rows_out"] == 21
     assert "long: reused" in done.err or "long: done" in done.err
 
 
-def _time(curate: Curate) -> str:
-    at = datetime.fromisoformat(orjson.loads(curate("show", "failing", "--json").out)["trigger"]["at"])
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
-
-
 def test_a_schedule_that_rests_tells_why(curate: Curate) -> None:
     assert curate("add", "resting", "pipeline.yaml", "--cron", "0 0 1 1 *").code == 0
+    assert curate("history", "resting").err == "resting was not due yet: `curate schedule show resting` tells the next time\n"
     assert curate("pause", "resting", "--reason", "the store \x1b[31mmoves").out == "resting rests: the store \ufffd[31mmoves\n"
     assert curate("pause", "resting").code == 0
     line = next(line for line in curate("list").out.splitlines() if line.startswith("resting"))
