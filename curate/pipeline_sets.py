@@ -2,7 +2,7 @@
 
     vars.NAME=VALUE              inputs.NAME.FIELD=VALUE     outputs.NAME.FIELD=VALUE
     STAGE.STEP.PARAM=VALUE       a step of a chain           checks.NAME.PARAM=VALUE
-    STAGE.PARAM=VALUE            a dataset operator
+    STAGE.PARAM=VALUE            a dataset operator          PARAM.KEY=VALUE, where a parameter is a mapping
 
 Variables are texts and stand in strings only; `$${` is a plain `${`. A variable cannot use another one.
 """
@@ -109,9 +109,9 @@ def _target(data: dict[str, Any], parts: list[str]) -> tuple[dict[str, Any], Pla
     match parts:
         case ["inputs" | "outputs" as section, name, field]:
             return _named(_section(data, section), name, section.rstrip("s")), (section, name), field
-        case ["checks", name, param]:
+        case ["checks", name, *path] if path:
             check = _named(_section(data, "checks"), name, "check")
-            return _section(check, "params"), ("checks", name, "params"), param
+            return _inside(_section(check, "params"), ("checks", name, "params"), path)
         case [stage, *rest] if stage not in RESERVED and rest:
             return _in_stage(_named(_section(data, "stages"), stage, "stage"), ("stages", stage), rest)
     raise _Refused(f"not the name of something to set: {'.'.join(parts)}", f"write {_FORMS}")
@@ -120,16 +120,24 @@ def _target(data: dict[str, Any], parts: list[str]) -> tuple[dict[str, Any], Pla
 def _in_stage(stage: dict[str, Any], place: Place, rest: list[str]) -> tuple[dict[str, Any], Place, str]:
     steps = stage.get("operators")
     if "use" in stage and not steps:
-        if len(rest) != 1:
+        params = _section(stage, "params")
+        if len(rest) > 1 and not isinstance(params.get(rest[0]), dict):
             raise _Refused(f"stage `{place[1]}` is a dataset operator and has no steps", f"write {place[1]}.{rest[-1]}=VALUE")
-        return _section(stage, "params"), (*place, "params"), rest[0]
+        return _inside(params, (*place, "params"), rest)
     labels = [_label(step) for step in steps] if isinstance(steps, list) else []
-    if len(rest) != 2:
+    if len(rest) < 2:
         raise _Refused(
             f"stage `{place[1]}` is a chain: name the step too", f"write {place[1]}.STEP.PARAM=VALUE; its steps are: {', '.join(labels)}"
         )
     index = _step(labels, rest[0], str(place[1]))
-    return _section(stage["operators"][index], "params"), (*place, "operators", index, "params"), rest[1]
+    return _inside(_section(stage["operators"][index], "params"), (*place, "operators", index, "params"), rest[1:])
+
+
+def _inside(params: dict[str, Any], place: Place, path: list[str]) -> tuple[dict[str, Any], Place, str]:
+    """Return the mapping that a path leads to, its place, and the last name."""
+    for name in path[:-1]:
+        params, place = _section(params, name), (*place, name)
+    return params, place, path[-1]
 
 
 def _step(labels: list[str], name: str, stage: str) -> int:

@@ -204,6 +204,26 @@ def test_an_override_changes_one_value(override: str, place: tuple[str | int, ..
     assert to_data(load_pipeline(FULL, [override]).pipeline) == expected
 
 
+def test_an_override_reaches_into_a_parameter_that_is_a_mapping() -> None:
+    text = (
+        "name: p\ninputs: {crawl: {path: x}}\nstages:\n"
+        "  asked: {from: crawl, operators: [{use: rewrite, params: {llm: &llm {model: a, endpoint: e}}}]}\n"
+        "  judged: {from: asked, operators: [{use: llm_judge, params: {llm: *llm}}]}\n"
+        "  marked: {from: judged, use: minhash_dedup, params: {prefer: {column: x}}}\n"
+        "checks: {gate: {use: expect, from: judged, params: {limits: {rows: 1}}}}\n"
+    )
+    sets = ["asked.rewrite.llm.model=b", "judged.llm_judge.llm.body.top_k=1", "marked.prefer.column=y", "checks.gate.limits.rows=2"]
+    built = parse_pipeline(text, "p.yaml", FOLDER, sets).pipeline
+    params = [step.params for stage in built.stages.values() for step in stage.operators]
+    assert params == [
+        {"llm": {"model": "b", "endpoint": "e"}},
+        {"llm": {"model": "a", "endpoint": "e", "body": {"top_k": 1}}},
+    ], "an alias is a copy"
+    assert built.stages["marked"].params == {"prefer": {"column": "y"}} and built.checks["gate"].params == {"limits": {"rows": 2}}
+    with pytest.raises(PipelineError, match="`endpoint` is not a mapping in the file"):
+        parse_pipeline(text, "p.yaml", FOLDER, ["asked.rewrite.llm.endpoint.port=1"])
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
