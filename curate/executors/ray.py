@@ -13,8 +13,10 @@ import os
 import pickle
 import platform
 import shlex
+import signal
 import socket
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -100,6 +102,7 @@ class RayExecutor:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         _quiet()
         start: dict[str, Any] = {} if self.address else {"num_cpus": available_cpus(), "include_dashboard": False}
+        on_end = signal.getsignal(signal.SIGTERM)
         try:
             _check_reachable(self.address)
             ray.init(self.address or "local", log_to_driver=False, logging_level=logging.ERROR, **start)
@@ -107,6 +110,8 @@ class RayExecutor:
             hint = "check the address, and RAY_AUTH_MODE and RAY_AUTH_TOKEN if the cluster asks for a token"
             raise CurateError(f"cannot join the Ray cluster at {self.address}: {_short(error)}", hint) from error
         self._ours = True
+        if callable(on_end) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_end)  # Ray put its own in its place, which ends the process at once
 
 
 def _check_reachable(address: str | None) -> None:

@@ -95,7 +95,7 @@ class Slurm:
 
     def ended(self, number: str) -> dict[str, str]:
         """What Slurm says of a job that has ended."""
-        until(lambda: self.job(number)["JobState"] in ("COMPLETED", "FAILED", "CANCELLED", "NODE_FAIL"), 250)
+        until(lambda: self.job(number).get("JobState") in ("COMPLETED", "FAILED", "CANCELLED", "NODE_FAIL"), 250)
         return self.job(number)
 
     @property

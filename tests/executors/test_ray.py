@@ -100,6 +100,28 @@ def test_a_node_that_dies_costs_its_tasks_a_retry_and_slots_follow_the_cluster(c
     assert executor.slots == 2
 
 
+SIGNALLED = """
+import os, signal, sys, time
+from curate.executors import open_executor
+
+def stop(number, frame):
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGTERM, stop)
+with open_executor(sys.argv[1]):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("stopped in good order")
+"""
+
+
+def test_what_a_program_does_when_it_is_told_to_end_stays_its_own(cluster: Any) -> None:
+    done = subprocess.run([sys.executable, "-c", SIGNALLED, cluster.address], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "stopped in good order\n"), done.stderr
+
+
 def test_gpu_tasks_share_processes_that_keep_their_models(executor: Executor) -> None:
     results, causes = serve(executor, tasks.count_calls, list(range(20)), Resources(gpus=1))
     assert not causes
