@@ -35,6 +35,8 @@ from curate_scorers.proxy.checkpoint import State
 from curate_scorers.proxy.model import Proxy
 from curate_scorers.proxy.packed import Packed, Part
 from curate_scorers.proxy.recipe import Recipe
+from curate_scorers.proxy.replica import ALONE
+from curate_scorers.proxy.replicas import Nowhere
 from curate_scorers.proxy.sizes import Shape, batch_tokens, shape
 from curate_scorers.proxy.train import Training, optimizer_of
 from tests.benchmarks import readme
@@ -70,8 +72,8 @@ class Ours:
         model = Proxy(of, VOCABULARY, LENGTH)
         recipe = Recipe(SIZES[of], tokens=10**9, max_epochs=1e9, precision=precision)
         self._packed, self._rows = packed, itertools.cycle(range(packed.rows))
-        state, device = State(model, optimizer_of(model, recipe)), torch.device("cpu")
-        self._training = Training(packed, recipe, Nowhere(), print, device, state, recipe.schedule(packed, False))
+        state = State(model, optimizer_of(model, recipe))
+        self._training = Training(packed, recipe, Nowhere(), print, ALONE, state, recipe.schedule(packed, False))
 
     def accumulate(self) -> None:
         """Go forth and back over a few rows."""
@@ -81,16 +83,6 @@ class Ours:
     def update(self) -> None:
         """End a step."""
         self._training.update()
-
-
-class Nowhere:
-    """Keeps nothing."""
-
-    def write(self, name: str, data: bytes) -> None:
-        return
-
-    def read(self, name: str) -> None:
-        return
 
 
 class Block(nn.Module):

@@ -28,7 +28,7 @@ from curate_scorers.proxy.evaluate_sets import Item
 from curate_scorers.proxy.packed import Packed, read_packed
 from curate_scorers.proxy.recipe import Recipe
 from curate_scorers.proxy.statistics import signal_to_noise
-from curate_scorers.proxy.train_proxy import train_task
+from curate_scorers.proxy.train_proxy import train_task, training
 
 TOKENIZER = "tokenizer.json"
 LEAST_SEEDS = 3
@@ -116,7 +116,7 @@ class ProxyTrials(DatasetOperator):
         self._verify_alike(packed)
         items, sizes = sets.set_items(inputs, self.questions, self.by)
         chosen = sets.limited(work, items, sizes, self.max_items)
-        trials = {f"{name}/{seed}": self._trial(dataset, seed) for name, dataset in corpora.items() for seed in self._seeds}
+        trials = {f"{name}/{seed}": self._trial(dataset, seed, work) for name, dataset in corpora.items() for seed in self._seeds}
         budgets = [packed[trial["corpus"]].tokens for trial in trials.values()]
         made = work.map("train", train_task, list(trials.values()), budgets, listen=True)
         tasks = [item | {"model": name, "files": one["files"]} for name, one in zip(trials, made, strict=True) for item in chosen]
@@ -144,10 +144,9 @@ class ProxyTrials(DatasetOperator):
         same = ("size", "tokens", "tokens_per_parameter", "batch_tokens", "max_epochs", "matrix_rate", "other_rate", "snapshots")
         return Recipe(**{name: getattr(self, name) for name in same}, seed=seed)
 
-    def _trial(self, dataset: Dataset, seed: int) -> Item:
+    def _trial(self, dataset: Dataset, seed: int, work: Work) -> dict[str, Any]:
         """Return what `train_task` needs, and the corpus's name."""
-        told = {"folder": dataset.url, "names": _files(dataset), "recipe": dataclasses.asdict(self._recipe(seed)), "anneal": self.anneal}
-        return told | {"corpus": dataset.name}
+        return training(dataset.url, _files(dataset), self._recipe(seed), self.anneal, work) | {"corpus": dataset.name}
 
     def _verify_alike(self, packed: Mapping[str, Packed]) -> None:
         """Raise `OperatorError` unless the corpora are packed alike and large enough: models differ in their text alone."""

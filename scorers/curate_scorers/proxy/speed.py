@@ -10,6 +10,7 @@ import torch
 from curate.report.units import duration
 from curate_scorers.proxy.packed import Packed
 from curate_scorers.proxy.recipe import Recipe
+from curate_scorers.proxy.replica import Replica
 
 # bfloat16 operations a second as the makers give them, dense; the first name that a device's name holds counts
 PEAKS = {"H200": 989e12, "H100": 989e12, "H800": 989e12, "A100": 312e12, "A800": 312e12, "L40S": 362e12, "L4": 121e12, "B200": 2250e12}
@@ -36,10 +37,10 @@ def _rate(matrix: Any) -> float:
 class Meter:
     """Measures from the first step of this process."""
 
-    def __init__(self, packed: Packed, recipe: Recipe, steps: int, device: torch.device) -> None:
+    def __init__(self, packed: Packed, recipe: Recipe, steps: int, replica: Replica) -> None:
         self._tokens = packed.tokens / packed.rows * recipe.rows_a_step(packed)
         self._flops = recipe.shape.flops(1, recipe.vocabulary(packed), packed.context) * self._tokens
-        self._steps, self._peak = steps, peak(device)
+        self._steps, self._peak = steps, peak(replica.device) * replica.count
         self._begun, self._first = time.perf_counter(), -1
 
     def line(self, step: int, loss: float) -> str:

@@ -24,6 +24,7 @@ from curate_scorers.proxy.model import Proxy
 from curate_scorers.proxy.optimizers import Optimizer
 from curate_scorers.proxy.packed import Packed
 from curate_scorers.proxy.recipe import Recipe
+from curate_scorers.proxy.replica import ALONE, Replica
 from curate_scorers.proxy.schedule import Schedule
 
 CLIP = 1.0
@@ -49,7 +50,7 @@ class Training:
     recipe: Recipe
     keeper: Keeper
     tell: Tell
-    device: torch.device
+    replica: Replica
     state: State[Proxy]
     schedule: Schedule
 
@@ -57,17 +58,21 @@ class Training:
         """Take all steps that are left, and keep what is asked for on the way."""
         checkpoints = Checkpoints(self.keeper)
         checkpoints.resume(self.state)
-        meter = speed.Meter(self.packed, self.recipe, self.schedule.steps, self.device)
+        self.replica.agree(self.state)
+        meter = speed.Meter(self.packed, self.recipe, self.schedule.steps, self.replica)
         keep_at = self.recipe.snapshot_steps(self.schedule)
+        first = self.replica.rank == 0
         while True:
-            self._keep(keep_at)
+            if first:
+                self._keep(keep_at)
             if self.state.step == self.schedule.steps:
                 return
             loss = self._step()
             self.state.losses.append(loss)
             self.state.step += 1
-            self.tell(meter.line(self.state.step, loss))
-            checkpoints.after_step(self.state)
+            if first:
+                self.tell(meter.line(self.state.step, loss))
+                checkpoints.after_step(self.state)
 
     def _step(self) -> float:
         """Take one step and return its loss, in nats a token."""
@@ -75,9 +80,10 @@ class Training:
         count = recipe.rows_a_step(self.packed)
         rows = batches.Order(self.packed.rows, recipe.seed).take(state.step * count, count)
         tokens = self.packed.used(rows)
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for batch in batches.batches(self.packed, rows, self.device):
+        total = torch.zeros((), dtype=torch.float64, device=self.replica.device)
+        for batch in batches.batches(self.packed, self.replica.own(rows), self.replica.device):
             total += self.accumulate(batch, tokens)
+        self.replica.add(total, state.model)
         loss = float(total) / tokens
         if not math.isfinite(loss):
             told = f"the loss of step {state.step + 1} is {loss}"
@@ -103,7 +109,7 @@ class Training:
         self.state.model.zero_grad(set_to_none=True)
 
     def _precision(self) -> Any:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.state.optimizer.half)
+        return torch.autocast(self.replica.device.type, torch.bfloat16, enabled=self.state.optimizer.half)
 
     def _keep(self, snapshots: list[int]) -> None:
         """Write the files that belong to this step."""
@@ -122,9 +128,16 @@ def snapshot(step: int) -> str:
     return f"step-{step:06d}.safetensors"
 
 
-def train(packed: Packed, recipe: Recipe, keeper: Keeper, tell: Tell = lambda line: None, base: str | None = None) -> Trained:
-    """Train a model; `base` is the folder of one that was trained with `keep_stable`, and is annealed."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def train(
+    packed: Packed,
+    recipe: Recipe,
+    keeper: Keeper,
+    tell: Tell = lambda line: None,
+    base: str | None = None,
+    replica: Replica = ALONE,
+) -> Trained:
+    """Train a model, alone or as one of several replicas; `base` is the folder of one trained with `keep_stable`, and is annealed."""
+    device = replica.device
     schedule = recipe.schedule(packed, base is not None)
     with _told_of_memory(recipe, packed):
         model = Proxy(recipe.shape, recipe.vocabulary(packed), packed.length, recipe.tied_head, recipe.seed).to(device)
@@ -134,7 +147,7 @@ def train(packed: Packed, recipe: Recipe, keeper: Keeper, tell: Tell = lambda li
         if device.type == "cuda":
             for layer in model.model.layers:
                 layer.compile()
-        Training(packed, recipe, keeper, tell, device, state, schedule).run()
+        Training(packed, recipe, keeper, tell, replica, state, schedule).run()
     names = [folder.CONFIG, folder.WEIGHTS, *map(snapshot, recipe.snapshot_steps(schedule)), *([STABLE] if recipe.keep_stable else [])]
     return Trained(names, state.losses, schedule)
 

@@ -68,6 +68,8 @@ class TrainProxy(DatasetOperator):
     - `anneal`: the folder of a proxy with `stable.safetensors`, `stage:NAME` or a path: go on from there; all steps are then decay.
     - `seed`: of the first weights and of the order of rows.
 
+    With `resources: {gpus: 8}` eight GPUs of a machine share each step's rows.
+
     ## Source
     Muon: Jordan et al. (2024); the schedule: Hägele et al. (2024); epochs: Muennighoff et al., *Scaling Data-Constrained Language
     Models* (2023), by which up to four are nearly as good as new text; sizes and rates are ours.
@@ -130,7 +132,7 @@ class TrainProxy(DatasetOperator):
         names = [file.name for file in corpus.manifest.files]
         packed = read_packed(corpus.url, names)
         self.recipe.steps(packed)
-        item = {"folder": corpus.url, "names": names, "recipe": dataclasses.asdict(self.recipe), "anneal": self.anneal}
+        item = training(corpus.url, names, self.recipe, self.anneal, work)
         [made] = work.map("train", train_task, [item], [packed.tokens], listen=True)
         work.write_shards(curve_shard, [made["curve"]])
         for name, path in made["files"].items():
@@ -159,13 +161,21 @@ def _check_packed(dataset: Dataset) -> None:
         raise OperatorError(f"`{dataset.name}` is no packed corpus: it has no {DESCRIPTION}", "`from:` the stage that uses `pack`")
 
 
+def training(folder: str, names: Sequence[str], recipe: Recipe, anneal: str | None, work: Work) -> dict[str, Any]:
+    """Return what `train_task` needs: a packed corpus and the recipe, on as many GPUs as the stage has."""
+    told = {"folder": folder, "names": list(names), "recipe": dataclasses.asdict(recipe), "anneal": anneal}
+    return told | {"replicas": max(1, int(work.resources.gpus))}
+
+
 def train_task(item: Item, place: Place) -> dict[str, Any]:
     """Train, and return where the files are, the curve, and what was made."""
     package("torch")
+    from curate_scorers.proxy.replicas import replicas
     from curate_scorers.proxy.train import train
 
     packed, recipe, kept = read_packed(item["folder"], item["names"]), Recipe(**item["recipe"]), Kept(place)
-    trained = train(packed, recipe, kept, Teller(place), item["anneal"])
+    with replicas(item) as replica:
+        trained = train(packed, recipe, kept, Teller(place), item["anneal"], replica)
     curve = points(trained.losses, packed.tokens / packed.rows * recipe.rows_a_step(packed), trained.schedule.rate)
     about = _about(packed, recipe, curve, trained.schedule.stable_until)
     kept.write(TRAINING, orjson.dumps(about | {"curve": curve}, option=orjson.OPT_INDENT_2))
