@@ -5,16 +5,19 @@ own), prompts of about 1,000 bytes and answers of as many, 32 at a time: plain l
 answers written down in a workspace, and the same prompts again, from there. Medians of rounds in turn.
 
 With `--served smollm2` (or `tiny`, a random Llama that is far faster), vLLM on this machine's processor (`make test-llm` makes it): output
-tokens a second of a plain loop beside a whole `curate run`, at equal concurrency, in turn, every prompt new. The processor time for a
-token, of the server and of the process that asks, stands beside it, since the machine may be shared.
+tokens a second of a plain loop beside a whole `curate run`, at equal concurrency, in turn, every prompt new; and datatrove's inference
+runner with its cache of requests, if `make peers` made its environment. The processor time for a token, of the server and of the process
+that asks, stands beside it, since the machine may be shared.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,6 +33,7 @@ from curate import run_pipeline
 from curate.llm import Llm, Prompt
 from curate.storage import LocalStorage
 from tests.benchmarks import readme
+from tests.benchmarks.peers import make_env
 
 WORDS = "curation of pretraining data decides what a model learns and what it never sees"
 LANES = 32
@@ -113,29 +117,58 @@ def client(rounds: int, count: int) -> Iterator[str]:
         yield f"| {name} | {median * 1e6:,.0f} µs | {1 / median:,.0f} |"
 
 
-def served(model: str, rounds: int, count: int) -> Iterator[str]:
+Spent = tuple[float, ...]
+"""Seconds for a token: on the wall, of the server's processor, of the asking one's."""
+
+
+def served(model: str, rounds: int, count: int, datatrove: str | None) -> Iterator[str]:
     """Yield the rows of the second table."""
     from tests.llm.environment import SMOLLM2, TINY
     from tests.llm.servers import VllmProcess
 
     further = {"max_tokens": 64, "ignore_eos": True}
-    found: dict[str, list[tuple[float, ...]]] = {"a plain loop": [], "`curate run`": []}
+    found: dict[str, list[Spent]] = {}
     with VllmProcess({"smollm2": SMOLLM2, "tiny": TINY}[model]) as server:
         loop = plain(server.settings["endpoint"], server.name, further)
+        jobs = {
+            "a plain loop": lambda documents: _timed(loop, documents),
+            "`curate run`": lambda documents: _timed(functools.partial(_run, server), documents),
+        }
+        if datatrove is not None:
+            jobs["datatrove's inference runner"] = lambda documents: _by_datatrove(datatrove, server, documents, further)
         loop(texts(LANES, "warm", 300))
         for number in range(rounds):
-            for name, job in (("a plain loop", loop), ("`curate run`", lambda documents: _run(server, documents))):
+            for name, job in jobs.items():
                 documents = texts(count, f"{name} {number}", 300)
-                begun = time.monotonic(), server.cpu_seconds(), time.process_time()
-                tokens = job(documents)
-                spent = time.monotonic() - begun[0], server.cpu_seconds() - begun[1], time.process_time() - begun[2]
-                found[name].append(tuple(seconds / tokens for seconds in spent))
+                before = server.cpu_seconds()
+                tokens, wall, ours = job(documents)
+                spent = (wall, server.cpu_seconds() - before, ours)
+                found.setdefault(name, []).append(tuple(seconds / tokens for seconds in spent))
     medians = {name: [statistics.median(column) for column in zip(*rounds_, strict=True)] for name, rounds_ in found.items()}
     yield f"| {server.name} on vLLM, {os.cpu_count()} cores, {LANES} at a time | output tokens/s | beside the loop | server, a token | asking, a token |"
     yield "|---|--:|--:|--:|--:|"
     for name, (wall, theirs, ours) in medians.items():
         speed = medians["a plain loop"][0] / wall
         yield f"| {name} | {1 / wall:,.0f} | {speed:.2f} × | {theirs * 1e3:,.2f} ms | {ours * 1e3:,.2f} ms |"
+
+
+def _timed(job: Callable[[list[str]], int], documents: list[str]) -> tuple[int, float, float]:
+    """Return the tokens that came, the seconds, and those of this process's processor."""
+    begun = time.monotonic(), time.process_time()
+    tokens = job(documents)
+    return tokens, time.monotonic() - begun[0], time.process_time() - begun[1]
+
+
+def _by_datatrove(python: str, server: Any, documents: list[str], further: dict[str, Any]) -> tuple[int, float, float]:
+    """Return the same of datatrove's runner, from the start of its pipeline, without the time that Python takes to import it."""
+    with tempfile.TemporaryDirectory() as name:
+        docs = Path(name, "docs.jsonl")
+        docs.write_bytes(b"".join(orjson.dumps({"id": str(n), "text": text}) + b"\n" for n, text in enumerate(documents)))
+        script = Path(__file__).parent / "peers" / "datatrove_inference.py"
+        options = [server.settings["endpoint"], server.name, str(docs), f"{name}/work", str(LANES), orjson.dumps(further).decode()]
+        done = subprocess.run([python, str(script), *options], capture_output=True, text=True, check=True)
+    told = orjson.loads(done.stdout.splitlines()[-1])
+    return int(told["tokens"]), told["seconds"], told["cpu"]
 
 
 def _run(server: Any, documents: list[str]) -> int:
@@ -158,11 +191,12 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=2000, help="in each round, to the stub server")
     parser.add_argument("--documents", type=int, default=128, help="in each round, to vLLM")
     parser.add_argument("--served", choices=["smollm2", "tiny"], help="ask vLLM too")
+    parser.add_argument("--work", type=Path, default=make_env.WORK, help="where `make peers` put the peers' environments")
     parser.add_argument("--write", action="store_true", help="put the tables into README.md")
     args = parser.parse_args()
     lines = list(client(args.rounds, args.requests))
     if args.served:
-        lines += ["", *served(args.served, args.rounds, args.documents)]
+        lines += ["", *served(args.served, args.rounds, args.documents, make_env.interpreter(args.work, "datatrove"))]
     text = "\n".join(lines)
     sys.stdout.write(text + "\n")
     if args.write:

@@ -35,6 +35,7 @@ class Peer:
 
 WORDS = ("spacy==3.8.18", "pyvi", "jieba", "indic-nlp-library", "pythainlp", "sudachipy", "sudachidict_core")
 NEAR = ("xxhash<4", "orjson", "tokenizers")  # what its near-duplicates import, and its Parquet reader
+ASKING = ("aiofiles", "aiosqlite")  # what its inference runner imports
 PEERS = {
     "datatrove": Peer(
         (
@@ -49,6 +50,7 @@ PEERS = {
             "fasttext-numpy2-wheel",
             *WORDS,
             *NEAR,
+            *ASKING,
         )
     ),
     "data_juicer": Peer(("py-data-juicer==1.6.1", "aiohttp", "msgpack", "ray")),
