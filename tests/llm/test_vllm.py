@@ -216,7 +216,7 @@ def test_recipes_run_with_a_real_model(name: str, smollm2: VllmProcess, tmp_path
         "--workers",
         "1",
         "--limit",
-        "10",
+        "6",
         *options,
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
