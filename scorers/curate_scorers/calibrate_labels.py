@@ -35,6 +35,7 @@ from curate_scorers.label_curves import LabelCurve, fitted, measured, verdict
 
 Item = dict[str, Any]
 FILE, FORMAT = "chances.json", 1
+SALT = "held_out"  # else what `sample` drew by the same hash would lie on one side
 HINT = "they may be null, or all be held out: lower `held_out`"
 ROWS = {"lowest": pa.float64(), "highest": pa.float64(), "chance": pa.float64(), "documents": pa.int64()}
 LABELLED = pa.schema({"score": pa.float64(), "wanted": pa.bool_(), "held": pa.bool_()})
@@ -123,7 +124,8 @@ def collect_shard(item: Item, place: Place) -> str:
         label = pc.cast(leaf(docs, item["label"]), pa.int64())
         if odd := sorted(set(pc.unique(label).to_pylist()) - {0, 1, None}):
             raise OperatorError(f"calibrate_labels: `{item['label']}` holds {odd[0]}, which is no label", "true and false, or 1 and 0")
-        held = pa.array(chances(docs.column(ID), item["seed"]) < item["held_out"])
+        named = pc.binary_join_element_wise(SALT, docs.column(ID).cast(pa.string()), ":")
+        held = pa.array(chances(named, item["seed"]) < item["held_out"])
         usable = pc.and_(pc.and_(pc.is_valid(score), pc.is_valid(label)), pc.fill_null(pc.invert(pc.is_nan(score)), False))
         tables.append(pa.table([score, pc.cast(label, pa.bool_()), held], schema=LABELLED).filter(usable))
     return place.write_table("labelled", pa.concat_tables(tables))

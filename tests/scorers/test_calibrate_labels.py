@@ -17,6 +17,7 @@ from sklearn.isotonic import IsotonicRegression
 import curate
 from curate import run_pipeline
 from curate.errors import OperatorError, PipelineError
+from curate.hashing import chances
 from curate_scorers.calibrate_labels import CalibrateLabels
 from curate_scorers.label_chance import LabelChance
 from curate_scorers.label_curves import LabelCurve, fitted, measured, verdict
@@ -83,6 +84,14 @@ def test_chances_of_a_run_are_those_that_were_planted(tmp_path: Path) -> None:
         for doc, chance in zip(documents(2000), told, strict=True):
             assert doc["score"] is None or chance == pytest.approx(doc["score"] / 10, abs=0.12)
     assert files[0] == files[1] and orjson.loads(files[0])["format"] == 1
+
+
+def test_a_sample_by_hash_is_not_all_on_one_side(tmp_path: Path) -> None:
+    docs = documents(400)
+    drawn = chances(pa.array([doc["id"] for doc in docs]), 0) < 0.3
+    report = carried_out(tmp_path, [doc for doc, kept in zip(docs, drawn, strict=True) if kept], "10MB")
+    about = curate.load(next(stage["dataset"] for stage in report["stages"] if stage["name"] == "chances")).manifest.about
+    assert 0.35 < about["held"] / about["documents"] < 0.65
 
 
 @pytest.mark.parametrize(
