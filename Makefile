@@ -46,6 +46,7 @@ bench: .venv/.dev
 	$(BIN)/python -m tests.benchmarks.fasttext_speed
 	$(BIN)/python -m tests.benchmarks.lm_loss_speed
 	$(BIN)/python -m tests.benchmarks.tokenize_speed
+	$(BIN)/python -m tests.benchmarks.service_load
 
 # The peers' environments, then our decisions and speed beside theirs; both need ../shared/data.
 peers: .venv/.dev

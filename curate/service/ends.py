@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -40,7 +41,7 @@ def end_of(run: tables.Run, sight: Sight, log: str) -> End:
     if report is not None:
         return End(_STATUS.get(report["status"], report["status"]), sight.exit_code, **told)
     if sight.state == "ended":
-        return End("failed", sight.exit_code, error=_printed(sight, log))
+        return End("failed", sight.exit_code, error=_printed(run, sight, log))
     return End("lost", error={**_KILLED, "said": sight.said})
 
 
@@ -52,10 +53,14 @@ def read_report(run: tables.Run) -> dict[str, Any] | None:
         return None
 
 
-def _printed(sight: Sight, log: str) -> dict[str, Any]:
-    """Return the message and hint that a run printed before it ended without a report."""
+def _printed(run: tables.Run, sight: Sight, log: str) -> dict[str, Any]:
+    """Return the message and hint that a run printed before it ended without a report.
+
+    It speaks of lines of the file that was written for the attempt, which nobody has seen: the pipeline's name stands in their place.
+    """
     _, found, told = log.rpartition("error: ")
     if not found:
         return {"message": f"`curate run` ended with code {sight.exit_code} and no report", "hint": "its log says why"}
     message, _, hint = told.strip().partition("\nhint: ")
-    return {"message": message, "hint": hint or None}
+    written = rf"\S*runs/{re.escape(run.attempt_id)}/pipeline\.yaml:(\d+:)?"
+    return {"message": re.sub(written, f"pipeline `{run.pipeline}`:", message), "hint": hint or None}

@@ -1,7 +1,7 @@
 """Follows the events of runs where the runs write them, for any number of readers.
 
 A reader's place is `attempt.segment.line`, which is also the id of what stands there: a reader that comes back begins behind the
-last one that it has seen. Readers of one run share one look a second at its row and its newest segment.
+last one that it has seen. Readers of one run share one look a second at its row, and what its newest segments say.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from curate.errors import CurateError, PipelineError
 from curate.service import runs
@@ -17,6 +17,7 @@ from curate.service.state import Database, tables
 from curate.storage import join, open_storage
 
 LOOK_S = 1.0
+_KEPT = 4  # segments of a run that its readers share
 
 
 @dataclass(frozen=True, order=True)
@@ -42,10 +43,14 @@ class Place:
 def read_segment(run: tables.Run, place: Place) -> list[bytes] | None:
     """Return the lines of a place's segment from its line on, or None while the run has not written it."""
     storage = open_storage(run.workspace)
-    path = join("runs", run.named(place.attempt), "events", f"{place.segment:05d}.jsonl")
+    path = join(_folder(run, place.attempt), f"{place.segment:05d}.jsonl")
     if storage.info(path) is None:
         return None
     return storage.read(path).splitlines()[place.line :]
+
+
+def _folder(run: tables.Run, attempt: int) -> str:
+    return join("runs", run.named(attempt), "events")
 
 
 class Pulse:
@@ -58,6 +63,7 @@ class Pulse:
         self.run: tables.Run | None = None
         self.segments = 0
         self.version = 0
+        self._newest: dict[Place, list[bytes]] = {}
         self._changed = asyncio.Event()
 
     async def beat(self) -> None:
@@ -77,10 +83,23 @@ class Pulse:
         with self._database.reading() as session:
             run = runs.find(session, self._run_id)
         if self.run is None or run.attempt != self.run.attempt:
-            self.segments = 0
-        while read_segment(run, Place(run.attempt, self.segments)) is not None:
+            self.segments = len(open_storage(run.workspace).list(_folder(run, run.attempt)))
+        while (lines := read_segment(run, Place(run.attempt, self.segments))) is not None:
+            self._keep(Place(run.attempt, self.segments), lines)
             self.segments += 1
         self.run = run
+
+    def _keep(self, segment: Place, lines: list[bytes]) -> None:
+        self._newest[segment] = lines
+        if len(self._newest) > _KEPT:
+            del self._newest[next(iter(self._newest))]
+
+    async def lines(self, run: tables.Run, place: Place) -> list[bytes] | None:
+        """Return the lines at a place, or None while the run has not written it; new segments are known without a look."""
+        if place.attempt == run.attempt and place.segment >= self.segments:
+            return None
+        known = self._newest.get(replace(place, line=0))
+        return known[place.line :] if known is not None else await asyncio.to_thread(read_segment, run, place)
 
     async def news(self, version: int, patience_s: float) -> bool:
         """Wait until something has changed since a version, for so many seconds at most; tell whether it has."""

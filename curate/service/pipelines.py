@@ -7,10 +7,11 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, undefer
 
 from curate.artifacts import open_artifacts, verify_artifacts
 from curate.check import check_columns, warnings
@@ -26,6 +27,7 @@ from curate.service.state import tables
 
 MAX_BYTES = 256 << 10  # reading YAML takes seconds for a megabyte, and others wait for it
 FILE = "pipeline.yaml"  # what messages call a text without a file
+_WHOLE = undefer(tables.PipelineVersion.text)
 _LINE = re.compile(rf"{re.escape(FILE)}:(\d+): (.*)", re.DOTALL)
 
 
@@ -72,6 +74,13 @@ class Checker:
         check_places(loaded.pipeline, self.places, loaded.positions)
         return loaded, validate(loaded.pipeline, loaded.positions)
 
+    def readable(self, text: str, folder: Path, sets: Sequence[str] = ()) -> Pipeline:
+        """Return the pipeline of a kept text if its inputs may be looked at, else raise `PipelineError`; nothing else is checked."""
+        pipeline = _parsed(text, folder, tuple(sets))
+        for path in (path for spec in pipeline.inputs.values() for path in spec.paths):
+            self.places.check(path, folder)
+        return pipeline
+
     def check(self, text: str, folder: Path, sets: Sequence[str] = ()) -> Checked:
         """Return what `curate check` would say of a text, its inputs looked at."""
         name = None
@@ -82,6 +91,12 @@ class Checker:
         except CurateError as error:
             return Checked(name, mistakes(error))
         return Checked(name, [], warnings(loaded.pipeline, built, loaded.positions), built.order)
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, folder: Path, sets: tuple[str, ...]) -> Pipeline:
+    """Read a text once: schedules look at the inputs of the same pipelines again and again."""
+    return parse_pipeline(text, FILE, folder, sets).pipeline
 
 
 def _check_inputs(loaded: Loaded, built: Built) -> None:
@@ -121,16 +136,18 @@ def save(session: Session, pipeline: Pipeline, text: str, author: str) -> tables
 
 
 def version_of(session: Session, name: str, number: int | None = None) -> tables.PipelineVersion:
-    """Return one version of a pipeline, the newest unless a number says which; raise `NotFound`."""
+    """Return one version of a pipeline with its text, the newest unless a number says which; raise `NotFound`."""
     kept = find(session, name)
-    version = (
-        _newest(session, kept)
-        if number is None
-        else session.scalar(select(tables.PipelineVersion).filter_by(pipeline_id=kept.id, number=number))
-    )
+    query = select(tables.PipelineVersion).filter_by(pipeline_id=kept.id, number=number).options(_WHOLE)
+    version = _newest(session, kept) if number is None else session.scalar(query)
     if version is None:
         raise NotFound(f"pipeline `{name}` has no version {number}")
     return version
+
+
+def text_of(session: Session, version_id: int) -> str:
+    """Return the text of a version."""
+    return session.get_one(tables.PipelineVersion, version_id, options=[_WHOLE]).text
 
 
 def find(session: Session, name: str) -> tables.Pipeline:
@@ -158,4 +175,4 @@ class NotFound(CurateError):
 
 def _newest(session: Session, kept: tables.Pipeline) -> tables.PipelineVersion | None:
     query = select(tables.PipelineVersion).filter_by(pipeline_id=kept.id).order_by(tables.PipelineVersion.number.desc()).limit(1)
-    return session.scalar(query)
+    return session.scalar(query.options(_WHOLE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Callable
 
@@ -24,6 +25,8 @@ def serve(settings: ServiceSettings, tell: Callable[[str], None]) -> None:
     app = make_app(settings)
     _tell_token(app.state.service, tell)
     tell(f"curate serves {settings.url}")
+    gc.collect()
+    gc.freeze()  # else lists of hundreds of rows wait for a collection of all that was imported (measured: 150 ms)
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends in good order by them, and then raises them once more
         signal.signal(number, lambda number, frame: None)
     uvicorn.Server(configured(app, settings)).run()

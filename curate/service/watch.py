@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from curate.errors import CurateError, TransientError
 from curate.pipeline_yaml import to_yaml
 from curate.portable import absolute, with_files
-from curate.service import runs
+from curate.service import pipelines, runs
 from curate.service.ends import DEADLINE, LATE, End, end_of
 from curate.service.launchers.base import Launcher, Task
 from curate.service.pipelines import Checker
@@ -142,7 +142,9 @@ class Watch:
 
     def _task(self, run: tables.Run) -> Task:
         self._checker.places.check(run.workspace)
-        loaded, built = self._checker.load(run.version.text, Path(run.version.folder), run.sets)
+        with self._database.reading() as session:
+            text = pipelines.text_of(session, run.version_id)
+        loaded, built = self._checker.load(text, Path(run.version.folder), run.sets)
         pipeline = absolute(with_files(loaded.pipeline, built, open_storage(run.workspace), join("runs", run.attempt_id)))
         options = [f"--{name}={value}" for name, value in run.options.items()]
         return Task(run.attempt_id, to_yaml(pipeline), run.workspace, options)

@@ -51,7 +51,7 @@ def make() -> None:
 
 def _install() -> None:
     uv = Path(sys.executable).with_name("uv")
-    pip = [uv, "pip", "--quiet"]
+    pip: list[str | Path] = [uv, "pip", "--quiet"]
     links = subprocess.run(
         [sys.executable, "-m", "pip", "config", "get", "global.find-links"], capture_output=True, text=True
     ).stdout.strip()

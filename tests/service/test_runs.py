@@ -36,6 +36,13 @@ def test_a_run_that_fails_says_what_the_command_line_says(calls: Calls, watch: A
     calls.get(f"/runs/{run['id']}/report", 404)
 
 
+def test_a_mistake_that_only_the_run_finds_names_the_pipeline_and_no_file_of_the_service(calls: Calls, watch: Any, text: str) -> None:
+    wrong = text.replace("      - use: length", "      - { use: where, params: { keep: stars > 3 } }\n      - use: length")
+    run = calls.watched_to_end(watch, calls.post("/runs", {"text": wrong})["id"])
+    assert run["status"] == "failed"
+    assert run["error"]["message"].startswith("pipeline `small`: ") and "stars" in run["error"]["message"], run["error"]
+
+
 def test_lists_come_in_pages_newest_first(calls: Calls, text: str) -> None:
     made = [calls.post("/runs", {"text": text, "sets": [f"long.length.min_chars={n}"]})["id"] for n in range(5)]
     seen, cursor = [], ""
@@ -43,7 +50,7 @@ def test_lists_come_in_pages_newest_first(calls: Calls, text: str) -> None:
         page = calls.get(f"/runs?limit=2{cursor and f'&cursor={cursor}'}")
         seen += [run["id"] for run in page["items"]]
         cursor = page["next"]
-    assert seen == sorted(made, reverse=True)
+    assert seen == made[::-1], "by when they were asked for, within a second too"
     calls.post(f"/runs/{made[0]}/cancel", status=200)
     assert [run["id"] for run in calls.get("/runs?status=cancelled&pipeline=small")["items"]] == [made[0]]
     assert calls.get("/runs?pipeline=other")["items"] == []

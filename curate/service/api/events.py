@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
@@ -20,7 +20,7 @@ from curate.service import runs
 from curate.service.api.callers import ServiceHere, Viewer
 from curate.service.api.problems import PROBLEM
 from curate.service.api.runs import run_out
-from curate.service.events import Place, Pulse, Pulses, read_segment
+from curate.service.events import Place, Pulses
 from curate.service.state import tables
 
 router = APIRouter(prefix="/runs", tags=["runs"], responses=PROBLEM)
@@ -69,10 +69,9 @@ async def _told(pulses: Pulses, run_id: str, place: Place) -> AsyncIterator[byte
             if shown != (run.status, run.attempt):
                 shown = (run.status, run.attempt)
                 yield _message("run", run_out(run).model_dump_json().encode())
-            lines = await _lines(pulse, run, place)
+            lines = await pulse.lines(run, place)
             if lines is not None:
-                for number, line in enumerate(lines, place.line):
-                    yield _message("progress", line, str(Place(place.attempt, place.segment, number)))
+                yield b"".join(_progress(place, lines))
                 place = Place(place.attempt, place.segment + 1)
             elif place.attempt < run.attempt:
                 place = Place(place.attempt + 1)
@@ -83,11 +82,9 @@ async def _told(pulses: Pulses, run_id: str, place: Place) -> AsyncIterator[byte
                 yield b": still here\n\n"
 
 
-async def _lines(pulse: Pulse, run: tables.Run, place: Place) -> list[bytes] | None:
-    """Return the lines at a place; None is known without a look when nothing new was written."""
-    if place.attempt == run.attempt and place.segment >= pulse.segments:
-        return None
-    return await asyncio.to_thread(read_segment, run, place)
+def _progress(place: Place, lines: list[bytes]) -> Iterator[bytes]:
+    for number, line in enumerate(lines, place.line):
+        yield _message("progress", line, str(Place(place.attempt, place.segment, number)))
 
 
 def _message(kind: str, data: bytes, id: str | None = None) -> bytes:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
 from curate.service.schedules import rows
@@ -113,7 +113,6 @@ def _schedule_out(schedule: tables.Schedule, last: tables.Tick | None) -> Schedu
 
 
 def _last_ticks(session: Session, schedules: Sequence[tables.Schedule]) -> dict[int, tables.Tick]:
-    wanted = [and_(tables.Tick.schedule_id == each.id, tables.Tick.due == each.last_due) for each in schedules if each.last_due is not None]
-    if not wanted:
-        return {}
-    return {tick.schedule_id: tick for tick in session.scalars(select(tables.Tick).where(or_(*wanted)))}
+    last = and_(tables.Tick.schedule_id == tables.Schedule.id, tables.Tick.due == tables.Schedule.last_due)
+    query = select(tables.Tick).join(tables.Schedule, last).where(tables.Schedule.id.in_([each.id for each in schedules]))
+    return {tick.schedule_id: tick for tick in session.scalars(query)}

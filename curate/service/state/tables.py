@@ -41,7 +41,7 @@ class Pipeline(Base):
 
 
 class PipelineVersion(Base):
-    """One text of a pipeline; `folder` is where its relative paths start."""
+    """One text of a pipeline, which is read only where it is asked for; `folder` is where its relative paths start."""
 
     __tablename__ = "pipeline_versions"
     __table_args__ = (UniqueConstraint("pipeline_id", "number"),)
@@ -49,7 +49,7 @@ class PipelineVersion(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     pipeline_id: Mapped[int] = mapped_column(ForeignKey("pipelines.id"))
     number: Mapped[int]
-    text: Mapped[str]
+    text: Mapped[str] = mapped_column(deferred=True)
     folder: Mapped[str]
     sha256: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=now)
