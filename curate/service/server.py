@@ -13,6 +13,7 @@ from curate.service.api.app import make_app
 from curate.service.connections import ImpatientProtocol
 from curate.service.service import Service, first_token
 from curate.service.settings import ServiceSettings
+from curate.storage.errors import explained
 
 REQUESTS = 500  # under way at a time, beside the streams of events
 FIRST_TOKEN = "admin-token"  # noqa: S105 - the name of the file that holds it
@@ -21,7 +22,8 @@ FIRST_TOKEN = "admin-token"  # noqa: S105 - the name of the file that holds it
 def serve(settings: ServiceSettings, tell: Callable[[str], None]) -> None:
     """Serve until Ctrl-C or SIGTERM; `tell` gets lines for the person who started it."""
     logs.install()
-    settings.home.mkdir(parents=True, exist_ok=True)
+    with explained(str(settings.home), writing=True):
+        settings.home.mkdir(parents=True, exist_ok=True)
     app = make_app(settings)
     _tell_token(app.state.service, tell)
     tell(f"curate serves {settings.url}")
@@ -54,9 +56,13 @@ def configured(app: object, settings: ServiceSettings) -> uvicorn.Config:
 
 def _tell_token(service: Service, tell: Callable[[str], None]) -> None:
     """Put the first token into a file that only its owner may read: what is printed may end in logs."""
-    token = first_token(service) if service.settings.auth == "tokens" else None
-    if token is not None:
-        path = service.settings.home / FIRST_TOKEN
-        path.touch(mode=0o600)
-        path.write_text(token + "\n")
+    path = service.settings.home / FIRST_TOKEN
+
+    def keep(token: str) -> None:
+        with explained(str(path), writing=True):
+            path.touch(mode=0o600)
+            path.write_text(token + "\n")
         tell(f"a token for the first admin is in {path}")
+
+    if service.settings.auth == "tokens":
+        first_token(service, keep)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -89,9 +90,8 @@ def _launcher(settings: ServiceSettings) -> Launcher:
     return LocalLauncher(settings.home, secret_variables(settings))
 
 
-def first_token(service: Service) -> str | None:
-    """Give out a token for an admin if there was never any, else None."""
+def first_token(service: Service, keep: Callable[[str], None]) -> None:
+    """Give out a token for an admin if there was never any; it counts once `keep` has it."""
     with service.database.writing() as session:
-        if session.query(tables.Token).first() is not None:
-            return None
-        return make_token(session, "admin", "admin", None, "the first start")[0]
+        if session.query(tables.Token).first() is None:
+            keep(make_token(session, "admin", "admin", None, "the first start")[0])

@@ -63,11 +63,26 @@ class Postgres:
         """End it."""
         self._call("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "-w", "stop", check=False)
 
-    def database(self) -> str:
-        """Make an empty database."""
+    def database(self, folder: Path | None = None) -> str:
+        """Make an empty database; its tables lie in a folder of their own where one is named."""
         name = f"t{uuid.uuid4().hex}"
-        self._call("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "curate", name)
+        options = []
+        if folder is not None:
+            if self._as_user:
+                shutil.chown(folder, USER, USER)
+            self._say(f"CREATE TABLESPACE {name} LOCATION '{folder}'")
+            options = [f"TABLESPACE {name}"]
+        self._say(" ".join([f"CREATE DATABASE {name}", *options]))
         return f"postgresql://curate@127.0.0.1:{self.port}/{name}"
+
+    def drop(self, url: str) -> None:
+        """Remove a database that lies in a folder of its own."""
+        name = url.rpartition("/")[2]
+        self._say(f"DROP DATABASE {name} WITH (FORCE)")
+        self._say(f"DROP TABLESPACE {name}")
+
+    def _say(self, words: str) -> None:
+        self._call("psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "curate", "-d", "postgres", "-c", words)
 
     def _call(self, program: str, *arguments: str, check: bool = True) -> None:
         command = [*self._as_user, str(self._binaries / program), *arguments]

@@ -51,7 +51,7 @@ class Problem(BaseModel):
 
 
 PROBLEM: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in (400, 401, 403, 404, 409, 413, 422, 503)
+    status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in (400, 401, 403, 404, 409, 413, 422, 503, 507)
 }
 """What routes declare, so that the OpenAPI document tells of it."""
 

@@ -16,13 +16,15 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.orm import Session, sessionmaker
 
 from curate.errors import PipelineError, WorkspaceError
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 BUSY_S = 20
+_SQLITE_FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
+_POSTGRES_FULL = "53100"
 Made = TypeVar("Made")
 
 
@@ -37,13 +39,13 @@ class Database:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
         """A transaction that changes nothing."""
-        with self._reading() as session:
+        with _full_disk_told(), self._reading() as session:
             yield session
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Session]:
-        """A transaction that is kept when the block ends, and forgotten when it raises."""
-        with self._writing.begin() as session:
+        """A transaction that is kept when the block ends, and forgotten when it raises; `WorkspaceError` where there is no room for it."""
+        with _full_disk_told(), self._writing.begin() as session:
             yield session
 
     def change(self, make: Callable[[Session], Made]) -> Made:
@@ -66,7 +68,7 @@ class Database:
 
     def upgrade(self) -> None:
         """Bring the tables up to date; of several processes that start together, one does it."""
-        with self._writing.begin() as session:
+        with self.writing() as session:
             self.take_turn(session, "migrations")
             command.upgrade(_configured(session.connection()), "head")
 
@@ -81,6 +83,22 @@ class Database:
     def close(self) -> None:
         """Give its connections back."""
         self.engine.dispose()
+
+
+@contextlib.contextmanager
+def _full_disk_told() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if not _says_full(error.orig):
+            raise
+        hint = "free some space where the database lies, and try again; runs that go on are not touched"
+        raise WorkspaceError("no space left for the database of the service: nothing was changed", hint) from error
+
+
+def _says_full(error: BaseException | None) -> bool:
+    """Tell whether SQLite (which calls a write that the disk refuses an I/O error) or PostgreSQL says that there is no room."""
+    return getattr(error, "sqlite_errorname", "") in _SQLITE_FULL or getattr(error, "sqlstate", "") == _POSTGRES_FULL
 
 
 def _engine(url: str) -> Engine:
