@@ -1,4 +1,4 @@
-"""Who calls, and what they may do: tokens for programs, sessions that begin with a token for browsers.
+"""Who calls, and what they may do: tokens for programs, sessions for browsers that have shown a token or whose person signed in.
 
 A token is 256 random bits; the database has its SHA-256, which is enough for what nobody can guess. Roles are nested:
 viewers read, operators submit and cancel, admins give out tokens as well.
@@ -82,26 +82,40 @@ def caller_of_token(session: Session, text: str) -> Caller:
     return _caller(token)
 
 
-def open_session(session: Session, text: str, hours: float) -> tuple[str, tables.BrowserSession]:
+def open_session(session: Session, text: str, hours: float) -> str:
     """Begin the session of a browser that shows a token; return its cookie."""
     caller_of_token(session, text)
     token = session.scalar(select(tables.Token).filter_by(hash=hashed(text)))
     assert token is not None, "it was just found"
-    cookie = secrets.token_urlsafe(32)
     ends = now() + timedelta(hours=hours)
-    begun = tables.BrowserSession(
-        hash=hashed(cookie), token=token, csrf=secrets.token_urlsafe(24), expires_at=min(ends, token.expires_at or ends)
-    )
-    session.add(begun)
-    return cookie, begun
+    return _begin(session, min(ends, token.expires_at or ends), token=token)
+
+
+def open_session_of(session: Session, person: tables.Person, hours: float) -> str:
+    """Begin the session of a browser whose person signed in; return its cookie."""
+    return _begin(session, now() + timedelta(hours=hours), person=person)
+
+
+def _begin(session: Session, ends: datetime, **whose: tables.Token | tables.Person) -> str:
+    cookie = secrets.token_urlsafe(32)
+    session.add(tables.BrowserSession(hash=hashed(cookie), csrf=secrets.token_urlsafe(24), expires_at=ends, **whose))
+    return cookie
 
 
 def caller_of_session(session: Session, cookie: str) -> Caller:
     """Return who a browser's session belongs to; raise `Unauthorized`."""
     found = session.get(tables.BrowserSession, hashed(cookie))
-    if found is None or found.expires_at <= now() or not _lives(found.token):
+    if found is None or found.expires_at <= now() or (found.token is not None and not _lives(found.token)):
         raise Unauthorized("the session has ended", "log in again")
+    if found.person is not None:
+        return caller_of_person(found.person, found.csrf)
+    assert found.token is not None, "a session is a token's or a person's"
     return _caller(found.token, found.csrf)
+
+
+def caller_of_person(person: tables.Person, csrf: str | None = None) -> Caller:
+    """Return somebody who signed in as a caller."""
+    return Caller(person.name, _role(person.role), f"person:{person.id}", csrf=csrf)
 
 
 def close_session(session: Session, cookie: str) -> None:
@@ -132,5 +146,8 @@ def _lives(token: tables.Token) -> bool:
 
 
 def _caller(token: tables.Token, csrf: str | None = None) -> Caller:
-    role = next(role for role in ROLES if role == token.role)
-    return Caller(token.name, role, f"token:{token.id}", csrf=csrf)
+    return Caller(token.name, _role(token.role), f"token:{token.id}", csrf=csrf)
+
+
+def _role(name: str) -> Role:
+    return next(role for role in ROLES if role == name)

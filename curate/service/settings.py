@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from curate.errors import PipelineError
 from curate.registry import suggest
+from curate.service.oidc_settings import Oidc
 from curate.storage import is_remote
 from curate.yaml_tree import read_tree
 
@@ -60,6 +61,7 @@ class ServiceSettings(BaseModel):
     - `runs_at_once`: how many runs go on at a time; 1 on this machine and 16 on a cluster unless it says otherwise.
     - `workers`: worker processes of a run on this machine, all cores unless it says otherwise.
     - `hooks_allow`: hosts on private networks that webhooks may call.
+    - `oidc`: a provider with which people may sign in, beside the tokens: `curate.service.oidc_settings`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,6 +89,7 @@ class ServiceSettings(BaseModel):
     streams: int = Field(500, ge=1)
     hooks_allow: tuple[str, ...] = ()
     mail: Mail | None = None
+    oidc: Oidc | None = None
 
     @property
     def database_url(self) -> str:
@@ -123,6 +126,7 @@ def load_settings(path: Path | None, chosen: Mapping[str, Any]) -> ServiceSettin
     except ValidationError as error:
         raise _explained(error, path) from None
     _check_reach(settings)
+    _check_oidc(settings)
     return settings
 
 
@@ -143,7 +147,7 @@ def secret(reference: str) -> str:
 
 def secret_variables(settings: ServiceSettings) -> list[str]:
     """Return the variables of the environment that settings and webhooks refer to: no run gets to see them."""
-    references = [settings.database, settings.mail.password if settings.mail else None]
+    references = [settings.database, settings.mail and settings.mail.password, settings.oidc and settings.oidc.client_secret]
     named = [reference[4:] for reference in references if reference and reference.startswith("env:")]
     return named + [name for name in os.environ if name.startswith(HOOK_KEYS)]
 
@@ -204,3 +208,22 @@ def _check_reach(settings: ServiceSettings) -> None:
             f"{settings.host} can be reached from outside, and there is no TLS",
             "give `tls_certificate` and `tls_key`, or say `behind_proxy: true` and a `public_url` with https",
         )
+
+
+def _check_oidc(settings: ServiceSettings) -> None:
+    """Refuse a provider that anybody on the way could play, and one that could not send people back."""
+    if settings.oidc is None:
+        return
+    issuer = settings.oidc.issuer
+    if not is_safe(issuer):
+        raise PipelineError(f"`oidc.issuer` is neither https nor on this machine: {issuer}", "such as https://id.example.org")
+    if settings.auth == "none":
+        raise PipelineError("`oidc` goes without `auth: none`, which lets anybody in", "leave one of them out")
+    if urlsplit(settings.url).hostname in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        raise PipelineError("`oidc` needs `public_url`", "the address at which people reach the service, and the provider sends them back")
+
+
+def is_safe(url: str) -> bool:
+    """Tell whether nobody on the way can read or change what is said to an address: by TLS, or since it stays on this machine."""
+    parts = urlsplit(url)
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or "")))

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, FastAPI
 
-from curate.service.api import datasets, events, health, pipelines, problems, runs, schedules, sessions, tokens, webhooks
+from curate.service.api import datasets, events, health, pipelines, problems, runs, schedules, sessions, sign_in, tokens, webhooks
 from curate.service.api.access import Access
 from curate.service.api.headers import Headers
 from curate.service.api.limits import Limits
@@ -41,6 +41,6 @@ def make_app(settings: ServiceSettings, watching: bool = True) -> FastAPI:
     routed = (pipelines, runs, events, datasets, schedules, tokens, webhooks)
     for router in (module.router for module in routed):
         api.include_router(router)
-    for router in (api, sessions.router, health.router, *PAGES):
+    for router in (api, sessions.router, sign_in.router, health.router, *PAGES):
         app.include_router(router)
     return app

@@ -9,11 +9,11 @@ from urllib.parse import urlencode
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 
 from curate.errors import CurateError, PipelineError
-from curate.service.api.callers import SAFE
+from curate.service.api.callers import SAFE, service
 from curate.service.api.problems import status_of
 from curate.service.auth import Unauthorized
 from curate.service.pages.render import page
@@ -46,10 +46,17 @@ def problem_page(error: CurateError, status: int) -> Response:
     return page("problem.html", {"who": None, "place": "", "title": HTTPStatus(status).phrase, "error": error}, status)
 
 
+def login_page(request: Request, following: str = "/", error: CurateError | None = None, status: int = 200) -> HTMLResponse:
+    """Return the page that asks who comes, and why it has to ask again; afterwards they see `following`."""
+    oidc = service(request).settings.oidc
+    provider = oidc.name if oidc is not None else None
+    return page("login.html", {"who": None, "place": "", "next": following, "error": error, "provider": provider}, status)
+
+
 def _unauthorized(request: Request, error: Unauthorized) -> Response:
     """Lead to the login, and from there to where the caller wanted to go; a login that failed says why."""
-    if request.url.path == LOGIN:
-        return page("login.html", {"who": None, "place": "", "next": "/", "error": error}, 401)
+    if request.url.path == LOGIN or request.url.path.startswith(f"{LOGIN}/"):
+        return login_page(request, error=error, status=401)
     wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "") if request.method in SAFE else "/"
     return RedirectResponse(f"{LOGIN}?{urlencode({'next': wanted})}", 303)
 

@@ -1,4 +1,4 @@
-"""`/login` and `/logout`: a browser shows a token once, and has a cookie from then on."""
+"""`/login` and `/logout`: a browser shows a token once, and has a cookie from then on. `sign_in` is the other way to one."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from curate.service import auth
 from curate.service.api.callers import COOKIE, ServiceHere, Viewer, check_origin
-from curate.service.api.page_route import PageRoute
+from curate.service.api.page_route import PageRoute, login_page
 from curate.service.api.problems import PROBLEM
-from curate.service.pages.render import page
+from curate.service.service import Service
 
 router = APIRouter(tags=["callers"], responses=PROBLEM, include_in_schema=False, route_class=PageRoute)
+Following = Annotated[str, Query(alias="next", max_length=2000)]
 
 
 @router.get("/login")
-def ask(following: Annotated[str, Query(alias="next", max_length=2000)] = "/") -> HTMLResponse:
-    """The page that asks for a token."""
-    return page("login.html", {"who": None, "place": "", "next": local_path(following), "error": None})
+def ask(request: Request, following: Following = "/") -> HTMLResponse:
+    """The page that asks for a token, or leads to the provider."""
+    return login_page(request, local_path(following))
 
 
 @router.post("/login")
@@ -29,12 +30,8 @@ def login(
     """Begin a session, and go on to a page of this service."""
     check_origin(request)
     with service.database.writing() as session:
-        cookie, _ = auth.open_session(session, token.strip(), service.settings.session_hours)
-    answer = RedirectResponse(local_path(following), 303)
-    answer.set_cookie(
-        COOKIE, cookie, int(service.settings.session_hours * 3600), secure=service.settings.secure, httponly=True, samesite="lax"
-    )
-    return answer
+        cookie = auth.open_session(session, token.strip(), service.settings.session_hours)
+    return logged_in(service, cookie, following)
 
 
 @router.post("/logout")
@@ -44,6 +41,14 @@ def logout(request: Request, caller: Viewer, service: ServiceHere) -> RedirectRe
         auth.close_session(session, request.cookies.get(COOKIE, ""))
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(COOKIE)
+    return answer
+
+
+def logged_in(service: Service, cookie: str, following: str) -> RedirectResponse:
+    """Return the answer that gives a browser its session, and leads it to a page of this service."""
+    answer = RedirectResponse(local_path(following), 303)
+    seconds = int(service.settings.session_hours * 3600)
+    answer.set_cookie(COOKIE, cookie, seconds, secure=service.settings.secure, httponly=True, samesite="lax")
     return answer
 
 

@@ -163,17 +163,34 @@ class Token(Base):
     last_used_at: Mapped[datetime | None]
 
 
+class Person(Base):
+    """Somebody whom an OpenID Connect provider vouched for, with the role that they had when they last signed in."""
+
+    __tablename__ = "people"
+    __table_args__ = (UniqueConstraint("issuer", "subject"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    issuer: Mapped[str]
+    subject: Mapped[str] = mapped_column(String(255))
+    name: Mapped[str]
+    role: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    seen_at: Mapped[datetime] = mapped_column(default=now)
+
+
 class BrowserSession(Base):
-    """A browser that has shown a token; it ends with the token."""
+    """A browser that has shown a token, with which it ends, or that a person signed in with."""
 
     __tablename__ = "sessions"
 
     hash: Mapped[str] = mapped_column(String(64), primary_key=True)
-    token_id: Mapped[int] = mapped_column(ForeignKey("tokens.id"))
+    token_id: Mapped[int | None] = mapped_column(ForeignKey("tokens.id"))
+    person_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
     csrf: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=now)
     expires_at: Mapped[datetime]
-    token: Mapped[Token] = relationship(lazy="joined", innerjoin=True)
+    token: Mapped[Token | None] = relationship(lazy="joined")
+    person: Mapped[Person | None] = relationship(lazy="joined")
 
 
 class Audit(Base):
