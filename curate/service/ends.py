@@ -15,7 +15,10 @@ from curate.service.state import tables
 from curate.storage import join, open_storage
 
 DEADLINE: Final = "its deadline"  # who cancelled a run that took too long
-_KILLED = {"message": "the run was killed, or its machine went down", "hint": "run it again: it goes on where it stopped"}
+_KILLED = {
+    "message": "the run was killed, its machine went down, or the disk of the service's folder is full",
+    "hint": "run it again: it goes on where it stopped",
+}
 _STATUS = {"done": "succeeded", "interrupted": "lost"}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import event
 
 from tests.service.calls import Calls
 
@@ -54,3 +55,12 @@ def test_lists_come_in_pages_newest_first(calls: Calls, text: str) -> None:
     calls.post(f"/runs/{made[0]}/cancel", status=200)
     assert [run["id"] for run in calls.get("/runs?status=cancelled&pipeline=small")["items"]] == [made[0]]
     assert calls.get("/runs?pipeline=other")["items"] == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_list_of_runs_reads_no_pipelines(app: FastAPI, calls: Calls, text: str) -> None:
+    calls.post("/runs", {"text": text})
+    asked: list[str] = []
+    event.listen(app.state.service.database.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    assert calls.get("/runs")["items"][0]["version"] == 1
+    assert any("pipeline_versions" in each for each in asked) and not any("pipeline_versions_1.text" in each for each in asked), asked

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from curate.errors import PipelineError
 from curate.service import pipelines
@@ -309,6 +309,24 @@ def test_a_pipeline_starts_when_another_has_succeeded(hands: Hands, calls: Calls
     assert len(hands.ticks()) == 1, again
     with pytest.raises(PipelineError, match="would never come to rest"):
         hands.add({"kind": "finished", "pipeline": "second"}, name="back")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_look_at_many_schedules_that_need_nothing_costs_a_few_queries(hands: Hands, calls: Calls, data: Path) -> None:
+    calls.post("/pipelines", {"text": small_pipeline(data, "first")})
+    calls.post("/runs", {"pipeline": "first"})
+    hands.moment = now()  # the ends of runs are told by the service's own clock
+    for number in range(20):
+        hands.add({"kind": "finished", "pipeline": "first"}, name=f"after-{number}")
+    hands.end()
+    hands.move("1m")
+    assert hands.runs() == 21
+    hands.end()
+    hands.move("1h")
+    asked: list[str] = []
+    event.listen(hands.service.database.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    hands.move("1s")
+    assert 0 < len(asked) < 10, asked
 
 
 def test_replicas_on_one_database_fire_each_tick_once(hands: Hands) -> None:
