@@ -102,15 +102,15 @@ def _begin(session: Session, ends: datetime, **whose: tables.Token | tables.Pers
     return cookie
 
 
-def caller_of_session(session: Session, cookie: str) -> Caller:
-    """Return who a browser's session belongs to; raise `Unauthorized`."""
+def caller_of_session(session: Session, cookie: str, people: bool) -> Caller:
+    """Return who a browser's session belongs to; raise `Unauthorized`, for people too when none may sign in any more."""
     found = session.get(tables.BrowserSession, hashed(cookie))
-    if found is None or found.expires_at <= now() or (found.token is not None and not _lives(found.token)):
-        raise Unauthorized("the session has ended", "log in again")
-    if found.person is not None:
-        return caller_of_person(found.person, found.csrf)
-    assert found.token is not None, "a session is a token's or a person's"
-    return _caller(found.token, found.csrf)
+    if found is not None and found.expires_at > now():
+        if found.token is not None and _lives(found.token):
+            return _caller(found.token, found.csrf)
+        if found.person is not None and people:
+            return caller_of_person(found.person, found.csrf)
+    raise Unauthorized("the session has ended", "log in again")
 
 
 def caller_of_person(person: tables.Person, csrf: str | None = None) -> Caller:

@@ -211,6 +211,14 @@ class TestNobodyElseGetsIn:
             assert "does not answer" in told and "hint: try again in a moment, or log in with a token" in told
 
 
+def test_people_are_out_once_the_settings_name_no_provider(served: TestClient, app: FastAPI, provider: Provider, change: Any) -> None:
+    arrived(served, back_from(to_provider(served)), 303)
+    change()
+    settings = app.state.service.settings.model_copy(update={"oidc": None})
+    app.state.service = replace(app.state.service, settings=settings)
+    assert served.get("/api/v1/me").status_code == 401
+
+
 @pytest.mark.parametrize("path", ["https://evil.example", "//evil.example", "/\\evil.example", "/\n/evil.example"])
 def test_a_sign_in_leads_nowhere_else(served: TestClient, provider: Provider, path: str) -> None:
     assert arrived(served, back_from(to_provider(served, path)), 303) == "/"

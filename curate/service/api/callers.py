@@ -42,7 +42,7 @@ def identified(request: Request, service: ServiceHere) -> Caller:
             return replace(caller_of_token(session, token.strip()), address=address)
         if cookie is None:
             raise Unauthorized("this needs a token", "log in, or send `Authorization: Bearer TOKEN`; `curate` takes it from CURATE_TOKEN")
-        caller = replace(caller_of_session(session, cookie), address=address)
+        caller = replace(caller_of_session(session, cookie, service.settings.oidc is not None), address=address)
     check_origin(request)
     return caller
 
