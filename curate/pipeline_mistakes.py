@@ -150,8 +150,10 @@ def found(value: object) -> str:
             return "true" if value else "false"
         case str():
             return f"the string `{value if len(value) <= 40 else value[:39] + '…'}`"
+        case int() if value.bit_length() > 128:  # Python itself refuses to write thousands of digits
+            return "a very long number"
         case int() | float():
-            return f"the number {value}" if len(str(value)) <= 40 else "a very long number"
+            return f"the number {value}"
         case dict():
             return "a mapping"
         case list() | tuple():

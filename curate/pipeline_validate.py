@@ -30,6 +30,7 @@ from curate.pipeline_sets import RESERVED
 from curate.protocols import Judge, Operator, Scorer
 
 READ_STEP = "read"  # the ledger's name for what readers drop
+MAX_NAME = 100  # folders are called by it
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _BATCH = ("Filter", "Mapper", "FlatMapper", "Scorer")
 
@@ -158,7 +159,9 @@ def _check_names(pipeline: Pipeline, mistakes: Mistakes) -> None:
 
 
 def _check_name(name: str, kind: str, place: Place, mistakes: Mistakes) -> None:
-    if not _NAME.fullmatch(name):
+    if len(name) > MAX_NAME:
+        mistakes.add(place, f"the name of this {kind} has more than {MAX_NAME} characters: `{name[:20]}…`")
+    elif not _NAME.fullmatch(name):
         fixed = re.sub(r"[^A-Za-z0-9_]+", "_", name).lstrip("_0123456789")
         rule = "names are letters, digits and `_`, and begin with a letter"
         article = "an" if kind[0] in "aeiou" else "a"

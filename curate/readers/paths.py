@@ -19,6 +19,7 @@ from curate.storage import FileInfo, LocalStorage, Storage, is_remote, open_file
 
 _CAPTURE = re.compile(r"\{([A-Za-z_]\w*)\}")
 _MAGIC = re.compile(r"[*?\[{]")
+MAX_SEGMENTS = 200
 _RESERVED = ("id", "text", "html")
 
 
@@ -51,6 +52,8 @@ def parse(path: str, base: str) -> Pattern:
     remote = is_remote(path)
     whole = path.rstrip("/") if remote else os.path.normpath(os.path.join(base, Path(path.removeprefix("file://")).expanduser()))
     segments = whole.split("/")
+    if len(segments) > MAX_SEGMENTS:
+        raise PipelineError(f"an input's path has more than {MAX_SEGMENTS} parts: {whole[:40]}…")
     first = 3 if remote else 0  # scheme, nothing, bucket
     wild = next((index for index in range(first, len(segments)) if _MAGIC.search(segments[index])), None)
     if wild is None and (path.endswith("/") or _is_folder(whole, len(segments) <= first)):
@@ -62,7 +65,7 @@ def parse(path: str, base: str) -> Pattern:
 def _is_folder(whole: str, is_bucket: bool) -> bool:
     """Tell whether a path without wildcards is a folder; on an object store that is what no object is called."""
     if not is_remote(whole):
-        return Path(whole).is_dir()
+        return os.path.isdir(whole)  # noqa: PTH112 - False as well for a name that is too long
     storage, name = open_file(whole)
     return is_bucket or storage.info(name) is None
 

@@ -101,6 +101,12 @@ class ServiceSettings(BaseModel):
         """Prefixes of what pipelines may name; without any, the folder that relative paths start from, and the workspace."""
         return self.allow or (str(self.folder), self.workspace)
 
+    def workspace_of(self, asked: str | None) -> str:
+        """Return where a run works that asked for this workspace or for none; relative ones start where pipelines do."""
+        if asked is None:
+            return self.workspace
+        return asked if is_remote(asked) else os.path.join(self.folder, asked)
+
     @property
     def url(self) -> str:
         """How the service is reached."""

@@ -19,6 +19,8 @@ def test_paths_start_at_the_file_and_the_command_line_wins(tmp_path: Path) -> No
     assert settings.allow == (str(tmp_path / "crawls"), "s3://bucket/")
     assert settings.database_url == f"sqlite:///{tmp_path}/state/service.db"
     assert load_settings(file, {}).folder == tmp_path
+    places = [settings.workspace_of(asked) for asked in (None, "own", "/srv/own", "s3://bucket/own")]
+    assert places == ["s3://bucket/workspace", str(tmp_path / "own"), "/srv/own", "s3://bucket/own"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
-from pydantic import AwareDatetime
 
 from curate.errors import CurateError
 from curate.service import pipelines
@@ -19,6 +18,7 @@ from curate.service.api.problems import status_of
 from curate.service.api.schedules import DeskHere, PauseIn
 from curate.service.api.schedules import pause as pause_schedule
 from curate.service.auth import Caller
+from curate.service.moments import Moment
 from curate.service.pages.render import page
 from curate.service.pages.schedule_page import schedule_line, schedule_part
 from curate.service.schedules.desk import Desk
@@ -48,7 +48,7 @@ def list_schedules(who: Viewer, service: ServiceHere, desk: DeskHere, pipeline: 
 
 
 @router.get("/schedules/{name}")
-def show(name: str, who: Viewer, desk: DeskHere, after: AwareDatetime | None = None) -> HTMLResponse:
+def show(name: str, who: Viewer, desk: DeskHere, after: Moment | None = None) -> HTMLResponse:
     """One schedule with its history."""
     return _shown(name, who, desk, after)
 

@@ -40,8 +40,8 @@ class RunIn(BaseModel):
     pipeline: str | None = None
     version: Number | None = None
     text: str | None = None
-    folder: str | None = None
-    workspace: str | None = None
+    folder: str | None = Field(None, max_length=2000)
+    workspace: str | None = Field(None, max_length=2000)
     sets: list[str] = Field([], max_length=1000)
     limit: int | None = Field(None, ge=1, lt=2**63)
     until: str | None = None
@@ -163,7 +163,7 @@ def log(run_id: str, caller: Viewer, service: ServiceHere, last_bytes: Annotated
 
 
 def _order(body: RunIn, service: Service) -> runs.Order:
-    workspace = body.workspace or service.settings.workspace
+    workspace = service.settings.workspace_of(body.workspace)
     service.checker.places.check(workspace, service.settings.folder)
     return runs.Order(
         workspace=workspace,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from curate.errors import PipelineError
 from curate.service.api.callers import Operator, ServiceHere, Viewer
 from curate.service.api.paging import Cursor, Page, Size, cut
 from curate.service.api.problems import PROBLEM
+from curate.service.moments import Moment
 from curate.service.schedules.desk import Desk
 from curate.service.schedules.spec import ScheduleSpec
 from curate.service.schedules.views import ExportOut, ScheduleOut, TickOut
@@ -93,7 +94,7 @@ def history(
     caller: Viewer,
     desk: DeskHere,
     limit: Size = 50,
-    cursor: Annotated[AwareDatetime | None, Query(description="`next` of the page before.")] = None,
+    cursor: Annotated[Moment | None, Query(description="`next` of the page before.")] = None,
 ) -> Page[TickOut]:
     """List what came of each due time, newest first."""
     items, following = cut(desk.history(name, limit + 1, cursor), limit, lambda tick: tick.cursor)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
 from curate.service import audit, auth
@@ -15,6 +15,7 @@ from curate.service.api.paging import Page, Size, newest
 from curate.service.api.pipelines import Number
 from curate.service.api.problems import PROBLEM
 from curate.service.auth import Role
+from curate.service.moments import Moment
 from curate.service.pipelines import NotFound
 from curate.service.state import tables
 
@@ -36,7 +37,7 @@ class TokenIn(BaseModel):
 
     name: str = Field(min_length=1, max_length=200)
     role: Role
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
 
 class TokenOut(BaseModel):

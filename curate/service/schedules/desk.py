@@ -110,7 +110,7 @@ class Desk:
             spec = rows.spec_of(rows.find(session, name))
             version = pipelines.version_of(session, spec.pipeline, spec.version)
         path = pipeline_file or f"/etc/curate/{spec.pipeline}.yaml"
-        found = export(spec, target, Job(path, version.text, spec.workspace or self._settings.workspace, self._clock(), image))
+        found = export(spec, target, Job(path, version.text, self._settings.workspace_of(spec.workspace), self._clock(), image))
         return ExportOut(files=dict(found.files), lost=list(found.lost))
 
     @contextmanager

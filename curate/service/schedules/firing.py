@@ -205,7 +205,7 @@ class Firing:
         spec, seen = self.spec, self.schedule.seen.get("inputs", {})
         version = pipelines.version_of(self.session, spec.pipeline, spec.version)
         order = runs.Order(
-            workspace=spec.workspace or self.settings.workspace,
+            workspace=self.settings.workspace_of(spec.workspace),
             sets=spec.sets,
             until=spec.until,
             workers=spec.workers or self.settings.workers,

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from curate.service.moments import Moment
 from curate.service.schedules.cron import CronTimes
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
@@ -43,7 +44,7 @@ class AtTrigger(BaseModel):
 
     model_config = _STRICT
     kind: Literal["at"] = "at"
-    at: AwareDatetime = Field(description="A time with its offset from UTC.")
+    at: Moment = Field(description="A time with its offset from UTC.")
 
 
 class FilesTrigger(BaseModel):
