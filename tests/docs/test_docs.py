@@ -80,6 +80,13 @@ def _anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in _HEADING.findall(_text(path))}
 
 
+def test_tests_that_documents_name_exist() -> None:
+    named = {pair for path in DOCUMENTS for pair in re.findall(r"`(test_\w+\.py)::(test_\w+)`", _text(path))}
+    assert len(named) > 20
+    files = {path.name: _text(path) for path in (ROOT / "tests" / "service").glob("test_*.py")}
+    assert [pair for pair in named if f"\ndef {pair[1]}(" not in files.get(pair[0], "")] == []
+
+
 def test_generated_blocks_are_current() -> None:
     done = subprocess.run([sys.executable, "tests/docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -68,15 +68,27 @@ def test_a_body_that_drips_is_not_waited_for(server: Server) -> None:
         assert 0.9 < time.monotonic() - began < 10
 
 
-def test_a_head_that_drips_is_not_waited_for(server: Server) -> None:
-    with connected(server) as connection:
-        began = time.monotonic()
+def test_heads_that_drip_are_not_waited_for_and_keep_nobody_waiting(server: Server) -> None:
+    slow = [connected(server) for _ in range(100)]
+    began = time.monotonic()
+    for connection in slow:
         connection.sendall(b"GET /healthz HTTP/1.1\r\n")
-        with pytest.raises(OSError):
-            for _ in range(60):
-                time.sleep(0.5)
-                connection.sendall(b"X: y\r\n")
-                if connection.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == b"":
-                    raise ConnectionResetError
-        assert 8 < time.monotonic() - began < 25
-    assert server.answers()
+    with pytest.raises(OSError):
+        for _ in range(60):
+            assert server.answers(), "the others wait"
+            time.sleep(0.5)
+            slow[0].sendall(b"X: y\r\n")
+            if slow[0].recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == b"":
+                raise ConnectionResetError
+    assert 8 < time.monotonic() - began < 25
+    for connection in slow:
+        assert ended(connection)
+        connection.close()
+
+
+def ended(connection: socket.socket) -> bool:
+    """Wait until the other side has ended a connection without an answer."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
