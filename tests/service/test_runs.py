@@ -10,6 +10,9 @@ from fastapi import FastAPI
 from sqlalchemy import event
 
 from tests.service.calls import Calls
+from tests.service.servers import Server
+from tests.service.test_faults import processes_of, slow_pipeline
+from tests.service.waiting import until
 
 
 @pytest.fixture
@@ -64,3 +67,18 @@ def test_a_list_of_runs_reads_no_pipelines(app: FastAPI, calls: Calls, text: str
     event.listen(app.state.service.database.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
     assert calls.get("/runs")["items"][0]["version"] == 1
     assert any("pipeline_versions" in each for each in asked) and not any("pipeline_versions_1.text" in each for each in asked), asked
+
+
+def test_no_run_sees_a_secret_of_the_service(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = {"CURATE_TEST_DATABASE": f"sqlite:///{tmp_path}/service.db", "CURATE_HOOK_TEST": "a key"}
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    server = Server(tmp_path / "server", allow=[str(data)], workspace=str(data / "workspace"), database="env:CURATE_TEST_DATABASE")
+    try:
+        run = server.client.submit(slow_pipeline(data))
+        seen = until(lambda: processes_of(run.id))[0].environ()
+        assert "PATH" in seen and not secrets.keys() & seen.keys()
+        server.client.cancel(run.id)
+        server.client.wait(run.id)
+    finally:
+        server.stop()
