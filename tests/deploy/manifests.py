@@ -64,6 +64,9 @@ def _pods(manifest: Manifest) -> Iterator[Pod]:
         yield Pod(name, spec["template"]["metadata"]["labels"], spec["template"]["spec"])
     elif kind == "Job":
         yield Pod(name, {"batch.kubernetes.io/job-name": name}, spec["template"]["spec"])
+    elif kind == "CronJob":
+        template = spec["jobTemplate"]["spec"]["template"]
+        yield Pod(name, template["metadata"]["labels"] | {"batch.kubernetes.io/job-name": f"{name}-1"}, template["spec"])
     elif kind == "RayCluster":
         yield from _ray_pods(name, spec)
     elif kind == "RayJob":

@@ -16,7 +16,8 @@ from curate.storage import is_remote
 _LONGEST_NAME = 52
 _SOONEST_S = 10  # the controller looks every ten seconds; a shorter deadline for starting may never be met
 _FOLDER = "/etc/curate"
-_USER = 10001
+_SIZE = {"cpu": "2", "memory": "8Gi"}  # 4 GiB for each core, and as many workers as cores
+_USER = 1000  # the image's
 
 
 class _Dumper(yaml.SafeDumper):
@@ -83,9 +84,12 @@ def _pod(spec: ScheduleSpec, job: Job) -> dict[str, Any]:
         "image": job.image,
         "command": command(spec, replace(job, pipeline_file=f"{_FOLDER}/pipeline.yaml")),
         "envFrom": [{"secretRef": {"name": "curate-store", "optional": True}}],
-        "resources": {"requests": {"cpu": "2", "memory": "8Gi"}, "limits": {"memory": "8Gi"}},
+        "env": [{"name": "NUMBA_CACHE_DIR", "value": "/tmp/numba"}],  # noqa: S108 - the root is read-only
+        "resources": {"requests": dict(_SIZE), "limits": dict(_SIZE)},
         "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
         "volumeMounts": mounts,
     }
     security = {"runAsNonRoot": True, "runAsUser": _USER, "fsGroup": _USER, "seccompProfile": {"type": "RuntimeDefault"}}
-    return {"spec": {"restartPolicy": "Never", "securityContext": security, "containers": [container], "volumes": volumes}}
+    labels = {"app.kubernetes.io/name": "curate-run"}  # network policies of deploy/kubernetes know it
+    pod = {"restartPolicy": "Never", "automountServiceAccountToken": False, "securityContext": security, "containers": [container]}
+    return {"metadata": {"labels": labels}, "spec": pod | {"volumes": volumes}}
