@@ -19,6 +19,7 @@ from http.client import HTTPException
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
+from curate.client_schedules import Schedules
 from curate.errors import CurateError, PipelineError, TransientError
 
 ENDED = ("succeeded", "failed", "gated", "cancelled", "lost")
@@ -60,6 +61,7 @@ class Client:
             raise PipelineError(f"not the address of a service: {url}", "such as http://127.0.0.1:8300")
         self._url = url.rstrip("/") + "/api/v1"
         self._token = token
+        self.schedules = Schedules(self)
 
     def submit(self, text: str, folder: str | None = None, key: str | None = None, **options: Any) -> ServiceRun:
         """Run a pipeline's text; its relative paths start at `folder`, and `options` are those of `POST /api/v1/runs`.

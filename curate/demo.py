@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from curate.client import Client
+from curate.client_schedules import NewSchedule
 from curate.errors import TransientError
 from curate.recipes import recipe
 from curate.service.server import FIRST_TOKEN, serve
@@ -22,7 +23,7 @@ from curate.service.settings import PORT, ServiceSettings, load_settings
 
 PIPELINE = "quickstart"
 SAMPLE = Path("pipelines/sample")
-NIGHTLY = {
+NIGHTLY: NewSchedule = {
     "name": "nightly",
     "pipeline": PIPELINE,
     "trigger": {"kind": "cron", "expression": "30 2 * * *", "zone": "Europe/Berlin"},
@@ -51,8 +52,8 @@ def load(settings: ServiceSettings) -> None:
         client.save(recipe(PIPELINE))
     if next(client.runs(pipeline=PIPELINE), None) is None:
         client.submit_named(PIPELINE)
-    if all(schedule["name"] != NIGHTLY["name"] for schedule in client.listed("/schedules")):
-        client.call("POST", "/schedules", NIGHTLY)
+    if all(schedule["name"] != NIGHTLY["name"] for schedule in client.schedules.listed()):
+        client.schedules.add(NIGHTLY)
     _tell(f"look at {settings.url} with the token in {settings.home / FIRST_TOKEN}; Ctrl-C ends it")
 
 

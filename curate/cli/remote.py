@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 from uuid import uuid4
 
 import click
@@ -68,11 +67,6 @@ def local_file(path: str) -> Path:
 def seen_by_service(workspace: str) -> str:
     """Return a workspace as a service must name it, which does not know the folder that we are in."""
     return workspace if is_remote(workspace) else os.path.abspath(workspace)
-
-
-def schedule_path(name: str, *rest: str) -> str:
-    """Return the API's path of a schedule, or of what lies below it."""
-    return "/".join(["/schedules", quote(name, safe=""), *rest])
 
 
 def _report(client: Client, run: ServiceRun) -> dict[str, Any]:

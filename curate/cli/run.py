@@ -47,7 +47,7 @@ def run(pipeline: str, as_json: bool, quiet: bool, sets: tuple[str, ...], servic
       curate run pipeline.yaml --workers 8 --set clean.length.min_chars=500
       curate run pipeline.yaml --on ray --workspace s3://bucket/workspace
     """
-    signal.signal(signal.SIGTERM, _interrupt)  # what service managers send: end as by Ctrl-C
+    heed_sigterm()
     if chosen["on"].startswith(("http://", "https://")):
         from curate.cli.job import submit
 
@@ -71,6 +71,11 @@ def show(report: dict[str, Any], as_json: bool) -> NoReturn:
         click.echo(funnel(report | {"error": None}))  # errors go to stderr
     _tell_end(report)
     sys.exit(EXIT[report["status"]])
+
+
+def heed_sigterm() -> None:
+    """Let what service managers send end the command as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, _interrupt)
 
 
 def _interrupt(number: int, frame: object) -> None:

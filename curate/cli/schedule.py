@@ -9,7 +9,7 @@ import click
 import orjson
 
 from curate.cli import options, schedule_add, schedule_export, schedule_run, schedule_text
-from curate.cli.remote import connected, schedule_path
+from curate.cli.remote import connected
 from curate.cli.table import aligned
 from curate.report.units import printable
 
@@ -38,7 +38,7 @@ def listed(url: str, pipeline: str | None, as_json: bool) -> None:
       curate schedule list
       curate schedule list --pipeline web_english
     """
-    found = list(connected(url).listed("/schedules", [("pipeline", pipeline)] if pipeline else []))
+    found = list(connected(url).schedules.listed(pipeline))
     if as_json:
         _print_json(found)
         return
@@ -59,7 +59,7 @@ def show(name: str, url: str, as_json: bool) -> None:
     Example:
       curate schedule show nightly
     """
-    found = connected(url).call("GET", schedule_path(name))
+    found = connected(url).schedules.show(name)
     if as_json:
         _print_json(found)
         return
@@ -80,15 +80,15 @@ def history(name: str, url: str, rows: int, as_json: bool) -> None:
       curate schedule history nightly
       curate schedule history nightly --rows 1000 --json
     """
-    client = connected(url)
-    found = list(islice(client.listed(schedule_path(name, "history")), rows))
+    schedules = connected(url).schedules
+    found = list(islice(schedules.history(name), rows))
     if as_json:
         _print_json(found)
         return
     if not found:
         click.echo(f"{name} was not due yet: `curate schedule show {name}` tells the next time", err=True)
         return
-    for line in aligned(schedule_text.ticks(found, client.call("GET", schedule_path(name))["trigger"])):
+    for line in aligned(schedule_text.ticks(found, schedules.show(name)["trigger"])):
         click.echo(line)
 
 
@@ -103,8 +103,8 @@ def pause(name: str, url: str, reason: str | None) -> None:
     Example:
       curate schedule pause nightly --reason "the store moves"
     """
-    paused = connected(url).call("POST", schedule_path(name, "pause"), {"reason": reason})
-    click.echo(f"{name} rests: {printable(paused['paused'])}")
+    paused = connected(url).schedules.pause(name, reason)
+    click.echo(f"{name} rests: {printable(paused['paused'] or '')}")
 
 
 @schedule.command()
@@ -117,7 +117,7 @@ def resume(name: str, url: str) -> None:
     Example:
       curate schedule resume nightly
     """
-    click.echo(schedule_text.headline(connected(url).call("POST", schedule_path(name, "resume"))))
+    click.echo(schedule_text.headline(connected(url).schedules.resume(name)))
 
 
 @schedule.command()
@@ -130,7 +130,7 @@ def remove(name: str, url: str) -> None:
     Example:
       curate schedule remove nightly
     """
-    connected(url).call("DELETE", schedule_path(name))
+    connected(url).schedules.remove(name)
     click.echo(f"{name} is removed; its history goes on if it is added again")
 
 

@@ -10,9 +10,11 @@ from zoneinfo import ZoneInfo
 import click
 
 from curate.cli import options, schedule_text
-from curate.cli.remote import connected, local_file, schedule_path, seen_by_service
+from curate.cli.remote import connected, local_file, seen_by_service
 from curate.client import Client
+from curate.client_schedules import NewSchedule
 from curate.errors import PipelineError
+from curate.service.moments import in_calendar
 from curate.service.schedules.spans import seconds_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -74,19 +76,18 @@ def add(name: str, pipeline: str, url: str, replace: bool, **chosen: Any) -> Non
     """
     trigger = _trigger(chosen)
     client = connected(url)
-    body = {
+    schedule: NewSchedule = {
         "name": name,
         "pipeline": _kept(client, pipeline, chosen["version"]),
         "version": chosen["version"],
         "trigger": trigger,
         "policies": {key: chosen[key] for key in schedule_text.POLICIES if chosen[key] is not None},
         "workspace": seen_by_service(chosen["workspace"]) if chosen["workspace"] else None,
-        "sets": chosen["sets"],
+        "sets": list(chosen["sets"]),
         "until": chosen["until"],
         "workers": chosen["workers"],
     }
-    added = client.call("PUT", schedule_path(name), body) if replace else client.call("POST", "/schedules", body)
-    click.echo(schedule_text.headline(added))
+    click.echo(schedule_text.headline(client.schedules.add(schedule, replace)))
 
 
 def _trigger(chosen: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def _trigger(chosen: Mapping[str, Any]) -> dict[str, Any]:
 def _moment(text: str, zone: str | None) -> str:
     """Return a time with its offset; one without is a time of the zone's clocks, the first of two in a doubled hour."""
     try:
-        moment = datetime.fromisoformat(text)
+        moment = in_calendar(datetime.fromisoformat(text))
     except ValueError:
         raise PipelineError(f"not a time: {text}", "such as 2026-12-01T02:00, or 2026-12-01T02:00+01:00") from None
     if moment.tzinfo is None:

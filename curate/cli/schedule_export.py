@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlencode
 
 import click
 
 from curate.cli import options
-from curate.cli.remote import connected, schedule_path
+from curate.cli.remote import connected
 from curate.errors import CurateError
 
 
@@ -27,9 +26,7 @@ def export(name: str, url: str, target: str, folder: Path | None, pipeline_file:
       curate schedule export nightly --as cron
       curate schedule export nightly --as systemd --pipeline-file /srv/pipelines/nightly.yaml -o units
     """
-    asked = {"as": target, "pipeline_file": pipeline_file, "image": image}
-    query = urlencode({key: value for key, value in asked.items() if value is not None})
-    found = connected(url).call("GET", f"{schedule_path(name, 'export')}?{query}")
+    found = connected(url).schedules.export(name, target, pipeline_file, image)
     for one in found["lost"]:
         click.echo(f"not carried over: {one}", err=True)
     for file, text in found["files"].items():

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import click
 import orjson
 
 from curate.cli import options
-from curate.cli.remote import connected, followed, schedule_path
-from curate.cli.run import show
-from curate.client import Client
+from curate.cli.remote import connected, followed
+from curate.cli.run import heed_sigterm, show
+from curate.client_schedules import Schedules, Tick
 from curate.errors import CurateError
 
 LOOK_S = 1.0
+WAITS = "it starts when the run before it has ended"
 
 
 @click.command()
@@ -33,20 +32,25 @@ def run(name: str, url: str, wait: bool, as_json: bool, quiet: bool) -> None:
       curate schedule run nightly --wait
     """
     client = connected(url)
-    tick = client.call("POST", schedule_path(name, "run"))
+    tick = client.schedules.run(name)
     if wait:
-        show(followed(client, _begun(client, name, tick), quiet), as_json)
+        heed_sigterm()
+        show(followed(client, _begun(client.schedules, name, tick), quiet), as_json)
     elif as_json:
         click.echo(orjson.dumps(tick, option=orjson.OPT_INDENT_2))
     else:
-        click.echo(f"run {tick['run_id']} is with {url}" if tick["run_id"] else "it starts when the run before it has ended")
+        click.echo(f"run {tick['run_id']} is with {url}" if tick["run_id"] else WAITS)
 
 
-def _begun(client: Client, name: str, tick: Mapping[str, Any]) -> str:
+def _begun(schedules: Schedules, name: str, tick: Tick) -> str:
     """Return the run of a tick once it has one; raise `CurateError` for a tick that gets none."""
-    while tick["run_id"] is None:
-        if tick["outcome"] != "waiting":
-            raise CurateError(f"nothing ran: the tick was {tick['outcome']}: {tick['note']}")
-        time.sleep(LOOK_S)
-        tick = next(other for other in client.listed(schedule_path(name, "history")) if other["due"] == tick["due"])
-    return str(tick["run_id"])
+    try:
+        while tick["run_id"] is None:
+            if tick["outcome"] != "waiting":
+                raise CurateError(f"nothing ran: the tick was {tick['outcome']}: {tick['note']}")
+            time.sleep(LOOK_S)
+            tick = next(other for other in schedules.history(name) if other["due"] == tick["due"])
+    except KeyboardInterrupt:
+        click.echo(WAITS, err=True)  # there is no run to cancel yet
+        raise
+    return tick["run_id"]

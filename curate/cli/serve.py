@@ -55,7 +55,7 @@ def token() -> None:
 @token.command()
 @click.argument("name")
 @click.option("--role", type=click.Choice(["viewer", "operator", "admin"]), default="viewer", show_default=True)
-@click.option("--days", type=click.FloatRange(min=0, min_open=True), help="Days until it expires. [default: never]")
+@click.option("--days", type=click.FloatRange(0, 36500, min_open=True), help="Days until it expires. [default: never]")
 @click.pass_obj
 def create(settings: Callable[[], ServiceSettings], name: str, role: Any, days: float | None) -> None:
     """Print a new token for NAME."""

@@ -23,7 +23,6 @@ from curate.service.state.types import now
 Role = Literal["viewer", "operator", "admin"]
 ROLES: Final[tuple[Role, ...]] = ("viewer", "operator", "admin")
 PREFIX = "curate_"
-_NOTED_EVERY = timedelta(minutes=1)
 
 
 class Unauthorized(CurateError):
@@ -43,6 +42,7 @@ class Caller:
     key: str
     address: str | None = None
     csrf: str | None = None
+    token_id: int | None = None
 
     def may(self, role: Role) -> bool:
         """Tell whether the caller's role includes another."""
@@ -76,17 +76,19 @@ def revoke(session: Session, token: tables.Token) -> None:
 
 def caller_of_token(session: Session, text: str) -> Caller:
     """Return who a token belongs to; raise `Unauthorized`, in the same words whatever is wrong with it."""
+    return _caller(_token(session, text))
+
+
+def _token(session: Session, text: str) -> tables.Token:
     token = session.scalar(select(tables.Token).filter_by(hash=hashed(text)))
     if token is None or not _lives(token):
         raise Unauthorized("the token is not known, has expired or was revoked", "`curate serve token create` makes one")
-    return _caller(token)
+    return token
 
 
 def open_session(session: Session, text: str, hours: float) -> str:
     """Begin the session of a browser that shows a token; return its cookie."""
-    caller_of_token(session, text)
-    token = session.scalar(select(tables.Token).filter_by(hash=hashed(text)))
-    assert token is not None, "it was just found"
+    token = _token(session, text)
     ends = now() + timedelta(hours=hours)
     return _begin(session, min(ends, token.expires_at or ends), token=token)
 
@@ -129,13 +131,6 @@ def check_csrf(caller: Caller, said: str | None) -> None:
         raise Forbidden("the request does not come from a page of this service", "reload the page and try again")
 
 
-def note_use(session: Session, text: str) -> None:
-    """Keep when a token was used last, to the minute."""
-    token = session.scalar(select(tables.Token).filter_by(hash=hashed(text)))
-    if token is not None and (token.last_used_at is None or now() - token.last_used_at > _NOTED_EVERY):
-        token.last_used_at = now()
-
-
 def hashed(text: str) -> str:
     """Return what is kept of a token or a cookie."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
@@ -146,7 +141,7 @@ def _lives(token: tables.Token) -> bool:
 
 
 def _caller(token: tables.Token, csrf: str | None = None) -> Caller:
-    return Caller(token.name, _role(token.role), f"token:{token.id}", csrf=csrf)
+    return Caller(token.name, _role(token.role), f"token:{token.id}", csrf=csrf, token_id=token.id)
 
 
 def _role(name: str) -> Role:

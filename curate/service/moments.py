@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime
 
 
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("no such moment in UTC") from None
+def in_calendar(moment: datetime) -> datetime:
+    """Return a moment that every zone's clocks can show, and a day before and after it; raise `ValueError` for any other."""
+    if not MINYEAR < moment.year < MAXYEAR:
+        raise ValueError(f"a time of the years {MINYEAR + 1} to {MAXYEAR - 1} is needed")
     return moment
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-"""A moment with its offset; those of the calendar's first and last day may not exist in UTC."""
+Moment = Annotated[AwareDatetime, AfterValidator(in_calendar)]
+

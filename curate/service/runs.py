@@ -94,7 +94,8 @@ def _again(session: Session, known: tables.Idempotency, digest: str) -> tables.R
 
 def order_of(run: tables.Run) -> Order:
     """Return what a run was asked to do, so that it can be asked for again."""
-    order = Order(run.workspace, run.sets, retries=run.retries, retry_after_s=run.retry_after_s)
+    deadline_s = (run.deadline - run.created_at).total_seconds() if run.deadline is not None else None
+    order = Order(run.workspace, run.sets, retries=run.retries, retry_after_s=run.retry_after_s, deadline_s=deadline_s)
     return replace(order, **run.options)
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from curate.service import mail, webhooks
-from curate.service.auth import make_token
+from curate.service import audit, mail, webhooks
+from curate.service.auth import Caller, make_token
 from curate.service.launchers.base import Launcher
 from curate.service.launchers.local import LocalLauncher
 from curate.service.launchers.ray import RayLauncher
@@ -19,9 +19,11 @@ from curate.service.pipelines import Checker
 from curate.service.schedules.ticker import Ticker
 from curate.service.settings import ServiceSettings, secret_variables
 from curate.service.state import Database, tables
+from curate.service.uses import Uses
 from curate.service.watch import Watch
 
 RUNS_AT_ONCE = {"machine": 1, "cluster": 16}
+FIRST = Caller("the first start", "admin", "first start")
 
 
 @dataclass(frozen=True)
@@ -35,22 +37,23 @@ class Service:
     watch: Watch
     ticker: Ticker
     post: Post
+    uses: Uses
     metrics: Metrics
 
 
 class Running:
-    """Threads that look after runs and schedules and deliver notices, as long as the service answers requests."""
+    """Threads that look after runs and schedules, deliver notices and write uses, as long as the service answers requests."""
 
     def __init__(self, service: Service) -> None:
-        self._loops: dict[str, Watch | Ticker | Post] = {"watch": service.watch, "ticker": service.ticker, "post": service.post}
-        self._threads = [threading.Thread(target=part.loop, name=name) for name, part in self._loops.items()]
+        self._loops = (service.watch, service.ticker, service.post, service.uses)
+        self._threads = [threading.Thread(target=part.loop, name=type(part).__name__.lower()) for part in self._loops]
 
     def __enter__(self) -> None:
         for thread in self._threads:
             thread.start()
 
     def __exit__(self, *exc: object) -> None:
-        for part in self._loops.values():
+        for part in self._loops:
             part.stop()
         for thread in self._threads:
             thread.join()
@@ -71,7 +74,8 @@ def make_service(settings: ServiceSettings) -> Service:
 
     watch = Watch(database, launcher, checker, slots, ended)
     ticker = Ticker(database, checker, settings, on_run=watch.soon)
-    return Service(settings, database, checker, launcher, watch, ticker, Post(database, _deliver(settings)), metrics)
+    post = Post(database, _deliver(settings))
+    return Service(settings, database, checker, launcher, watch, ticker, post, Uses(database), metrics)
 
 
 def _deliver(settings: ServiceSettings) -> Deliver:
@@ -94,4 +98,6 @@ def first_token(service: Service, keep: Callable[[str], None]) -> None:
     """Give out a token for an admin if there was never any; it counts once `keep` has it."""
     with service.database.writing() as session:
         if session.query(tables.Token).first() is None:
-            keep(make_token(session, "admin", "admin", None, "the first start")[0])
+            text, token = make_token(session, "admin", "admin", None, FIRST.name)
+            audit.note(session, FIRST, "token.create", token.name, id=token.id, role=token.role)
+            keep(text)

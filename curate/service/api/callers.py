@@ -39,11 +39,14 @@ def identified(request: Request, service: ServiceHere) -> Caller:
     cookie = request.cookies.get(COOKIE)
     with service.database.reading() as session:
         if scheme.lower() == "bearer":
-            return replace(caller_of_token(session, token.strip()), address=address)
+            caller = caller_of_token(session, token.strip())
+            service.uses.note(caller)
+            return replace(caller, address=address)
         if cookie is None:
             raise Unauthorized("this needs a token", "log in, or send `Authorization: Bearer TOKEN`; `curate` takes it from CURATE_TOKEN")
         caller = replace(caller_of_session(session, cookie, service.settings.oidc is not None), address=address)
     check_origin(request)
+    service.uses.note(caller)
     return caller
 
 

@@ -102,7 +102,7 @@ def _curate_error(request: Request, error: Exception) -> JSONResponse:
 def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     found = [{"line": None, "message": f"`{_place(entry['loc'])}`: {entry['msg']}", "hint": None} for entry in error.errors()]
-    return problem(422, "\n".join(entry["message"] or "" for entry in found), "`/api/v1/openapi.json` says what this takes", mistakes=found)
+    return problem(422, "\n".join(entry["message"] or "" for entry in found), "`/api/v1/docs` says what this takes", mistakes=found)
 
 
 def _place(loc: tuple[int | str, ...]) -> str:

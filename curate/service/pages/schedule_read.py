@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from curate.errors import PipelineError
+from curate.service.moments import in_calendar
 from curate.service.pages.schedule_form import CHOICES, ONE_VALUE, SPANS, Typed
 from curate.service.pipelines import Mistake
 from curate.service.schedules.cron import CronTimes, zone_named
@@ -66,7 +67,7 @@ def _at(typed: Typed, wrong: Wrong) -> datetime | None:
 
 def _clock(text: str) -> datetime:
     try:
-        return datetime.fromisoformat(text.strip()).replace(microsecond=0)
+        return in_calendar(datetime.fromisoformat(text.strip()).replace(microsecond=0))
     except ValueError:
         raise PipelineError(f"not a time: {text[:40]!r}", "such as 2026-12-01T02:30") from None
 

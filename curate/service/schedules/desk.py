@@ -1,4 +1,4 @@
-"""What callers may ask of schedules: the same for the API and for the command line on the database."""
+"""What callers may ask of schedules: the same for the API and for the pages."""
 
 from __future__ import annotations
 
