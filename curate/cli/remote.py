@@ -27,7 +27,10 @@ _TAKEN = ("workers", "limit", "until")
 def run(url: str, path: str, sets: Sequence[str], chosen: Mapping[str, Any], quiet: bool) -> dict[str, Any]:
     """Submit the pipeline, show how it goes, and return its report; Ctrl-C cancels the run."""
     if chosen["run_id"] is not None or chosen["on"] != "auto":
-        raise PipelineError("`--service` goes without `--on` and `--run-id`", "the service decides where its runs go on, and names them")
+        raise PipelineError(
+            "`--service` goes without `--on` and `--run-id`",
+            "the service decides where its runs go on, and names them; without CURATE_SERVICE it runs here",
+        )
     file = local_file(path)
     client = connected(url)
     workspace = None if chosen["workspace"] == DEFAULT_WORKSPACE else seen_by_service(chosen["workspace"])

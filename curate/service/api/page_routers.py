@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from curate.service.api import (
+    page_api,
     page_datasets,
     page_pipelines,
     page_proofs,
@@ -13,5 +14,5 @@ from curate.service.api import (
     static,
 )
 
-_MODULES = (static, pages, page_datasets, page_pipelines, page_schedules, page_schedule_form, page_proofs, page_tokens)
+_MODULES = (static, pages, page_datasets, page_pipelines, page_schedules, page_schedule_form, page_proofs, page_tokens, page_api)
 PAGES = tuple(module.router for module in _MODULES)

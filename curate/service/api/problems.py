@@ -65,7 +65,7 @@ def problem(status: int, detail: str, hint: str | None = None, **more: Any) -> J
 
 
 def install(app: FastAPI) -> None:
-    """Turn everything that requests raise into problems."""
+    """Turn everything that requests raise into problems; what nobody expected is logged by the server, which gets it after the answer."""
     app.add_exception_handler(CurateError, _curate_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -127,5 +127,4 @@ def _unfit(request: Request, error: Exception) -> JSONResponse:
 
 
 def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    _log.exception("a request failed", exc_info=error)
     return problem(500, "the service made a mistake", "its log says more")

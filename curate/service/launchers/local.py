@@ -29,6 +29,7 @@ from curate.service.launchers.base import Sight, Task
 
 _PAUSE_S = 0.01
 KEEPER = "curate.service.launchers.keeper"
+_CLIENTS = ("CURATE_SERVICE", "CURATE_TOKEN")  # of whoever started the service: a run would be sent back to it
 
 
 class LocalLauncher:
@@ -37,7 +38,7 @@ class LocalLauncher:
     def __init__(self, home: Path, hidden: Sequence[str] = ()) -> None:
         self.host: str | None = socket.gethostname()
         self._folder = home / "runs"
-        self._hidden = frozenset(hidden)
+        self._hidden = frozenset((*hidden, *_CLIENTS))
 
     def start(self, task: Task) -> None:
         folder = self._folder / task.id
