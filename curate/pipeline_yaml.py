@@ -43,7 +43,7 @@ def load_pipeline(path: str | Path, sets: Sequence[str] = ()) -> Loaded:
     looked at by `curate.pipeline_validate.validate`.
     """
     file = Path(path)
-    return parse_pipeline(_read(file), str(path), file.absolute().parent, sets)
+    return parse_pipeline(read_text(file), str(path), file.absolute().parent, sets)
 
 
 def parse_pipeline(text: str, file: str, folder: Path, sets: Sequence[str] = ()) -> Loaded:
@@ -62,7 +62,8 @@ def to_yaml(pipeline: Pipeline) -> str:
     return yaml.dump(_escaped(to_data(pipeline)), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _read(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """Return the text of a pipeline file; raise `PipelineError` for what is none."""
     try:
         if file.stat().st_size > MAX_BYTES:
             raise PipelineError(f"{file}: larger than {MAX_BYTES >> 20} MiB, which no pipeline is")

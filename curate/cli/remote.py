@@ -6,8 +6,10 @@ What other commands need to talk to a service is here as well.
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,11 +19,13 @@ import click
 from curate.client import Client, ServiceRun
 from curate.errors import CurateError, PipelineError
 from curate.launch import DEFAULT_WORKSPACE
+from curate.pipeline_yaml import read_text
 from curate.progress import Progress
 from curate.storage import is_remote
 
 TOKEN = "CURATE_TOKEN"  # noqa: S105 - the variable's name
 _TAKEN = ("workers", "limit", "until")
+_TEXT = re.compile(r"^pipeline\.yaml:(?=\d)", re.MULTILINE)  # what a service calls a text that it was sent
 
 
 def run(url: str, path: str, sets: Sequence[str], chosen: Mapping[str, Any], quiet: bool) -> dict[str, Any]:
@@ -31,11 +35,12 @@ def run(url: str, path: str, sets: Sequence[str], chosen: Mapping[str, Any], qui
             "`--service` goes without `--on` and `--run-id`",
             "the service decides where its runs go on, and names them; without CURATE_SERVICE it runs here",
         )
-    file = local_file(path)
+    text, folder = sent(path)
     client = connected(url)
     workspace = None if chosen["workspace"] == DEFAULT_WORKSPACE else seen_by_service(chosen["workspace"])
     options = {name: chosen[name] for name in _TAKEN} | {"workspace": workspace}
-    run = client.submit(file.read_text(encoding="utf-8-sig"), str(file.absolute().parent), uuid4().hex, sets=list(sets), **options)
+    with named(path):
+        run = client.submit(text, folder, uuid4().hex, sets=list(sets), **options)
     if not quiet:
         click.echo(f"run {run.id} is with {url}", err=True)
     return followed(client, run.id, quiet)
@@ -58,13 +63,21 @@ def followed(client: Client, run_id: str, quiet: bool) -> dict[str, Any]:
     return _report(client, client.run(run_id))
 
 
-def local_file(path: str) -> Path:
-    """Return the path of a pipeline file whose text can be sent; raise `PipelineError` for any other."""
+def sent(path: str) -> tuple[str, str]:
+    """Return the text of a pipeline file, and the folder where its relative paths start; raise `PipelineError` without one."""
     if is_remote(path):
         raise PipelineError(f"{path}: a service is given a local pipeline file", "or run it with `curate run --on`")
-    if not Path(path).is_file():
-        raise PipelineError(f"pipeline file not found: {path}")
-    return Path(path)
+    file = Path(path)
+    return read_text(file), str(file.absolute().parent)
+
+
+@contextmanager
+def named(path: str) -> Iterator[None]:
+    """Let mistakes in a text be told with the name of its file, which a service does not know."""
+    try:
+        yield
+    except PipelineError as error:
+        raise PipelineError(_TEXT.sub(lambda found: f"{path}:", error.message), error.hint) from None
 
 
 def seen_by_service(workspace: str) -> str:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from curate.cli import options, schedule_text
-from curate.cli.remote import connected, local_file, seen_by_service
+from curate.cli.remote import connected, named, seen_by_service, sent
 from curate.client import Client
 from curate.client_schedules import NewSchedule
 from curate.errors import PipelineError
@@ -138,7 +138,8 @@ def _kept(client: Client, pipeline: str, version: int | None) -> str:
         return pipeline
     if version is not None:
         raise PipelineError("`--version` goes without a file", "a file is kept as the newest version; say the pipeline's name instead")
-    file = local_file(pipeline)
-    kept = client.save(file.read_text(encoding="utf-8-sig"), str(file.absolute().parent))
-    click.echo(f"{file} is version {kept['number']} of {kept['pipeline']}", err=True)
+    text, folder = sent(pipeline)
+    with named(pipeline):
+        kept = client.save(text, folder)
+    click.echo(f"{pipeline} is version {kept['number']} of {kept['pipeline']}", err=True)
     return str(kept["pipeline"])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import signal
+import socket
 from collections.abc import Callable
 
 import uvicorn
 
+from curate.errors import CurateError
 from curate.service import logs
 from curate.service.api.app import make_app
 from curate.service.connections import ImpatientProtocol
@@ -21,9 +23,12 @@ FIRST_TOKEN = "admin-token"  # noqa: S105 - the name of the file that holds it
 
 def serve(settings: ServiceSettings, tell: Callable[[str], None]) -> None:
     """Serve until Ctrl-C or SIGTERM; `tell` gets lines for the person who started it."""
+    bound = _bound(settings)
     logs.install()
     with explained(str(settings.home), writing=True):
         settings.home.mkdir(parents=True, exist_ok=True)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    settings = settings.model_copy(update={"port": bound.getsockname()[1]})  # 0 stands for one that is free
     app = make_app(settings)
     _tell_token(app.state.service, tell)
     tell(f"curate serves {settings.url}")
@@ -31,7 +36,22 @@ def serve(settings: ServiceSettings, tell: Callable[[str], None]) -> None:
     gc.freeze()  # else lists of hundreds of rows wait for a collection of all that was imported (measured: 150 ms)
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends in good order by them, and then raises them once more
         signal.signal(number, lambda number, frame: None)
-    uvicorn.Server(configured(app, settings)).run()
+    uvicorn.Server(configured(app, settings)).run([bound])
+
+
+def _bound(settings: ServiceSettings) -> socket.socket:
+    """Take the address; raise `CurateError` where it is taken or not this machine's."""
+    bound = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((settings.host, settings.port))
+    except OSError as error:
+        bound.close()
+        raise CurateError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}",
+            "does a service run there already? `port` and `host` are options and settings",
+        ) from None
+    return bound
 
 
 def configured(app: object, settings: ServiceSettings) -> uvicorn.Config:

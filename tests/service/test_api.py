@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from starlette.testclient import TestClient
 from curate.service.state import Database, tables
 from tests.service.calls import Calls
 from tests.service.conftest import called_as, small_pipeline
+from tests.service.pages import logged_in
 
 CHECKS = (
     schemathesis.checks.not_a_server_error,
@@ -104,6 +106,26 @@ def test_a_body_that_does_not_fit_is_a_problem_as_well(calls: Calls, body: dict[
     answer = calls.ask("POST", "/runs", body)
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert told in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00"])
+def test_a_time_that_no_clock_shows_is_refused(calls: Calls, text: str, moment: str) -> None:
+    calls.post("/pipelines", {"text": text})
+    once = {"name": "once", "pipeline": "small", "trigger": {"kind": "at", "at": moment}}
+    told = [calls.post("/schedules", once, 422), calls.post("/tokens", {"name": "late", "role": "viewer", "expires_at": moment}, 422)]
+    calls.post("/schedules", once | {"trigger": {"kind": "cron", "expression": "@daily"}})
+    told.append(calls.ask("GET", "/schedules/once/history?cursor=" + moment.replace("+", "%2B")).json())
+    assert ["of the years 2 to 9998" in problem["detail"] for problem in told] == [True] * 3
+
+
+def test_the_page_of_the_api_tells_every_route_and_schema(app: FastAPI, served: TestClient) -> None:
+    page = logged_in(app, served, "viewer").html("/api/v1/docs")
+    document = app.openapi()
+    routes = [f"<code>{method.upper()} {path}</code>" for path, found in document["paths"].items() for method in found]
+    schemas = [f'<h3 id="{name}">' for name in document["components"]["schemas"]]
+    assert [missing for missing in routes + schemas if missing not in page] == []
+    assert set(re.findall(r'href="#(\w+)"', page)) - {"content"} <= set(document["components"]["schemas"])
+    assert "skip, queue, cancel_older" in page and "at least 1; at most 500; 50 unless said" in page
 
 
 @pytest.mark.parametrize("name", ["%00", "%ed%a0%80", "..%2F..%2Fetc", "a" * 3000, "%F0%9F%98%80"])

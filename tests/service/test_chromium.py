@@ -249,7 +249,14 @@ def places(run_id: str) -> dict[str, str]:
         "compare": f"/compare?a={run_id}&b={run_id}",
     }
     found |= {"documents": f"{run}/stages/clean/documents?q=python", "drops": f"{run}/stages/clean/drops", "story": story}
-    found |= {"pipelines": "/pipelines", "pipeline": "/pipelines/quickstart", "new": "/new", "proofs": "/proofs", "tokens": "/tokens"}
+    found |= {
+        "pipelines": "/pipelines",
+        "pipeline": "/pipelines/quickstart",
+        "new": "/new",
+        "proofs": "/proofs",
+        "tokens": "/tokens",
+        "api": "/api/v1/docs",
+    }
     found |= {
         "schedules": "/schedules",
         "schedule": "/schedules/nightly",

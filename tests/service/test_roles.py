@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import select
+from sqlalchemy import select, text
 from starlette.testclient import TestClient
 
 from curate.service.auth import ROLES, Role
@@ -84,6 +85,33 @@ def test_a_revoked_token_ends_at_once_and_so_do_its_sessions(served: TestClient,
     assert served.get("/api/v1/me").status_code == 401
     assert served.get("/api/v1/me", headers={"Authorization": f"Bearer {made['token']}"}).status_code == 401
     assert [entry["action"] for entry in calls.get("/audit")["items"]] == ["token.revoke", "token.create"]
+
+
+def test_when_a_token_was_used_last_is_noted_but_not_by_the_request(app: FastAPI, served: TestClient, calls: Any) -> None:
+    made = calls.post("/tokens", {"name": "seldom", "role": "viewer"})
+    began, uses = now(), app.state.service.uses
+
+    def last() -> datetime | None:
+        with app.state.service.database.reading() as session:
+            token = session.get(tables.Token, made["id"])
+            assert token is not None
+            return token.last_used_at
+
+    uses.write()
+    assert last() is None
+    assert served.post("/login", data={"token": made["token"]}, follow_redirects=False).status_code == 303
+    assert served.get("/api/v1/me").status_code == 200  # by the cookie of the session that began with the token
+    assert last() is None, "looking writes nothing"
+    with app.state.service.database.writing() as session:
+        session.execute(text("ALTER TABLE tokens RENAME TO away"))
+    uses.write()  # in vain, and says so in the log
+    with app.state.service.database.writing() as session:
+        session.execute(text("ALTER TABLE away RENAME TO tokens"))
+    uses.write()
+    used = last()
+    assert used is not None and began <= used <= now()
+    uses.write()
+    assert last() == used
 
 
 def test_no_secret_is_kept_or_shown(app: FastAPI, served: TestClient, calls: Any) -> None:

@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import event
 
+from curate.service import runs
 from tests.service.calls import Calls
 from tests.service.servers import Server
 from tests.service.test_faults import processes_of, slow_pipeline
@@ -20,7 +21,8 @@ def watch(app: FastAPI) -> Any:
     return app.state.service.watch
 
 
-def test_a_run_is_carried_out_and_its_report_read(calls: Calls, watch: Any, text: str, data: Path) -> None:
+def test_a_run_is_carried_out_and_its_report_read(calls: Calls, watch: Any, text: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CURATE_SERVICE", "http://127.0.0.1:1")  # whoever starts a service may be a client of one
     queued = calls.post("/runs", {"text": text})
     assert (queued["status"], queued["pipeline"], queued["version"]) == ("queued", "small", 1)
     run = calls.watched_to_end(watch, queued["id"])
@@ -45,6 +47,15 @@ def test_a_mistake_that_only_the_run_finds_names_the_pipeline_and_no_file_of_the
     run = calls.watched_to_end(watch, calls.post("/runs", {"text": wrong})["id"])
     assert run["status"] == "failed"
     assert run["error"]["message"].startswith("pipeline `small`: ") and "stars" in run["error"]["message"], run["error"]
+
+
+def test_a_run_that_is_asked_for_again_has_as_much_time(app: FastAPI, calls: Calls, text: str) -> None:
+    first = calls.post("/runs", {"text": text, "deadline_s": 3600, "retries": 2})["id"]
+    again = calls.post(f"/runs/{first}/again")["id"]
+    with app.state.service.database.reading() as session:
+        run = runs.find(session, again)
+    assert run.retries == 2 and run.deadline is not None
+    assert abs((run.deadline - run.created_at).total_seconds() - 3600) < 60
 
 
 def test_lists_come_in_pages_newest_first(calls: Calls, text: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -185,6 +187,29 @@ def test_a_run_at_once_is_not_waited_for_unless_asked_and_waits_for_the_one_befo
     assert server.client.run(first).status == "succeeded"
 
 
+def test_whoever_waits_cancels_by_what_service_managers_send(curate: Curate, server: Server) -> None:
+    assert curate("add", "stopped", "pipeline.yaml", "--cron", "0 0 1 1 *", "--set", "long.length.min_chars=77").code == 0
+
+    def going() -> str | None:
+        return next((tick["run_id"] for tick in server.client.schedules.history("stopped") if tick["run_id"]), None)
+
+    def stop() -> None:
+        until(lambda: (run_id := going()) and server.client.run(run_id).status == "running")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    try:
+        stopped = curate("run", "stopped", "--wait")
+    finally:
+        stopper.join()
+        signal.signal(signal.SIGTERM, before)
+    assert (stopped.code, stopped.out) == (130, "") and stopped.err.endswith("interrupted\n")
+    run = server.client.wait(str(going()))
+    assert run.status == "cancelled", run
+
+
 def test_a_schedule_is_exported_for_those_who_have_another_scheduler(curate: Curate, folder: Path) -> None:
     assert curate("add", "export", "pipeline.yaml", "--cron", "30 2 * * *", "--zone", "Europe/Berlin", "--pause-after", "3").code == 0
     printed = curate("export", "export", "--as", "cron", "--pipeline-file", "/srv/small.yaml")
@@ -210,6 +235,7 @@ def test_a_schedule_is_exported_for_those_who_have_another_scheduler(curate: Cur
         (["--cron", "@daily", "--every", "5m"], "`--cron` goes without `--every`"),
         (["--files", "rows", "--every", "5 minutes"], "not a span of time: '5 minutes'; such as 90s, 5m, 6h or 2d"),
         (["--at", "tomorrow"], "not a time: tomorrow"),
+        (["--at", "9999-12-31T23:59", "--zone", "America/New_York"], "not a time: 9999-12-31T23:59"),
         (["--at", "2999-12-01T02:00+01:00", "--zone", "UTC"], "has an offset, and goes without `--zone`"),
         (["--at", "2999-12-01T02:00", "--zone", "Europe/Berln"], "no time zone 'Europe/Berln'"),
         (["--at", "2027-03-28T02:30", "--zone", "Europe/Berlin"], "the clocks of Europe/Berlin skip 2027-03-28T02:30:00"),
@@ -223,6 +249,13 @@ def test_mistakes_are_told_and_end_with_2(curate: Curate, words: list[str], told
     refused = curate("add", "wrong", "pipeline.yaml", *words)
     assert (refused.code, refused.out) == (2, "")
     assert told in refused.err
+
+
+def test_mistakes_in_a_file_are_told_with_its_name(curate: Curate, folder: Path) -> None:
+    (folder / "wrong.yaml").write_text(small_pipeline(folder, "wrong").replace("min_chars", "min_char"))
+    assert "error: wrong.yaml:9: unknown parameter `min_char`" in curate("add", "wrong", "wrong.yaml", "--cron", "@daily").err
+    (folder / "latin.yaml").write_bytes("name: é\n".encode("latin-1"))
+    assert "error: latin.yaml: not UTF-8 text" in curate("add", "wrong", "latin.yaml", "--cron", "@daily").err
 
 
 def test_a_time_without_an_offset_is_one_of_the_zone(curate: Curate) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from curate.errors import PipelineError
+from curate.errors import CurateError, PipelineError, TransientError
+from curate.service.server import serve
 from curate.service.settings import ServiceSettings, load_settings, secret, secret_variables
+from curate.service.state import Database
 
 
 def test_paths_start_at_the_file_and_the_command_line_wins(tmp_path: Path) -> None:
@@ -72,6 +75,20 @@ def test_a_public_address_needs_tokens_and_tls(chosen: dict[str, Any]) -> None:
 )
 def test_other_addresses_do_not(chosen: dict[str, Any]) -> None:
     assert load_settings(None, chosen).secure == ("tls_key" in chosen or "public_url" in chosen)
+
+
+def test_an_address_that_is_taken_is_told_before_anything_else(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = load_settings(None, {"home": str(tmp_path), "port": taken.getsockname()[1]})
+        with pytest.raises(CurateError, match=r"cannot listen on 127\.0\.0\.1:\d+: Address already in use"):
+            serve(settings, pytest.fail)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/none", "sqlite:////proc/service.db"])
+def test_a_database_that_does_not_answer_is_told(url: str) -> None:
+    with pytest.raises(TransientError, match="the database does not answer: "):
+        Database(url).upgrade()
 
 
 def test_secrets_are_references(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from curate.errors import PipelineError, WorkspaceError
+from curate.errors import PipelineError, TransientError, WorkspaceError
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 BUSY_S = 20
@@ -68,9 +68,12 @@ class Database:
 
     def upgrade(self) -> None:
         """Bring the tables up to date; of several processes that start together, one does it."""
-        with self.writing() as session:
-            self.take_turn(session, "migrations")
-            command.upgrade(_configured(session.connection()), "head")
+        try:
+            with self.writing() as session:
+                self.take_turn(session, "migrations")
+                command.upgrade(_configured(session.connection()), "head")
+        except OperationalError as error:
+            raise TransientError(f"the database does not answer: {_reason(error)}", "is it there, and may this user use it?") from None
 
     def verify_current(self) -> None:
         """Raise unless the database answers and its tables are those that this version knows."""
@@ -99,6 +102,10 @@ def _full_disk_told() -> Iterator[None]:
 def _says_full(error: BaseException | None) -> bool:
     """Tell whether SQLite (which calls a write that the disk refuses an I/O error) or PostgreSQL says that there is no room."""
     return getattr(error, "sqlite_errorname", "") in _SQLITE_FULL or getattr(error, "sqlstate", "") == _POSTGRES_FULL
+
+
+def _reason(error: OperationalError) -> str:
+    return str(error.orig).splitlines()[0]
 
 
 def _engine(url: str) -> Engine:
