@@ -36,7 +36,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of an empty database, of either kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'service.db'}"
-    url: str = request.getfixturevalue("postgres").database()
+    url: str = request.getfixturevalue("postgres").schema()
     return url
 
 

@@ -7,9 +7,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 import uuid
 from pathlib import Path
+
+import psycopg
+
+from tests.service.waiting import until
 
 USER = "postgres"
 
@@ -53,26 +56,29 @@ class Postgres:
         self._call("pg_ctl", "-D", str(self._folder / "data"), "-l", str(self._folder / "log"), "-w", "-o", options, "start")
 
     def kill(self) -> None:
-        """End it as `kill -9` does, and wait until it is gone."""
+        """End it as `kill -9` does, and wait until it is gone, and its children, which would keep another from starting."""
         pid = int((self._folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         os.kill(pid, signal.SIGKILL)
-        while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text():
-            time.sleep(0.05)
+        until(lambda: not any(map(_lives, [str(pid), *children])))
 
     def stop(self) -> None:
         """End it."""
         self._call("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "-w", "stop", check=False)
 
-    def database(self, folder: Path | None = None) -> str:
-        """Make an empty database; its tables lie in a folder of their own where one is named."""
+    def schema(self) -> str:
+        """Make an empty schema, which is to the service what a database would be, and made in a hundredth of the time."""
         name = f"t{uuid.uuid4().hex}"
-        options = []
-        if folder is not None:
-            if self._as_user:
-                shutil.chown(folder, USER, USER)
-            self._say(f"CREATE TABLESPACE {name} LOCATION '{folder}'")
-            options = [f"TABLESPACE {name}"]
-        self._say(" ".join([f"CREATE DATABASE {name}", *options]))
+        self._say(f"CREATE SCHEMA {name}")
+        return f"{self._address}?options=-csearch_path%3D{name}"
+
+    def database(self, folder: Path) -> str:
+        """Make an empty database whose tables lie in a folder of their own."""
+        name = f"t{uuid.uuid4().hex}"
+        if self._as_user:
+            shutil.chown(folder, USER, USER)
+        self._say(f"CREATE TABLESPACE {name} LOCATION '{folder}'")
+        self._say(f"CREATE DATABASE {name} TABLESPACE {name}")
         return f"postgresql://curate@127.0.0.1:{self.port}/{name}"
 
     def drop(self, url: str) -> None:
@@ -82,9 +88,21 @@ class Postgres:
         self._say(f"DROP TABLESPACE {name}")
 
     def _say(self, words: str) -> None:
-        self._call("psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "curate", "-d", "postgres", "-c", words)
+        with psycopg.connect(self._address, autocommit=True) as connection:
+            connection.execute(words.encode())
+
+    @property
+    def _address(self) -> str:
+        return f"postgresql://curate@127.0.0.1:{self.port}/postgres"
 
     def _call(self, program: str, *arguments: str, check: bool = True) -> None:
         command = [*self._as_user, str(self._binaries / program), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
         assert not check or done.returncode == 0, f"{program}: {done.stdout}{done.stderr}"
+
+
+def _lives(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
