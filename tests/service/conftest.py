@@ -16,7 +16,9 @@ from curate.service.api.app import make_app
 from curate.service.auth import Role, make_token
 from curate.service.settings import ServiceSettings, load_settings
 from tests.service.calls import Calls
+from tests.service.commands import Curate
 from tests.service.postgres import Postgres, reason_to_skip
+from tests.service.servers import Server
 
 
 @pytest.fixture(scope="session")
@@ -92,3 +94,30 @@ def called_as(app: FastAPI, served: TestClient, role: Role) -> Calls:
     with app.state.service.database.writing() as session:
         token, _ = make_token(session, f"the {role}", role, None, "a test")
     return Calls(served, token)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a pipeline and its input, for all tests of a file."""
+    folder = tmp_path_factory.mktemp("commands")
+    (folder / "in.jsonl").write_text("".join(f'{{"id": "{i}", "text": "{"word " * i}"}}\n' for i in range(1, 41)))
+    (folder / "pipeline.yaml").write_text(small_pipeline(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Server]:
+    """A service of its own process that may use the folder."""
+    started = Server(folder / "service", allow=[str(folder)], workspace=str(folder / "workspace"))
+    yield started
+    assert started.stop() == 0, started.log
+
+
+@pytest.fixture
+def curate(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Curate:
+    """Calls of the command line in that folder, by somebody who has told it of the service."""
+    monkeypatch.setenv("CURATE_SERVICE", server.url)
+    monkeypatch.setenv("CURATE_TOKEN", server.token)
+    monkeypatch.delenv("CURATE_WORKSPACE", raising=False)
+    monkeypatch.chdir(folder)
+    return Curate(capsys)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
@@ -38,6 +41,29 @@ class Browser:
         answer = self.client.post(path, data={"csrf": self.csrf} | form, follow_redirects=False)
         assert answer.status_code == status, f"{path}: {answer.status_code}: {plain(answer.text)[-2000:]}"
         return answer
+
+
+@pytest.fixture(scope="module", name="data")
+def data_of_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the service may use, for all tests of a file: each works with names of its own."""
+    folder = tmp_path_factory.mktemp("pages") / "data"
+    folder.mkdir()
+    rows = [{"id": str(i), "text": "word " * i} for i in range(1, 41)]
+    (folder / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture(scope="module", name="app")
+def app_of_pages(data: Path) -> FastAPI:
+    """The application that all tests of a file look at."""
+    return looked_at(data)
+
+
+@pytest.fixture(scope="module", name="served")
+def served_pages(app: FastAPI) -> Iterator[TestClient]:
+    """Requests to it."""
+    with TestClient(app, base_url="http://127.0.0.1:8300", raise_server_exceptions=False) as client:
+        yield client
 
 
 def looked_at(data: Path, workspace: str = "workspace") -> FastAPI:

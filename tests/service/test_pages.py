@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,35 +14,14 @@ from starlette.testclient import TestClient
 
 from tests.service.calls import Calls
 from tests.service.conftest import called_as, small_pipeline
-from tests.service.pages import Browser, logged_in, looked_at, plain
+from tests.service.pages import Browser, app_of_pages, data_of_pages, logged_in, looked_at, plain, served_pages  # noqa: F401 - fixtures
 
 HOSTILE = "</pre></article><script>alert(1)</script><img src=//evil.example/x onerror=alert(2)>\u202egnp.exe\u2066 \x07 {{ 7*7 }}"
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the service may use, for all tests of this file: each works with pipelines of its own."""
-    folder = tmp_path_factory.mktemp("pages") / "data"
-    folder.mkdir()
-    rows = [{"id": str(i), "text": "word " * i} for i in range(1, 41)]
-    (folder / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return folder
-
-
-@pytest.fixture(scope="module")
 def text(data: Path) -> str:
     return small_pipeline(data)
-
-
-@pytest.fixture(scope="module")
-def app(data: Path) -> FastAPI:
-    return looked_at(data)
-
-
-@pytest.fixture(scope="module")
-def served(app: FastAPI) -> Iterator[TestClient]:
-    with TestClient(app, base_url="http://127.0.0.1:8300", raise_server_exceptions=False) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

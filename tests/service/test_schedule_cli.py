@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,56 +13,16 @@ from typing import Any
 import orjson
 import pytest
 
-from curate.cli import main
+from tests.service.commands import Curate
 from tests.service.conftest import small_pipeline
 from tests.service.servers import Server
 from tests.service.waiting import until
 
 
-@dataclass(frozen=True)
-class Told:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-
-Curate = Callable[..., Told]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("schedules")
-    (folder / "in.jsonl").write_text("".join(f'{{"id": "{i}", "text": "{"word " * i}"}}\n' for i in range(1, 41)))
-    (folder / "pipeline.yaml").write_text(small_pipeline(folder))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[Server]:
-    started = Server(folder / "service", allow=[str(folder)], workspace=str(folder / "workspace"))
-    yield started
-    assert started.stop() == 0, started.log
-
-
 @pytest.fixture
-def curate(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Curate:
-    """Calls `curate schedule` in the folder with the pipelines."""
-    monkeypatch.setenv("CURATE_SERVICE", server.url)
-    monkeypatch.setenv("CURATE_TOKEN", server.token)
-    monkeypatch.delenv("CURATE_WORKSPACE", raising=False)
-    monkeypatch.chdir(folder)
-
-    def call(*words: str) -> Told:
-        code = 0
-        try:
-            main(["schedule", *words])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return Told(code, *capsys.readouterr())
-
-    return call
+def curate(curate: Curate) -> Curate:
+    """Calls of `curate schedule`."""
+    return Curate(curate.capsys, "schedule")
 
 
 def add_for_soon(curate: Curate, *words: str) -> None:

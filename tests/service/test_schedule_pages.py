@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 
@@ -16,30 +14,10 @@ from curate.service.auth import ANYBODY
 from tests.service.calls import Calls
 from tests.service.clocks import Hands
 from tests.service.conftest import called_as, small_pipeline
-from tests.service.pages import Browser, logged_in, looked_at, plain
+from tests.service.pages import Browser, app_of_pages, data_of_pages, logged_in, looked_at, plain, served_pages  # noqa: F401 - fixtures
 
 HOSTILE = "<script>alert(1)</script><img src=//evil.example/x>\u202egnp.exe {{ 7*7 }}"
 CRON = {"pipeline": "small", "kind": "cron", "expression": "30 2 * * *", "zone": "Europe/Berlin"}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the service may use, for all tests of this file: each adds schedules of its own names."""
-    folder = tmp_path_factory.mktemp("schedules") / "data"
-    folder.mkdir()
-    (folder / "in.jsonl").write_text(json.dumps({"id": "a", "text": "word"}) + "\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def app(data: Path) -> FastAPI:
-    return looked_at(data)
-
-
-@pytest.fixture(scope="module")
-def served(app: FastAPI) -> Iterator[TestClient]:
-    with TestClient(app, base_url="http://127.0.0.1:8300", raise_server_exceptions=False) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")
