@@ -16,4 +16,3 @@ def in_calendar(moment: datetime) -> datetime:
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(in_calendar)]
-
