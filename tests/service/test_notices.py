@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import socket
+import socketserver
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from starlette.testclient import TestClient
 
 from curate.errors import CurateError, PipelineError
 from curate.service import mail, webhooks
@@ -25,6 +27,7 @@ from curate.service.state import tables
 from curate.service.state.types import now
 from tests.service.calls import Calls
 from tests.service.clocks import Hands
+from tests.service.conftest import called_as
 
 KEY = "a key that nobody guesses"
 
@@ -54,6 +57,37 @@ class Listener:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class Mailbox(socketserver.StreamRequestHandler):
+    """An SMTP server's side of a conversation; the server remembers what it took, and refuses bodies as it is told to."""
+
+    def handle(self) -> None:
+        self._say("220 here")
+        while line := self.rfile.readline().decode().strip():
+            match line.split(" ")[0].upper():
+                case "DATA":
+                    self._say("354 go on")
+                    got = b"".join(iter(self.rfile.readline, b".\r\n"))
+                    self._say(self.server.answer)  # type: ignore[attr-defined]
+                    self.server.got.append(got.decode())  # type: ignore[attr-defined]
+                case "QUIT":
+                    self._say("221 bye")
+                    return
+                case _:
+                    self._say("250 well")
+
+    def _say(self, line: str) -> None:
+        self.wfile.write(line.encode() + b"\r\n")
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Any]:
+    with socketserver.TCPServer(("127.0.0.1", 0), Mailbox) as server:
+        server.got, server.answer = [], "250 taken"  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
 
 
 @pytest.fixture
@@ -194,3 +228,22 @@ def test_mail_says_what_happened_on_one_line_and_why_below() -> None:
     assert made["Subject"] == "curate: web Bcc: all@example.org failed (r1)"
     assert made["Bcc"] is None
     assert made.get_content().splitlines()[-4:] == ["disk full", "hint: make room", "", "https://c/runs/r1"]
+
+
+def test_people_get_mail_of_a_run_that_failed_as_soon_as_their_server_takes_it(settings: ServiceSettings, mailbox: Any, text: str) -> None:
+    port = mailbox.server_address[1]
+    address = Mail(host="127.0.0.1", port=port, starttls=False, sender="curate@example.org", to=("a@example.org", "b@example.org"))
+    app = make_app(settings.model_copy(update={"mail": address}), watching=False)
+    with TestClient(app) as client:
+        run = called_as(app, client, "admin").post("/runs", {"text": text, "deadline_s": 1e-6})["id"]
+        app.state.service.watch.step()
+        post, moment = app.state.service.post, now()
+        mailbox.answer = "451 later"
+        post.step(moment)
+        mailbox.answer = "250 taken"
+        post.step(moment + timedelta(days=1))
+        post.step(moment + timedelta(days=2))
+    refused, taken = mailbox.got
+    assert refused == taken
+    assert f"Subject: curate: small failed ({run})" in taken and "To: a@example.org, b@example.org" in taken
+    assert "the run was not done by its deadline" in taken
