@@ -80,7 +80,7 @@ def finished(server: Demo, text: str) -> str:
 
 
 def test_the_demo_has_run_the_quickstart_and_will_every_night(server: Demo, run_id: str) -> None:
-    [nightly] = server.client.listed("/schedules")
+    [nightly] = server.client.schedules.listed()
     assert (nightly["name"], nightly["pipeline"], nightly["paused"]) == ("nightly", "quickstart", None) and nightly["next_due"]
     assert server.client.report(run_id)["outputs"][0]["rows"] == 147
     assert (server.folder / "corpora" / "quickstart").is_dir()
@@ -233,9 +233,9 @@ def test_a_schedule_is_added_paused_and_resumed(browser: Any, server: Demo, run_
 def schedules(server: Demo, run_id: str) -> None:
     """Two schedules: the demo's, which has run, and one that is paused."""
     cron = {"kind": "cron", "expression": "0 4 * * SUN", "zone": "America/New_York"}
-    server.client.call("POST", "/schedules", {"name": "resting", "pipeline": "quickstart", "trigger": cron})
-    server.client.call("POST", "/schedules/resting/pause", {"reason": "a reason that is long enough to fill several lines of a phone " * 3})
-    server.client.wait(server.client.call("POST", "/schedules/nightly/run")["run_id"])
+    server.client.schedules.add({"name": "resting", "pipeline": "quickstart", "trigger": cron})
+    server.client.schedules.pause("resting", "a reason that is long enough to fill several lines of a phone " * 3)
+    server.client.wait(str(server.client.schedules.run("nightly")["run_id"]))
 
 
 def places(run_id: str) -> dict[str, str]:
@@ -308,7 +308,7 @@ def test_the_keyboard_reaches_the_content_first_and_every_stage(browser: Any, se
 def test_the_demo_starts_again_on_what_it_left(server: Demo, run_id: str) -> None:
     def left() -> list[str]:
         client = server.client
-        schedules = [str(schedule["name"]) for schedule in client.listed("/schedules")]
+        schedules = [schedule["name"] for schedule in client.schedules.listed()]
         return [*(run.id for run in client.runs()), *schedules, str(client.call("GET", "/pipelines/quickstart")["number"])]
 
     before = left()
