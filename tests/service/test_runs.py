@@ -33,6 +33,13 @@ def test_a_run_is_carried_out_and_its_report_read(calls: Calls, watch: Any, text
     assert "long: done, 40 in, 21 out" in calls.get(f"/runs/{run['id']}/log")
 
 
+def test_overrides_that_do_not_fit_a_kept_pipeline_queue_no_run(calls: Calls, text: str) -> None:
+    calls.post("/pipelines", {"text": text})
+    told = calls.post("/runs", {"pipeline": "small", "sets": ["long.lenght.min_chars=1"]}, 422)
+    assert "stage `long` has no step `lenght`" in told["detail"] and told["hint"] == "did you mean `length`?"
+    assert calls.get("/runs")["items"] == []
+
+
 def test_a_run_that_fails_says_what_the_command_line_says(calls: Calls, watch: Any, text: str, data: Path) -> None:
     queued = calls.post("/runs", {"text": text})
     (data / "in.jsonl").unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy.orm import Session
 
 from curate.errors import DatasetError
+from curate.pipeline_yaml import Loaded
 from curate.service import pipelines, runs
 from curate.service.api.callers import Operator, ServiceHere, Viewer
 from curate.service.api.paging import Cursor, Page, Size, cut
@@ -86,7 +88,7 @@ class RunOut(BaseModel):
 def submit(body: RunIn, caller: Operator, service: ServiceHere, idempotency_key: Key = None) -> RunOut:
     """Queue a run."""
     order = _order(body, service)
-    loaded = service.checker.load(body.text, service.checker.folder(body.folder), body.sets)[0] if body.text is not None else None
+    loaded = _checked(body, service)
 
     def queued(session: Session) -> RunOut:
         if loaded is not None:
@@ -98,6 +100,17 @@ def submit(body: RunIn, caller: Operator, service: ServiceHere, idempotency_key:
     answer = service.database.change(queued)
     service.watch.soon()
     return answer
+
+
+def _checked(body: RunIn, service: Service) -> Loaded | None:
+    """Return a text that was sent, checked; of a pipeline by name, check that the overrides fit."""
+    if body.text is not None:
+        return service.checker.load(body.text, service.checker.folder(body.folder), body.sets)[0]
+    if body.sets:
+        with service.database.reading() as session:
+            version = pipelines.version_of(session, body.pipeline or "", body.version)
+        service.checker.load(version.text, Path(version.folder), body.sets)
+    return None
 
 
 @router.get("")
