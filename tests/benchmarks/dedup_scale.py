@@ -3,19 +3,20 @@
 Makes corpora (see `dedup_shapes.py`), runs the whole job on each – read, mark, filter – and prints time and memory, of the job and of
 its largest tasks, with the exponents with which they grow. `--memory` is the most that a task may hold: a task that held more ends
 the run with an error. `--at-once` is how many documents are grouped in one task at most, to see what happens beyond. `--tasks` prints
-every phase's tasks. A phase's longest task is set beside its median without the first one in each process, which also loads the
+every phase's tasks. The tasks of a job are the same each time, so that `--rounds` takes the median of each. A phase's longest task is set beside its median without the first one in each process, which also loads the
 phase's kernels, for a second or two. Disk: about 2.5 kB for each document, given back afterwards.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,25 @@ def job(work: Path, shape: str, share: float, docs: int, options: argparse.Names
     begun = time.perf_counter()
     size = dedup_shapes.write(folder, dedup_shapes.Corpus(shape, share), docs)
     made_s = time.perf_counter() - begun
-    seconds, removed, took = run(folder, {"bands": 14, "rows": 8}, options.workers, options.memory, options.shard_bytes)
+    how = {"bands": 14, "rows": 8}, options.workers, options.memory, options.shard_bytes
+    rounds = [run(folder, *how) for _ in range(options.rounds)]
     shutil.rmtree(folder)
-    return Job(docs, size, removed, made_s, seconds, sum(task.cpu_seconds for task in took), took)
+    took = typical([took for _, _, took in rounds])
+    seconds = statistics.median(seconds for seconds, _, _ in rounds)
+    return Job(docs, size, rounds[0][1], made_s, seconds, sum(task.cpu_seconds for task in took), took)
+
+
+def typical(rounds: list[list[Took]]) -> list[Took]:
+    """Return every task with the median of its CPU seconds over rounds in which it was not the first of its process, if there are any."""
+    of: dict[tuple[str, int], list[Took]] = {}
+    for task in itertools.chain.from_iterable(rounds):
+        of.setdefault((task.phase, task.number), []).append(task)
+    found = []
+    for same in of.values():
+        later = [task for task in same if not task.first] or same
+        seconds = statistics.median(task.cpu_seconds for task in later)
+        found.append(replace(later[0], cpu_seconds=seconds, peak_bytes=max(task.peak_bytes for task in same)))
+    return found
 
 
 def job_row(done: Job) -> Cells:
@@ -154,6 +171,7 @@ def main() -> None:
     options.add_argument("--shape", choices=dedup_shapes.SHAPES, default="copies")
     options.add_argument("--share", type=float, default=0.25, help="of the documents, in the group of a star or a chain")
     options.add_argument("--workers", type=int, default=2)
+    options.add_argument("--rounds", type=int, default=1, help="how often each job runs")
     options.add_argument("--memory", type=size_of, default=size_of("2GiB"), help="the most that a task may hold")
     options.add_argument("--shard-bytes", type=size_of, default=DEFAULT_SHARD_BYTES, help="the size that units of work aim at")
     options.add_argument("--at-once", type=int, default=minhash_groups.GROUPED_AT_ONCE, help="documents that are grouped in one task")
@@ -172,7 +190,8 @@ def main() -> None:
         for docs in chosen.docs:
             jobs.append(job(Path(folder), chosen.shape, chosen.share, docs, chosen))
             print(table(head, [job_row(jobs[-1])]), flush=True)
-    told = [f"Shape `{chosen.shape}`, {chosen.workers} workers, at most {chosen.memory / MIB:,.0f} MiB a task."]
+    often = f"; medians of {chosen.rounds} rounds" if chosen.rounds > 1 else ""
+    told = [f"Shape `{chosen.shape}`, {chosen.workers} workers, at most {chosen.memory / MIB:,.0f} MiB a task{often}."]
     told.append(table(head, [job_row(done) for done in jobs]))
     if len(jobs) > 1:
         told.append(exponents(jobs))

@@ -24,6 +24,7 @@ class Took:
     """
 
     phase: str
+    number: int
     first: bool
     seconds: float
     cpu_seconds: float
@@ -44,7 +45,7 @@ _begun: set[str] = set()  # phases of which this process has had a task
 
 def measured(task: Wrapped) -> tuple[Any, Took]:
     """Carry out a task and say what it cost."""
-    phase = _phase(task.item[1])
+    phase, number = _place(task.item[1])
     first = phase not in _begun
     _begun.add(phase)
     pa.default_memory_pool().release_unused()
@@ -52,14 +53,15 @@ def measured(task: Wrapped) -> tuple[Any, Took]:
     base, begun, cpu_begun = peak_rss_bytes(), time.perf_counter(), time.process_time()
     result = task.fn(task.item)
     seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - cpu_begun
-    return result, Took(phase, first, seconds, cpu_seconds, peak_rss_bytes(), base)
+    return result, Took(phase, number, first, seconds, cpu_seconds, peak_rss_bytes(), base)
 
 
-def _phase(task: PhaseTask | EmitTask | ShardTask) -> str:
-    """Return the phase of a dataset operator, `write` when it writes its shards, or else the stage."""
+def _place(task: PhaseTask | EmitTask | ShardTask) -> tuple[str, int]:
+    """Return a task's phase and its number there: of a dataset operator, `write` when it writes its shards, or else the stage."""
     if isinstance(task, PhaseTask):
-        return task.prefix.split("/")[-2]
-    return "write" if isinstance(task, EmitTask) else task.folder.rpartition("/")[2].partition("@")[0]
+        *_, phase, part = task.prefix.split("/")
+        return phase, int(part.removeprefix("part-"))
+    return "write" if isinstance(task, EmitTask) else task.folder.rpartition("/")[2].partition("@")[0], task.shard
 
 
 class _Wrapping(Iterator[Wrapped]):

@@ -84,7 +84,7 @@ def test_tests_that_documents_name_exist() -> None:
     named = {pair for path in DOCUMENTS for pair in re.findall(r"`(test_\w+\.py)::(test_\w+)`", _text(path))}
     assert len(named) > 20
     files = {path.name: _text(path) for path in (ROOT / "tests" / "service").glob("test_*.py")}
-    assert [pair for pair in named if f"\ndef {pair[1]}(" not in files.get(pair[0], "")] == []
+    assert [pair for pair in named if f"def {pair[1]}(" not in files.get(pair[0], "")] == []
 
 
 def test_generated_blocks_are_current() -> None:

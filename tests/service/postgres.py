@@ -51,13 +51,15 @@ class Postgres:
         self.start()
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers; what a killed one left may be in the way for a moment."""
         options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200"
-        self._call("pg_ctl", "-D", str(self._folder / "data"), "-l", str(self._folder / "log"), "-w", "-o", options, "start")
+        command = "pg_ctl", "-D", str(self._folder / "data"), "-l", str(self._folder / "log"), "-w", "-o", options, "start"
+        until(lambda: self._call(*command, check=False) == 0)
 
     def kill(self) -> None:
         """End it as `kill -9` does, and wait until it is gone, and its children, which would keep another from starting."""
         pid = int((self._folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(pid, signal.SIGSTOP)  # it begins no child that would be missed
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         os.kill(pid, signal.SIGKILL)
         until(lambda: not any(map(_lives, [str(pid), *children])))
@@ -95,10 +97,11 @@ class Postgres:
     def _address(self) -> str:
         return f"postgresql://curate@127.0.0.1:{self.port}/postgres"
 
-    def _call(self, program: str, *arguments: str, check: bool = True) -> None:
+    def _call(self, program: str, *arguments: str, check: bool = True) -> int:
         command = [*self._as_user, str(self._binaries / program), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
         assert not check or done.returncode == 0, f"{program}: {done.stdout}{done.stderr}"
+        return done.returncode
 
 
 def _lives(pid: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 Edge = tuple[str, str]
-_JOINT = 0.3  # of the place of a node, for a line that passes a layer
+_JOINT = 0.25  # of the place of a node, for a line that passes a layer; sums of quarters are exact
 _SWEEPS = 4  # passes that straighten the lines; more change nothing on graphs of some dozen stages
 
 
