@@ -7,7 +7,7 @@ print(client.schedules.show("nightly")["next_due"])
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 from urllib.parse import quote, urlencode
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Schedules:
 
     def listed(self, pipeline: str | None = None) -> Iterator[Schedule]:
         """Yield schedules by name, all or those of one pipeline."""
-        yield from self._client.listed("/schedules", [("pipeline", pipeline)] if pipeline else [])  # type: ignore[misc]
+        yield from cast("Iterator[Schedule]", self._client.listed("/schedules", [("pipeline", pipeline)] if pipeline else []))
 
     def show(self, name: str) -> Schedule:
         """Return one schedule with the times to come."""
@@ -91,7 +91,7 @@ class Schedules:
 
     def history(self, name: str) -> Iterator[Tick]:
         """Yield the ticks of a schedule, newest first."""
-        yield from self._client.listed(_path(name, "history"))  # type: ignore[misc]
+        yield from cast("Iterator[Tick]", self._client.listed(_path(name, "history")))
 
     def run(self, name: str) -> Tick:
         """Fire at once, paused or not; the tick has no run while it waits for the one before it."""

@@ -139,8 +139,8 @@ def count_shard(item: Item, place: Place) -> list[tuple[int, int]]:
 
 def _total(counted: Sequence[Sequence[Sequence[int]]]) -> Counter[int]:
     total: Counter[int] = Counter()
-    for shard in counted:
-        total.update(dict(shard))  # type: ignore[arg-type]
+    for cluster, documents in itertools.chain.from_iterable(counted):
+        total[cluster] += documents
     return total
 
 

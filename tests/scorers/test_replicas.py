@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from curate.errors import OperatorError
+from curate.errors import OperatorError, TransientError
 from curate_scorers.proxy.recipe import Recipe
 from tests.scorers import proxy_corpora
 from tests.scorers.proxy_corpora import TINY, Files
@@ -63,6 +64,13 @@ def test_two_learn_what_one_learns_also_when_they_were_killed(item: dict[str, An
 
 def test_what_another_says_when_it_fails_is_told(item: dict[str, Any]) -> None:
     with pytest.raises(OperatorError, match=r"a replica failed: .*no packed corpus"), replicas(item | {"names": []}) as replica:
+        train(proxy_corpora.corpus(120), RECIPE, Files(), replica=replica)
+
+
+def test_one_that_is_killed_is_tried_again(item: dict[str, Any]) -> None:
+    with pytest.raises(TransientError, match="a replica was killed by signal 9"), replicas(item) as replica:
+        [other] = multiprocessing.active_children()
+        other.kill()
         train(proxy_corpora.corpus(120), RECIPE, Files(), replica=replica)
 
 

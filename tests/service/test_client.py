@@ -7,7 +7,10 @@ from pathlib import Path
 import orjson
 import pytest
 
+from curate.client_schedules import NewSchedule, Schedule, Tick
 from curate.errors import PipelineError
+from curate.service.schedules.spec import ScheduleSpec
+from curate.service.schedules.views import ScheduleOut, TickOut
 from tests.service.commands import Curate
 from tests.service.conftest import small_pipeline
 from tests.service.servers import Server
@@ -47,3 +50,9 @@ def test_a_wrong_token_is_told_in_words(curate: Curate, monkeypatch: pytest.Monk
     refused = curate("run", "pipeline.yaml")
     assert refused.code == 1
     assert "error: the token is not known, has expired or was revoked\nhint: " in refused.err
+
+
+def test_the_client_says_of_schedules_what_the_service_says() -> None:
+    """Said twice, since a client has none of the service's packages."""
+    for ours, theirs in ((NewSchedule, ScheduleSpec), (Schedule, ScheduleOut), (Tick, TickOut)):
+        assert ours.__annotations__.keys() == theirs.model_fields.keys()

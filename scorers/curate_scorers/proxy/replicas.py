@@ -13,6 +13,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 from torch import distributed
 
-from curate.errors import OperatorError
+from curate.errors import OperatorError, TransientError
 from curate_scorers.proxy.packed import read_packed
 from curate_scorers.proxy.recipe import Recipe
 from curate_scorers.proxy.replica import Replica
@@ -43,7 +44,10 @@ class Nowhere:
 
 @contextmanager
 def replicas(item: Item) -> Iterator[Replica]:
-    """Start all replicas of a training but the first, and give that one; raise `OperatorError` with what another said that failed."""
+    """Start all replicas of a training but the first, and give that one.
+
+    Raises `OperatorError` with what another said that failed, and `TransientError`, so that the task is tried again, when it was killed.
+    """
     count = item["replicas"]
     if count == 1:
         yield Replica()
@@ -62,10 +66,14 @@ def replicas(item: Item) -> Iterator[Replica]:
         except RuntimeError as error:  # the connection to one that is gone
             for process in others:
                 process.join(PATIENCE_S)
-            said = [path.read_text() for path in sorted(Path(folder).glob("*.txt"))]
+            codes = [process.exitcode or 0 for process in others]
+            if min(codes) < 0:
+                raise TransientError(f"train_proxy: a replica was killed by signal {-min(codes)}") from error
+            said = sorted(Path(folder).glob("*.txt"), key=lambda path: path.stat().st_mtime_ns)  # those behind it only lost the connection
             if not said:
                 raise
-            raise OperatorError(f"train_proxy: a replica failed: {said[0]}", "every replica needs a GPU of its own") from error
+            hint = "every replica needs a GPU of its own"
+            raise OperatorError(f"train_proxy: a replica failed: {said[0].read_text()}", hint) from error
         finally:
             over.set()
             for process in others:
@@ -111,7 +119,9 @@ def _end_with_parent() -> None:
 
 def _watch(others: Sequence[BaseProcess], over: threading.Event) -> None:
     """End this process, so that its task is tried again, when another has failed and nothing comes of it: it may wait for ever."""
-    for process in others:
-        process.join()
-        if process.exitcode != 0 and not over.wait(2 * PATIENCE_S):
-            os.kill(os.getpid(), signal.SIGKILL)
+    waiting = {process.sentinel: process for process in others}
+    while waiting:
+        ended = connection.wait(list(waiting))  # which leaves the exit codes to the main thread
+        for process in [waiting.pop(sentinel) for sentinel in list(waiting) if sentinel in ended]:
+            if not over.wait(2 * PATIENCE_S) and process.exitcode != 0:
+                os.kill(os.getpid(), signal.SIGKILL)
