@@ -15,7 +15,7 @@ from tests.scorers.proxy_corpora import LENGTH, TINY, VOCABULARY
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from curate_scorers.proxy import attention, batches, folder, losses, pointwise, sizes  # noqa: E402
+from curate_scorers.proxy import attention, batches, folder, losses, pointwise, projections, sizes  # noqa: E402
 from curate_scorers.proxy.model import Proxy, Stream  # noqa: E402
 from curate_scorers.proxy.packed import pieces  # noqa: E402
 
@@ -110,6 +110,65 @@ def test_losses_and_their_gradients_are_those_of_torch(monkeypatch: pytest.Monke
     ((expected + losses.Z_LOSS * regular) * scale).backward()
     assert float(summed) == pytest.approx(expected.item(), rel=1e-5)
     torch.testing.assert_close(ours, (states.grad, weight.grad), rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_of_losses_in_bfloat16_are_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(losses.BLOCK_BYTES, "cpu", 3 * 4 * VOCABULARY)
+    monkeypatch.setattr(losses, "TOGETHER", 2)  # of twenty: three times six, the last two alone
+    states, weight = torch.randn(20, 32, requires_grad=True), torch.randn(VOCABULARY, 32, requires_grad=True)
+    targets, found = torch.randint(VOCABULARY, (20,)), []
+    for half in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            minimised, summed = losses.losses(states, weight, targets, 0.05)
+        minimised.backward()
+        found.append((summed.float(), states.grad, weight.grad))
+        states.grad = weight.grad = None
+    torch.testing.assert_close(found[1], found[0], rtol=0.05, atol=0.02)
+
+
+LENGTHS = [1, 4, 9, 16, 5]
+"""Pieces of less than a block of four, of a whole one, and of several."""
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+def test_attention_in_blocks_is_attention_by_piece(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(attention, "BLOCK", 4)
+    generator = torch.Generator().manual_seed(2)
+    q, k, v, gradient = (torch.randn(sum(LENGTHS), 2, 32, generator=generator) for _ in range(4))
+    found = []
+    for exact in (True, False):
+        given = [each.clone().requires_grad_() for each in (q, k, v)]
+        if exact:
+            made = attention.attend(*given, LENGTHS)
+        else:
+            ours = [each.transpose(0, 1).to(getattr(torch, kind)).contiguous() for each in given]
+            made = attention._InBlocks.apply(*ours, LENGTHS).transpose(0, 1).float()
+        made.backward(gradient)
+        found.append((made.detach(), *(each.grad for each in given)))
+    tolerance = 1e-5 if kind == "float32" else 0.05
+    torch.testing.assert_close(found[1], found[0], rtol=tolerance, atol=tolerance)
+
+
+def test_bfloat16_takes_blocks_up_to_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v = torch.randn(3, 12, 2, 32).bfloat16()
+    both = [attention.attend(q, k, v, [5, 7])]
+    monkeypatch.setattr(attention, "LONGEST", 6)
+    both.append(attention.attend(q, k, v, [5, 7]))
+    torch.testing.assert_close(*both, rtol=0.02, atol=0.02)
+    assert not torch.equal(*both)
+
+
+def test_joined_projections_are_projections() -> None:
+    generator = torch.Generator().manual_seed(4)
+    x, weights = torch.randn(9, 16, generator=generator), [torch.randn(rows, 16, generator=generator) for rows in (8, 8, 24)]
+    found = []
+    for project in (projections.projected, lambda x, *weights: tuple(torch.nn.functional.linear(x, each) for each in weights)):
+        given = [each.clone().requires_grad_() for each in (x, *weights)]
+        with torch.autocast("cpu", torch.bfloat16):
+            made = project(*given)
+        sum((number + 1) * each.float().square().sum() for number, each in enumerate(made)).backward()
+        found.append((*made, *(each.grad for each in given)))
+    assert all((ours - theirs).norm() < 0.01 * theirs.norm() for ours, theirs in zip(*found, strict=True))
 
 
 @pytest.mark.parametrize("width", [32, 7])

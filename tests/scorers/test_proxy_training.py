@@ -94,7 +94,8 @@ def test_a_budget_is_cut_into_steps() -> None:
     recipe = Recipe(TINY, tokens=4 * packed.tokens)
     steps = recipe.steps(packed)
     assert steps * recipe.rows_a_step(packed) * fill == pytest.approx(recipe.budget, rel=0.02)
-    assert Recipe(TINY, tokens=200 * 200).rows_a_step(packed) == 128 // LENGTH  # halved until there are 200 steps
+    assert Recipe(TINY, tokens=200 * 3 * LENGTH).rows_a_step(packed) == 3  # fewer than suit the size, so that there are 200 steps
+    assert Recipe(TINY, tokens=200 * LENGTH - 1).rows_a_step(packed) == 1
     assert Recipe("2M").rates == (0.02, pytest.approx(0.008)) and Recipe("2M", other_rate=0.1).rates == (0.02, 0.1)
     assert Recipe("2M").budget == 20 * Recipe("2M").shape.parameters
     assert Recipe("2M", tokens_per_parameter=0.5).budget == 959_584

@@ -7,12 +7,14 @@ and are forgotten. The square of log Z, which keeps logits from drifting, costs 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 BLOCK_BYTES = {"cpu": 8 << 20, "cuda": 512 << 20}  # of float32 logits at a time: fewer make more of the matrix's gradient
+TOGETHER = 8  # blocks whose gradients in bfloat16 a CPU multiplies at a time: each time the matrix's gradient is read and written
 Z_LOSS = 1e-4
 
 
@@ -33,7 +35,7 @@ class _Losses(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         to_states, to_weight = ctx.saved_tensors
-        return to_states * gradients[0], to_weight * gradients[0], None, None
+        return to_states.mul_(gradients[0]), to_weight.mul_(gradients[0]), None, None
 
 
 def _summed(states: Tensor, weight: Tensor, targets: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -41,22 +43,38 @@ def _summed(states: Tensor, weight: Tensor, targets: Tensor, scale: float) -> tu
     sums = states.new_zeros(2, dtype=torch.float64)
     to_states, to_weight = torch.empty_like(states), torch.zeros_like(weight, dtype=torch.float32)
     rows = max(1, BLOCK_BYTES[states.device.type] // (4 * len(weight)))
-    for place in range(0, len(states), rows):
-        block, told = states[place : place + rows], targets[place : place + rows, None]
-        wanted, told = (told >= 0).float(), told.clamp(min=0)
-        logits = (block @ weight.T).float()
-        chosen, most = logits.gather(1, told), logits.amax(1, keepdim=True)
-        z = logits.sub_(most).exp_().sum(1, keepdim=True)
-        log_z = z.log() + most
-        sums += torch.stack([((log_z - chosen) * wanted).sum(), (log_z.square() * wanted).sum()])
-        logits.mul_((1 + 2 * Z_LOSS * log_z) * wanted * scale / z).scatter_add_(1, told, -scale * wanted)
-        gradient = logits.to(states.dtype)
-        torch.matmul(gradient, weight, out=to_states[place : place + rows])
-        if weight.dtype == torch.float32:
-            to_weight.addmm_(gradient.T, block)
+    together = TOGETHER if states.device.type == "cpu" and weight.dtype != torch.float32 else 1
+    for place in range(0, len(states), together * rows):
+        part = slice(place, min(place + together * rows, len(states)))
+        blocks = (_gradient(states[at], weight, targets[at], scale, sums) for at in _cut(part, rows))
+        if together == 1:
+            [gradient] = (block.to(states.dtype) for block in blocks)
         else:
-            to_weight.add_(gradient.T @ block)
+            gradient = states.new_empty(part.stop - part.start, len(weight))
+            for at, block in zip(gradient.split(rows), blocks, strict=True):
+                at.copy_(block)
+        torch.matmul(gradient, weight, out=to_states[part])
+        if weight.dtype == torch.float32:
+            to_weight.addmm_(gradient.T, states[part])
+        else:
+            to_weight.add_(gradient.T @ states[part])
     return sums, to_states, to_weight
+
+
+def _cut(part: slice, rows: int) -> Iterator[slice]:
+    return (slice(place, min(place + rows, part.stop)) for place in range(part.start, part.stop, rows))
+
+
+def _gradient(states: Tensor, weight: Tensor, targets: Tensor, scale: float, sums: Tensor) -> Tensor:
+    """Return the gradient of a block's logits, and add its losses to the sums."""
+    wanted, told = (targets >= 0).float()[:, None], targets.clamp(min=0)[:, None]
+    logits = (states @ weight.T).float()
+    chosen, most = logits.gather(1, told), logits.amax(1, keepdim=True)
+    z = logits.sub_(most).exp_().sum(1, keepdim=True)
+    log_z = z.log() + most
+    sums += torch.stack([((log_z - chosen) * wanted).sum(), (log_z.square() * wanted).sum()])
+    logits.mul_((1 + 2 * Z_LOSS * log_z) * wanted * scale / z).scatter_add_(1, told, -scale * wanted)
+    return logits
 
 
 def losses(states: Tensor, weight: Tensor, targets: Tensor, scale: float) -> tuple[Tensor, Tensor]:

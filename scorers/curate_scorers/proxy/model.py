@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from curate_scorers.proxy.attention import attend
 from curate_scorers.proxy.pointwise import rms_norm, turned
+from curate_scorers.proxy.projections import projected
 from curate_scorers.proxy.sizes import Shape
 
 EPSILON, THETA = 1e-6, 10_000.0
@@ -44,7 +45,8 @@ class SelfAttention(nn.Module):
         self.q_norm, self.k_norm = Norm(shape.head), Norm(shape.head)
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], where: Where) -> Tensor:
-        q, k, v = (project(x).view(len(x), self.heads, -1) for project in (self.q_proj, self.k_proj, self.v_proj))
+        found = projected(x, self.q_proj.weight, self.k_proj.weight, self.v_proj.weight)
+        q, k, v = (each.view(len(x), self.heads, -1) for each in found)
         q, k = (turned(norm(each), *turn).to(v.dtype) for norm, each in ((self.q_norm, q), (self.k_norm, k)))
         mixed = attend(q, k, v, where)
         return self.o_proj(mixed.reshape(x.shape))
@@ -59,7 +61,8 @@ class Mlp(nn.Module):
         self.down_proj = nn.Linear(shape.inner, shape.width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        gate, up = projected(x, self.gate_proj.weight, self.up_proj.weight)
+        return self.down_proj(F.silu(gate) * up)
 
 
 class Layer(nn.Module):

@@ -26,7 +26,7 @@ from curate_scorers.proxy.compare_cost import told_cost
 from curate_scorers.proxy.evaluate_checkpoints import averaged
 from curate_scorers.proxy.evaluate_sets import Item
 from curate_scorers.proxy.packed import Packed, read_packed
-from curate_scorers.proxy.recipe import Recipe
+from curate_scorers.proxy.recipe import Precision, Recipe
 from curate_scorers.proxy.statistics import signal_to_noise
 from curate_scorers.proxy.train_proxy import train_task, training
 
@@ -56,7 +56,8 @@ class ProxyTrials(DatasetOperator):
           params: {size: 20M, tokens_per_parameter: 20, questions: [questions], by: {held_out: domain}}
 
     ## Parameters
-    - `size`, `tokens`, `tokens_per_parameter`, `batch_tokens`, `max_epochs`, `matrix_rate`, `other_rate`: as `train_proxy` has them.
+    - `size`, `tokens`, `tokens_per_parameter`, `batch_tokens`, `max_epochs`, `matrix_rate`, `other_rate`, `precision`: as `train_proxy`
+      has them.
     - `seeds`: trainings of each corpus, three at least; five give an interval that is not much wider than more would.
     - `seed`: the first of them.
     - `snapshots`: also measure so many checkpoints in the decay, and average.
@@ -68,6 +69,7 @@ class ProxyTrials(DatasetOperator):
     Magnusson et al., *DataDecide* (2025); Heineman et al., *Signal and Noise* (2025).
     """
 
+    version: ClassVar[int] = 2
     reproducible: ClassVar[Reproducible] = "tolerance"
     cost: ClassVar[Cost] = "costly"
     emits: ClassVar[Literal["documents", "attributes", "artifact"]] = "artifact"
@@ -81,6 +83,7 @@ class ProxyTrials(DatasetOperator):
     max_epochs: float = 4
     matrix_rate: float = 0.02
     other_rate: float | None = None
+    precision: Precision = "auto"
     seeds: int = 5
     seed: int = 1
     snapshots: int = 0
@@ -141,8 +144,9 @@ class ProxyTrials(DatasetOperator):
         return range(self.seed, self.seed + self.seeds)
 
     def _recipe(self, seed: int) -> Recipe:
-        same = ("size", "tokens", "tokens_per_parameter", "batch_tokens", "max_epochs", "matrix_rate", "other_rate", "snapshots")
-        return Recipe(**{name: getattr(self, name) for name in same}, seed=seed)
+        own = {"seeds", "seed", "anneal", "questions", "by", "max_items"}
+        same = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in own}
+        return Recipe(**same, seed=seed)
 
     def _trial(self, dataset: Dataset, seed: int, work: Work) -> dict[str, Any]:
         """Return what `train_task` needs, and the corpus's name."""

@@ -13,7 +13,7 @@ from curate_scorers.proxy.sizes import Shape, batch_tokens, shape
 Precision = Literal["auto", "float32", "bfloat16"]
 
 OTHER_RATE, OTHER_RATE_WIDTH = 0.004, 768  # and at other widths as 1 / √width
-LEAST_STEPS = 200  # a batch is halved until a budget has as many
+LEAST_STEPS = 200  # a batch is made smaller until a budget has about as many
 ALIGNED = 64  # vocabularies are rounded up to a multiple: matrix products are faster
 
 
@@ -71,9 +71,7 @@ class Recipe:
 
     def rows_a_step(self, packed: Packed) -> int:
         """Return how many rows make a step."""
-        wanted = self.batch_tokens or batch_tokens(self.size)
-        while self.batch_tokens is None and wanted > packed.length and self.budget < LEAST_STEPS * wanted:
-            wanted //= 2
+        wanted = self.batch_tokens or min(batch_tokens(self.size), self.budget / LEAST_STEPS)
         return max(1, round(wanted / packed.length))
 
     def steps(self, packed: Packed) -> int:

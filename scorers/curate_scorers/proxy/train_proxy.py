@@ -55,7 +55,7 @@ class TrainProxy(DatasetOperator):
     ## Parameters
     - `size`: 2M, 5M, 20M, 60M, 150M or 400M parameters without embeddings, or `WIDTHxLAYERS`, such as 128x4.
     - `tokens`: the budget; or `tokens_per_parameter`, of parameters without embeddings. Neither = 20 a parameter.
-    - `batch_tokens`: tokens of a step; null = what suits the size, halved until the budget has 200 steps.
+    - `batch_tokens`: tokens of a step; null = what suits the size, or less, so that the budget has about 200 steps.
     - `max_epochs`: how often the corpus may be read; a budget beyond it is an error, beyond one epoch a warning.
     - `matrix_rate`, `other_rate`: peak learning rates of Muon and AdamW; null = 0.004 × √(768 / width), as narrow networks like it.
     - `weight_decay`: of both, times the rate.
@@ -75,7 +75,7 @@ class TrainProxy(DatasetOperator):
     Models* (2023), by which up to four are nearly as good as new text; sizes and rates are ours.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reproducible: ClassVar[Reproducible] = "tolerance"
     cost: ClassVar[Literal["cheap", "costly"]] = "costly"
     emits: ClassVar[Literal["documents", "attributes", "artifact"]] = "artifact"
