@@ -3,6 +3,7 @@
 # make service      the service with something to look at, on this machine; PORT=8301 for another port than 8300
 PYTHON ?= python3
 PORT ?= 8300
+LLM ?= 1
 BIN := .venv/bin
 # Where pip was told of a folder of wheels (a processor-only build of torch, say), uv looks there too.
 LINKS := $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
@@ -19,10 +20,11 @@ service: .venv/.serve
 test: .venv/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# Real vLLM servers on this machine's processor: environment and models (3.5 GB, minutes), and the tests that ask them.
+# Real vLLM servers on this machine's processor: environment and models (3.5 GB, minutes), and the tests that ask them; with LLM=all
+# also those that take minutes each, recipes and a refiner that is trained.
 test-llm: .venv/.dev
 	$(BIN)/python -m tests.llm.environment
-	CURATE_TEST_LLM=1 $(BIN)/python -m pytest -n 0 tests/llm/test_vllm.py
+	CURATE_TEST_LLM=$(LLM) $(BIN)/python -m pytest -n 0 tests/llm/test_vllm.py
 
 # The image for processors, built by buildah on a base made by debootstrap (minutes, 2 GB), and the quickstart inside it.
 images: .venv/.dev

@@ -19,8 +19,14 @@ def stub() -> Iterator[StubProcess]:
 
 @pytest.fixture(scope="module")
 def real() -> None:
-    if os.environ.get("CURATE_TEST_LLM") != "1":
+    if not os.environ.get("CURATE_TEST_LLM"):
         pytest.skip("asks a real vLLM server, which takes minutes: `make test-llm`")
+
+
+@pytest.fixture(scope="module")
+def patient(real: None) -> None:
+    if os.environ.get("CURATE_TEST_LLM") != "all":
+        pytest.skip("a real model writes thousands of words, which takes minutes more: `make test-llm LLM=all`")
 
 
 @pytest.fixture(scope="module")

@@ -146,7 +146,7 @@ stages:
 """
 
 
-def test_a_large_model_labels_a_small_one_learns_and_cleans_in_the_worker(smollm2: VllmProcess, tmp_path: Path) -> None:
+def test_a_large_model_labels_a_small_one_learns_and_cleans_in_the_worker(patient: None, smollm2: VllmProcess, tmp_path: Path) -> None:
     refined = {"engine": "vllm", "model": "stage:refiner", "max_tokens": 64, "arguments": SMALL}
     told = {"ANNOTATOR": json.dumps(smollm2.settings | {"max_tokens": 64}), "BASE": str(TINY), "REFINED": json.dumps(refined)}
     text = REFINER
@@ -194,7 +194,7 @@ RECIPES = {"prox": ["refined"], "wrap": ["rewritten"], "nemotron_cc": ["rewritte
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_recipes_run_with_a_real_model(name: str, smollm2: VllmProcess, tmp_path: Path) -> None:
+def test_recipes_run_with_a_real_model(name: str, patient: None, smollm2: VllmProcess, tmp_path: Path) -> None:
     sets = {"vars.model": smollm2.name, "vars.endpoint": smollm2.settings["endpoint"]}
     pages = "12" if name == "instructions" else "6"  # a cluster has two pages or more, of which few are asked about
     sets["inputs.crawl.path"] = str(ROOT / "pipelines/sample/help_en-US.warc.gz")
