@@ -149,13 +149,25 @@ def test_attention_in_blocks_is_attention_by_piece(monkeypatch: pytest.MonkeyPat
     torch.testing.assert_close(found[1], found[0], rtol=tolerance, atol=tolerance)
 
 
-def test_bfloat16_takes_blocks_up_to_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    q, k, v = torch.randn(3, 12, 2, 32).bfloat16()
-    both = [attention.attend(q, k, v, [5, 7])]
+@pytest.mark.parametrize(("kind", "lengths", "blocks"), [("bfloat16", [5, 7], True), ("float32", [5, 7], False), ("float32", [9, 3], True)])
+def test_blocks_are_for_bfloat16_and_for_long_pieces(monkeypatch: pytest.MonkeyPatch, kind: str, lengths: list[int], blocks: bool) -> None:
+    monkeypatch.setattr(attention, "SHORT", 8)
+    q, k, v = torch.randn(3, 12, 2, 32, requires_grad=True).to(getattr(torch, kind))
+    both = [attention.attend(q, k, v, lengths)]
+    assert ("_InBlocks" in _history(both[0])) == blocks
     monkeypatch.setattr(attention, "LONGEST", 6)
-    both.append(attention.attend(q, k, v, [5, 7]))
+    both.append(attention.attend(q, k, v, lengths))
+    assert "_InBlocks" not in _history(both[1])
     torch.testing.assert_close(*both, rtol=0.02, atol=0.02)
-    assert not torch.equal(*both)
+
+
+def _history(made: torch.Tensor) -> str:
+    """Return the names of what a tensor was made by, the last first."""
+    names, step = [], made.grad_fn
+    while step is not None:
+        names.append(step.name())
+        step = step.next_functions[0][0] if step.next_functions else None
+    return " ".join(names)
 
 
 def test_joined_projections_are_projections() -> None:
