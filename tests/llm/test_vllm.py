@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.conftest import ROOT
 from tests.llm.environment import ENVIRONMENT, PYTHON, TINY
 from tests.llm.servers import VllmProcess
 from tests.llm.test_runs import Make, make  # noqa: F401 - a fixture
+from tests.service.ray_head import RayHead
 
 pytestmark = [pytest.mark.llm, pytest.mark.slow, pytest.mark.timeout(1800)]
 SMALL = {"enforce_eager": True, "max_model_len": 1024}
@@ -93,19 +95,24 @@ def _keys(cache: Path) -> list[str]:
     return [orjson.loads(line)["key"] for part in cache.rglob("*.jsonl") for line in part.read_bytes().splitlines()]
 
 
-def run_command(path: Path) -> list[str]:
+def run_command(path: Path, on: str = "local") -> list[str]:
     """Return how Python is to run a pipeline in a workspace beside it."""
-    return ["-m", "curate", "run", str(path), "--workspace", str(path.parent / "workspace"), "--on", "local", "--workers", "1"]
+    return ["-m", "curate", "run", str(path), "--workspace", str(path.parent / "workspace"), "--on", on, "--workers", "1"]
 
 
-def run_beside_vllm(path: Path) -> dict[str, Dataset]:
-    """Run a pipeline in the environment of vLLM, which has what we need but not us, and return its datasets by stage."""
-    installed = path.parent / "installed" / "curate-0.dist-info"
+def beside_vllm(folder: Path) -> dict[str, str]:
+    """Return the variables with which the environment of vLLM, which has what we need but not us, finds us."""
+    installed = folder / "installed" / "curate-0.dist-info"
     installed.mkdir(parents=True)
     (installed / "entry_points.txt").write_text("[curate.packs]\noperators = curate_operators\nscorers = curate_scorers\n")
     found = [ROOT, ROOT / "operators", ROOT / "scorers", installed.parent]
-    env = os.environ | ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(map(str, found))}
-    done = subprocess.run([str(PYTHON), *run_command(path)], cwd=path.parent, env=env, capture_output=True, text=True)
+    return ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(map(str, found))}
+
+
+def run_beside_vllm(path: Path, variables: Mapping[str, str], on: str = "local") -> dict[str, Dataset]:
+    """Run a pipeline there, and return its datasets by stage."""
+    env = os.environ | variables
+    done = subprocess.run([str(PYTHON), *run_command(path, on)], cwd=path.parent, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return {place.name.partition("@")[0]: load(str(place)) for place in (path.parent / "workspace" / "datasets").iterdir()}
 
@@ -114,10 +121,26 @@ def test_the_model_runs_in_the_worker_too(real: None, make: Make) -> None:  # no
     texts = [f"document {n}" for n in range(40)] + ["x" * 5000]
     settings: dict[str, Any] = {"model": str(TINY), "engine": "vllm", "max_tokens": 16, "body": {"top_k": 5}}
     path = make(texts, settings | {"arguments": SMALL}, max_errors=1)
-    manifest = run_beside_vllm(path)["said"].manifest
+    manifest = run_beside_vllm(path, beside_vllm(path.parent))["said"].manifest
     counted = manifest.measured.models["Say"]["llm"]
     assert (manifest.counts.rows_out, manifest.counts.errored, counted["prompts"], counted["failed"]) == (40, 1, 41, 1)
     assert "vLLM refuses the prompt" in manifest.samples["errors"][0]["error"]
+    assert 40 < counted["output_tokens"] <= 40 * 16
+
+
+def test_an_actor_of_ray_runs_the_model_for_all_shards(patient: None, make: Make) -> None:  # noqa: F811
+    settings: dict[str, Any] = {"model": str(TINY), "engine": "vllm", "max_tokens": 16, "arguments": SMALL}
+    path = make([f"document {n}" for n in range(40)], settings, resources={"gpus": 1})  # which makes it an actor
+    variables = beside_vllm(path.parent) | {"RAY_AUTH_MODE": "disabled"}
+    head = RayHead(PYTHON, gpus=1, environment=variables)
+    try:
+        manifest = run_beside_vllm(path, variables, head.cluster)["said"].manifest
+        begun = head.logs().count("Initializing a V1 LLM engine")
+    finally:
+        head.stop()
+    assert begun == 1
+    counted = manifest.measured.models["Say"]["llm"]
+    assert (manifest.counts.rows_out, len(manifest.shards) > 1, counted["prompts"], counted["failed"]) == (40, True, 40, 0)
     assert 40 < counted["output_tokens"] <= 40 * 16
 
 
@@ -154,7 +177,7 @@ def test_a_large_model_labels_a_small_one_learns_and_cleans_in_the_worker(patien
         text = text.replace(name, value)
     (tmp_path / "pipeline.yaml").write_text(text)
     (tmp_path / "docs.jsonl").write_bytes(b"".join(orjson.dumps({"id": f"d{n}", "text": page}) + b"\n" for n, page in enumerate(PAGES)))
-    made = run_beside_vllm(tmp_path / "pipeline.yaml")
+    made = run_beside_vllm(tmp_path / "pipeline.yaml", beside_vllm(tmp_path))
     examples = made["examples"].scan().collect()
     assert len(examples) == len(PAGES) == made["labelled"].manifest.measured.models["prox_annotate"]["llm"]["prompts"] / 2
     rows = [row["prox"] for row in made["cleaned"].scan().collect().to_dicts()]

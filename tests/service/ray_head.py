@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -21,12 +22,14 @@ START_S = 90.0
 
 
 class RayHead:
-    """One node with two processors; its jobs find this checkout, and the python that runs these tests."""
+    """One node with two processors; its jobs find this checkout, and the python that runs these tests, or another one's."""
 
-    def __init__(self) -> None:
+    def __init__(self, python: Path = Path(sys.executable), gpus: int = 0, environment: Mapping[str, str] | None = None) -> None:
+        self._python, self._gpus, self._environment = python, gpus, dict(environment or {})
         self._folder = Path(tempfile.mkdtemp(prefix="ray"))  # short: sockets lie in it
         self._ports = {name: _free_port() for name in ("port", "dashboard-port", "dashboard-agent-listen-port", "ray-client-server-port")}
         self.address = f"http://127.0.0.1:{self._ports['dashboard-port']}"
+        self.cluster = f"127.0.0.1:{self._ports['port']}"
         try:
             self.start()
         except BaseException:
@@ -35,14 +38,18 @@ class RayHead:
 
     def start(self) -> None:
         """Start it, and wait until its job server answers."""
-        binaries = Path(sys.executable).parent
+        binaries = self._python.parent
         code = os.pathsep.join(str(ROOT / part) for part in ("", "operators", "scorers"))
-        environment = os.environ | {
-            "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": code,
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_AUTH_MODE": "disabled",  # it listens on loopback alone, and the tests' process knows no token
-        }
+        environment = (
+            os.environ
+            | {
+                "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+                "PYTHONPATH": code,
+                "RAY_USAGE_STATS_ENABLED": "0",
+                "RAY_AUTH_MODE": "disabled",  # it listens on loopback alone, and the tests' process knows no token
+            }
+            | self._environment
+        )
         ports = [f"--{name}={port}" for name, port in self._ports.items()]
         command = [
             str(binaries / "ray"),
@@ -50,6 +57,7 @@ class RayHead:
             "--head",
             "--block",
             "--num-cpus=2",
+            f"--num-gpus={self._gpus}",  # what Ray is told to hand out, there or not
             "--node-ip-address=127.0.0.1",
             "--dashboard-host=127.0.0.1",
         ]
@@ -67,6 +75,10 @@ class RayHead:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self._process.wait()
+
+    def logs(self) -> str:
+        """Return what its workers wrote."""
+        return "".join(path.read_text(errors="replace") for path in self._folder.glob("session_2*/logs/worker-*"))
 
     def stop(self) -> None:
         """End it and remove what it wrote."""
