@@ -6,6 +6,7 @@ this very workspace, shards that go on unchanged are named and not copied; those
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from curate.dataset import Dataset, load
 from curate.errors import CurateError, DatasetError, PipelineError
-from curate.files import local_file
+from curate.files import local_file, local_folder
 from curate.fingerprint import digest
 from curate.pipeline import Pipeline
 from curate.pipeline_graph import REFERENCE
@@ -64,11 +65,22 @@ def _verify_files(pipeline: Pipeline, built: Built, artifacts: Mapping[str, Data
             name, slash, file = value.removeprefix(REFERENCE).partition("/")
             if not value.startswith(REFERENCE) or name not in artifacts or is_remote(artifacts[name].url):
                 continue
-            whole = key in operator.folders and not slash
             try:
-                operator.verify_file(key, Path(artifacts[name].url) if whole else local_file(f"{artifacts[name].url}{slash}{file}"))
+                operator.verify_file(key, _kept(f"{artifacts[name].url}{slash}{file}", key in operator.folders))
             except CurateError as error:
                 mistakes.add_said((*place, "params", key), step.use, error)
+
+
+def _kept(place: str, may_be_folder: bool) -> Path:
+    """Return the file of an artifact that a place means, or the folder where one will do."""
+    if not may_be_folder:
+        return local_file(place)
+    try:
+        return local_folder(place)
+    except DatasetError:
+        with contextlib.suppress(DatasetError):
+            return local_file(place)
+        raise
 
 
 def place_of(path: str, folder: Path) -> str:

@@ -17,7 +17,7 @@ from curate.pipeline_columns import Columns, Walk
 from curate.pipeline_graph import REFERENCE, references
 from curate.pipeline_mistakes import InWords, Mistakes, Place, Positions
 from curate.pipeline_validate import Built, named_steps
-from curate.protocols import Filter, Operator
+from curate.protocols import DatasetOperator, Filter, Operator
 from curate.registry import suggest
 from curate.storage import is_remote
 
@@ -71,7 +71,7 @@ def _check_files(pipeline: Pipeline, built: Built, mistakes: Mistakes) -> None:
         for key in operator.files:
             value, spot = step.params.get(key), (*place, "params", key)
             if isinstance(value, str) and value.startswith(REFERENCE):
-                _check_keeps(value.removeprefix(REFERENCE).partition("/")[0], pipeline, built, (spot, mistakes))
+                _check_keeps(value.removeprefix(REFERENCE), pipeline, built, (spot, mistakes))
             elif isinstance(value, str) and not is_remote(value):
                 path = pipeline.folder / value
                 if path.is_file() or key in operator.folders:
@@ -89,12 +89,20 @@ def _verify_file(use: str, operator: Operator, path: Path, noted: tuple[Place, M
         mistakes.add_said(spot, use, error)
 
 
-def _check_keeps(name: str, pipeline: Pipeline, built: Built, noted: tuple[Place, Mistakes]) -> None:
-    """Note a parameter that needs a file and names a stage which keeps none: only dataset operators keep files beside their rows."""
+def _check_keeps(reference: str, pipeline: Pipeline, built: Built, noted: tuple[Place, Mistakes]) -> None:
+    """Note a parameter that needs a file and names a stage which keeps none, or not this one: dataset operators keep files beside rows."""
     spot, mistakes = noted
-    if name in pipeline.stages and pipeline.stages[name].use is None:
+    name, _, file = reference.partition("/")
+    if name not in pipeline.stages:
+        return
+    if pipeline.stages[name].use is None:
         text = f"`{name}` makes {built.kinds[name]} and keeps no file, but `{spot[-1]}` needs one"
         mistakes.add(spot, text, "name a stage that trains a model, or another dataset operator that keeps a file")
+        return
+    [operator] = built.operators[name]
+    kept = operator.keeps() if isinstance(operator, DatasetOperator) else None
+    if file and kept is not None and file not in kept and file.partition("/")[0] not in kept:
+        mistakes.add(spot, f"`{name}` keeps no `{file}`", f"it keeps: {', '.join(kept)}")
 
 
 def _unused(pipeline: Pipeline, built: Built) -> Iterator[tuple[Place, str]]:

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from curate.dataset import join_url
@@ -23,6 +24,7 @@ from curate.storage import Storage, is_remote, open_file, open_storage
 
 COPIES = "curate-files"
 CHUNK_BYTES = 4 << 20
+_VERSION = re.compile(r"^v-[0-9a-f]{16}/")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -30,11 +32,13 @@ _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 def local_file(path: str) -> Path:
     """Return where a file can be opened on this machine.
 
-    `path` is a file, the URL of one, or the folder of an artifact that keeps exactly one file; `<folder>/<name>` picks one of several.
-    A file of an artifact must have the hash of its manifest. Raises `DatasetError` for what is not there or not whole.
+    `path` is a file, the URL of one, or the folder of an artifact that keeps exactly one file; `<folder>/<name>` picks one of several,
+    and `<folder>/<part>/<name>` one of a folder in it. A file of an artifact must have the hash of its manifest. Raises `DatasetError`
+    for what is not there or not whole.
     """
     folder, _, name = path.rstrip("/").rpartition("/")
-    for place, wanted in ((path, None), (folder, name)):
+    above, _, part = folder.rpartition("/")
+    for place, wanted in ((path, None), (folder, name), (above, f"{part}/{name}")):
         kept = _kept_files(place)
         if kept is not None and (wanted is None or any(_is(file, wanted) for file in kept)):
             return _whole(open_storage(place), _chosen(kept, wanted, place))
@@ -52,21 +56,39 @@ def local_file(path: str) -> Path:
 def local_folder(place: str) -> Path:
     """Return where the files of a folder lie together, such as a model's; those of an artifact in an object store are fetched once.
 
-    Raises `DatasetError` for a folder in an object store that is no artifact.
+    `place` is a folder, that of an artifact, or `<artifact>/<part>` for a folder in it. Raises `DatasetError` for a part that an artifact
+    does not keep, and for a folder in an object store that is no artifact.
     """
-    if not is_remote(place):
-        return Path(place)
-    kept = _kept_files(place)
+    artifact, part = place.rstrip("/"), ""
+    kept = _kept_files(artifact)
     if kept is None:
-        raise DatasetError(f"{place}: a folder in an object store is no artifact", "name the stage that made it, or a local folder")
-    folder = _copies() / digest([file.sha256 for file in kept])[:32]
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in kept:
-        copy = folder / file.name.rpartition("/")[2]
+        artifact, _, part = artifact.rpartition("/")
+        kept = _kept_files(artifact)
+    if kept is None or (part and not is_remote(place) and Path(place).is_dir()):
+        if is_remote(place):
+            raise DatasetError(f"{place}: a folder in an object store is no artifact", "name the stage that made it, or a local folder")
+        return Path(place)
+    head = f"{part}/" if part else ""
+    inside = {file: _plain(file).removeprefix(head) for file in kept if _plain(file).startswith(head)}
+    if not inside and part:
+        parts = sorted({_plain(file).partition("/")[0] for file in kept if "/" in _plain(file)})
+        raise DatasetError(f"{artifact} keeps no folder `{part}`", f"its folders: {', '.join(parts) or 'none'}")
+    if not is_remote(place):
+        version = next((file.name.removesuffix(_plain(file)) for file in inside), "")
+        return Path(artifact, version, part)
+    return _linked(artifact, inside)
+
+
+def _linked(artifact: str, files: Mapping[ArtifactFile, str]) -> Path:
+    """Return a folder with a link to the copy of each file, by the name that it is to have there."""
+    folder = _copies() / digest([[name, file.sha256] for file, name in files.items()])
+    for file, name in files.items():
+        copy = folder / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
         if not copy.exists():
             copy.unlink(missing_ok=True)  # its target may have been tidied away
         with contextlib.suppress(FileExistsError):  # it is there, or another process was here
-            copy.symlink_to(local_file(f"{place}/{copy.name}"))
+            copy.symlink_to(_whole(open_storage(artifact), file))
     return folder
 
 
@@ -81,8 +103,13 @@ def _kept_files(folder: str) -> list[ArtifactFile] | None:
 
 
 def _is(file: ArtifactFile, wanted: str) -> bool:
-    """Tell whether a file is meant; a published one lies in the folder of its version."""
-    return wanted in (file.name, file.name.rpartition("/")[2])
+    """Tell whether a file is meant."""
+    return wanted in (file.name, _plain(file))
+
+
+def _plain(file: ArtifactFile) -> str:
+    """Return the name that a file was kept by; a published one lies in the folder of its version."""
+    return _VERSION.sub("", file.name, count=1)
 
 
 def _chosen(kept: list[ArtifactFile], wanted: str | None, folder: str) -> ArtifactFile:

@@ -127,9 +127,9 @@ class Walk:
         kinds = self.built.kinds
         documents = [s for s in stage.sources if kinds.get(s, "documents") == "documents"] or [stage.sources[0]]
         read = [self._read(stage, source, place) for source in documents]
-        for columns in read:
+        for number, columns in enumerate(read):
             try:
-                if self._check_reads(str(stage.use), operator, columns, place) and not columns.open:
+                if self._check_reads(str(stage.use), operator, columns, place, number) and not columns.open:
                     operator.verify(columns.schema())
             except CurateError as error:
                 self.mistakes.add_said(place, str(stage.use), error)
@@ -167,8 +167,9 @@ class Walk:
         """Return what each source of a stage or a check holds, in order."""
         return {source: self.built.kinds.get(source, "documents") for source in stage.sources}
 
-    def _check_reads(self, use: str, operator: Operator, columns: Columns, place: Place) -> bool:
-        missing = [path for path in operator.reads() if not columns.has(path)]
+    def _check_reads(self, use: str, operator: Operator, columns: Columns, place: Place, number: int = 0) -> bool:
+        reads = operator.reads_of(number) if isinstance(operator, DatasetOperator) else operator.reads()
+        missing = [path for path in reads if not columns.has(path)]
         for path in missing:
             there = list(columns.types)
             more = ", …" if len(there) > MAX_LISTED else ""

@@ -141,6 +141,14 @@ class DatasetOperator(Operator):
         """Return the columns of the dataset that it emits, beyond `id`."""
         return {}
 
+    def reads_of(self, number: int) -> tuple[str, ...]:
+        """Return the columns that must be there in one of its sources that are documents, by its number among them, from 0."""
+        return self.reads()
+
+    def keeps(self) -> tuple[str, ...] | None:
+        """Return the names of files and folders that it will keep beside its rows; None where they are not known beforehand."""
+        return None
+
     def verify_sources(self, sources: Mapping[str, Kind]) -> None:
         """Raise `PipelineError` when it cannot work with the stages and inputs that it is to read: names, and what each holds, in order."""
         return

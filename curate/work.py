@@ -30,11 +30,11 @@ import pyarrow as pa
 import xxhash
 
 from curate.attempts import attempt_all
-from curate.commit import Attempt, Told, from_sibling, receipts, shard_name
+from curate.commit import RECEIPTS, Attempt, Told, from_sibling, receipts, shard_name
 from curate.dataset import Dataset, join_url
 from curate.errors import CurateError, DatasetError, OperatorError
 from curate.executors.base import Executor, Outcome, Resources
-from curate.ledger import DROPS, Ledger
+from curate.ledger import DROPS, TABLES, Ledger
 from curate.manifest import MANIFEST, ArtifactFile, Measured, Receipt
 from curate.memory import peak_rss_bytes, reset_peak_rss
 from curate.registry import load_code
@@ -44,6 +44,8 @@ from curate.told import TOLD, Listener, one_at_a_time
 from curate.writers import HashingFile
 
 SCRATCH = ".scratch"
+OWN = (MANIFEST, RECEIPTS, *TABLES)  # what a dataset's folder holds beside its shards and what is kept there
+_FILE_NAME = re.compile(r"([A-Za-z0-9_-][A-Za-z0-9._-]*/)?[A-Za-z0-9_-][A-Za-z0-9._-]*")
 WRITE = "write"  # the phase that writes a dataset's shards
 OnEvent = Callable[[Mapping[str, Any]], None]
 
@@ -267,9 +269,10 @@ class Work:
     def write_file(self, name: str, path: str) -> None:
         """Keep a file that a task wrote at `path` beside the shards, such as a model; whoever names the stage in a parameter gets it.
 
-        Like everything in a manifest its bytes must be a function of the data.
+        Several models may have a folder each, `FOLDER/FILE`. Like everything in a manifest its bytes must be a function of the data.
         """
-        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name) or name == MANIFEST or any(file.name == name for file in self.files):
+        taken = name.partition("/")[0] in OWN or any(file.name == name for file in self.files)
+        if not _FILE_NAME.fullmatch(name) or taken:
             raise OperatorError(f"not a name for a new file: `{name}`", "letters, digits, `_`, `-` and dots, once each")
         with opened(self.storage.open_input, path) as source, self.storage.open_output(join(self.folder, name)) as out:
             file = HashingFile(out)

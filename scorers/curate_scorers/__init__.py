@@ -23,6 +23,7 @@ OPERATORS = {
     "sample_clusters": "curate_scorers.sample_clusters:SampleClusters",
     "semantic_dedup": "curate_scorers.semantic_dedup:SemanticDedup",
     "tokenize": "curate_scorers.proxy.tokenize:Tokenize",
+    "train_family": "curate_scorers.train_family:TrainFamily",
     "train_fasttext": "curate_scorers.train_fasttext:TrainFastText",
     "train_proxy": "curate_scorers.proxy.train_proxy:TrainProxy",
     "train_refiner": "curate_scorers.refiner.train_refiner:TrainRefiner",

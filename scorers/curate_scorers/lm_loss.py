@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 
 from curate.document import ID, TEXT
 from curate.errors import PipelineError
-from curate.files import check_sha256
+from curate.files import check_sha256, local_folder
 from curate.protocols import Scorer
+from curate.storage import is_remote
 from curate_scorers import lm_loss_model
 from curate_scorers.lm_loss_folder import check_folder
 from curate_scorers.lm_loss_model import LanguageModel
@@ -85,10 +86,13 @@ class LmLoss(Scorer):
                 raise PipelineError(f"lm_loss: {name} is less than 1: {value}")
         if self.stride > self.window:
             raise PipelineError(f"lm_loss: stride {self.stride} is more than window {self.window}", "tokens between would not be measured")
-        if "://" in self.model or self.model.startswith("stage:"):
-            raise PipelineError(f"model is no folder: {self.model}", "language models are read from folders: copy it to each machine")
         for sha256 in self.sha256.values():
             check_sha256(sha256)
+
+    def verify(self, schema: pa.Schema) -> None:
+        if is_remote(self.model):  # of an artifact in an object store a worker knows the address, a pipeline names the stage
+            hint = "language models are read from folders: copy it to each machine, or name a stage that trains it"
+            raise PipelineError(f"model is no folder: {self.model}", hint)
 
     def verify_file(self, parameter: str, path: Path) -> None:
         check_folder(path, self.sha256)
@@ -151,7 +155,7 @@ class LmLoss(Scorer):
 
     @functools.cached_property
     def _model(self) -> LanguageModel:
-        return lm_loss_model.read_model(self.model, self.device, self.dtype, self.sha256)
+        return lm_loss_model.read_model(str(local_folder(self.model)), self.device, self.dtype, self.sha256)
 
 
 def _blocks(texts: pa.Array) -> Iterator[tuple[int, int]]:

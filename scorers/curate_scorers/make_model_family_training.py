@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ BATCH = 16  # windows of a step
 LEARNING_RATE, WARM_UP, DECAY = 3e-3, 0.05, 0.1  # of a network some 100 wide; as 1 / width beyond
 CONCENTRATION = 0.5  # of the Dirichlet distribution of mixtures: most weight on a few groups
 HEAD = 32
+HELD_OUT = 0.05  # of a group's documents
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def recipes(family: Recipe, groups: Sequence[str]) -> Iterator[Recipe]:
     """Yield each model's recipe."""
     draw = np.random.default_rng(family.seed)
     if family.vary == "mixture" and len(groups) < 2:
-        raise OperatorError("one group of text makes no mixtures", "name groups with --by, give more files, or --vary tokens")
+        raise OperatorError("one group of text makes no mixtures", "name the column of groups with `by`, or vary tokens or size")
     for number in range(family.models):
         shares = np.full(len(groups), 1 / len(groups))
         made = family
@@ -62,6 +63,20 @@ def recipes(family: Recipe, groups: Sequence[str]) -> Iterator[Recipe]:
         else:
             made = replace(family, width=max(1, round(family.width / HEAD * (number + 1) / family.models)) * HEAD)
         yield replace(made, mixture=tuple(zip(groups, np.round(shares, 6).tolist(), strict=True)))
+
+
+def split(text: Mapping[str, Sequence[str]], seed: int) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the documents to train on and those held out, by group."""
+    draw = np.random.default_rng(seed)
+    trained: dict[str, list[str]] = {}
+    held_out: dict[str, list[str]] = {}
+    for name, group in sorted(text.items()):
+        order = draw.permutation(len(group)).tolist()
+        count = max(1, round(len(group) * HELD_OUT))
+        if len(group) <= count:
+            raise OperatorError(f"group `{name}` has {len(group)} documents", "two at least: some are held out")
+        held_out[name], trained[name] = [group[i] for i in order[:count]], [group[i] for i in order[count:]]
+    return trained, held_out
 
 
 def make_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
@@ -81,14 +96,16 @@ def streams(tokenizer: Any, groups: Mapping[str, Sequence[str]], window: int) ->
     end, found = tokenizer.eos_token_id, {}
     for name, texts in groups.items():
         encoded = tokenizer.backend_tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        found[name] = np.concatenate([np.array([end, *each.ids], np.int64) for each in encoded])
+        found[name] = np.concatenate([np.array([end, *each.ids], np.int32) for each in encoded])
         if len(found[name]) <= window:
             raise OperatorError(f"group `{name}` has {len(found[name])} tokens, less than a window of {window}", "give it more text")
     return found
 
 
-def train(folder: Path, tokenizer: Any, tokens: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
-    """Train one model, write its folder, and return what it was made of."""
+def train(
+    folder: Path, tokenizer: Any, tokens: Mapping[str, Any], recipe: Recipe, tell: Callable[[str], None] | None = None
+) -> dict[str, Any]:
+    """Train one model, write its folder, and return what it was made of; `tell` hears how it goes."""
     torch = package("torch")
     torch.manual_seed(recipe.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -107,6 +124,8 @@ def train(folder: Path, tokenizer: Any, tokens: Mapping[str, Any], recipe: Recip
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
+        if tell is not None:
+            tell(f"step {step + 1:,} of {steps:,}")
     with MODELS.quiet():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -138,7 +157,8 @@ def _batch(tokens: Mapping[str, Any], recipe: Recipe, draw: np.random.Generator)
     chosen = draw.choice(len(names), BATCH, p=np.array(shares) / sum(shares))
     chosen_streams = [tokens[names[i]] for i in chosen]
     starts = [int(draw.integers(len(stream) - recipe.window)) for stream in chosen_streams]
-    return np.stack([stream[start : start + recipe.window + 1] for stream, start in zip(chosen_streams, starts, strict=True)])
+    rows = [stream[start : start + recipe.window + 1] for stream, start in zip(chosen_streams, starts, strict=True)]
+    return np.stack(rows).astype(np.int64)
 
 
 def _schedule(step: int, steps: int) -> float:

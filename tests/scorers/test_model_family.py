@@ -21,6 +21,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("tokenizers")
 
 from curate_scorers import make_model_family
+from curate_scorers.make_model_family_ranking import MEASURED_TOKENS
 from curate_scorers.make_model_family_training import Recipe, recipes
 
 SMALL = ("--width", "32", "--layers", "1", "--vocabulary", "300", "--window", "64")
@@ -68,7 +69,7 @@ def test_scores_are_the_losses_that_lm_loss_finds(made: tuple[Path, dict[str, An
     text = (folder / "target.txt").read_text()
     for model in family["models"]:
         batch = pa.RecordBatch.from_pydict({"id": ["a"], "text": pa.array([text], pa.large_string())})
-        row = LmLoss(str(folder / "family" / model["folder"]), max_tokens=make_model_family.MEASURED_TOKENS).score(batch).to_pylist()[0]
+        row = LmLoss(str(folder / "family" / model["folder"]), max_tokens=MEASURED_TOKENS).score(batch).to_pylist()[0]
         assert -model["scores"]["target"] == pytest.approx(row["bits_per_byte"], abs=1e-4)
 
 
