@@ -15,11 +15,14 @@ from curate.errors import OperatorError
 from curate.files import verify_sha256
 from curate_scorers.safetensors_files import check_weights
 
+HINT = "paths are relative to the pipeline file; `train_family` and `python -m curate_scorers.make_model_family` make models"
+
 
 def check_folder(path: Path, sha256: Mapping[str, str] | None = None) -> None:
     """Raise `OperatorError` unless a folder has the files of a language model, and `DatasetError` unless they have these hashes."""
     if not path.is_dir() or not (path / "config.json").is_file():
-        hint = "paths are relative to the pipeline file; `python -m curate_scorers.make_model_family` makes models"
+        inside = sorted(found.parent.name for found in path.glob("*/config.json"))
+        hint = f"name one of its folders: {', '.join(inside)}" if inside else HINT
         raise OperatorError(f"language model {path}: there is no folder with a config.json", hint)
     check_weights(f"language model {path}", path)
     if not (path / "tokenizer.json").is_file():

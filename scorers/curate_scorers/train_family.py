@@ -193,7 +193,8 @@ def _tell(family: Mapping[str, Any], prepared: Item, work: Work) -> None:
     rows = {model["folder"]: {"parameters": model["parameters"], "tokens": model["tokens"], **_targets(model)} for model in models}
     work.note("family", Verdict(True, message, rows))
     documents = sum(group["documents"] for group in groups.values())
-    message = f"{plural(documents, 'document')} to train on; {prepared['in_target']:,} left out, whose text is in the target"
+    message = f"{plural(documents, 'document')} to train on"
+    message += f"; {prepared['in_target']:,} left out, whose text is in the target" if prepared["in_target"] else ""
     work.note("text", Verdict(True, message, groups))
     _tell_strengths(family["strengths"], work)
     times, rank, group = max((times, model["folder"], name) for model in models for name, times in _times(model, groups))
