@@ -52,7 +52,8 @@ class LmLoss(Scorer):
           params: {model: models/small}
 
     ## Parameters
-    - `model`: folder of a Hugging Face model and its tokenizer; weights in safetensors; its files are part of the identity.
+    - `model`: folder of a Hugging Face model and its tokenizer, or that of a stage that trains one: `stage:NAME`, `stage:NAME/1` of
+      `train_family`; weights in safetensors; its files are part of the identity.
     - `window`: tokens that the model sees at a time; less where the model takes less.
     - `stride`: targets of each further window; at most half a window where the model takes less than `window`.
     - `max_tokens`: only so many tokens of a document are read, and the measure is that of their bytes; null = all.

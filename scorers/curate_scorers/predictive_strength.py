@@ -42,7 +42,7 @@ class PredictiveStrength(Scorer):
     ## Why
     Text on which good models do better than bad ones is text that teaches what the benchmarks ask. A few models give few
     different strengths, so without the margin most documents are equal. A family of one architecture gives orders with
-    less noise than models of many; make one with `python -m curate_scorers.make_model_family`.
+    less noise than models of many; `train_family` makes one.
 
     ## Example
         - use: predictive_strength
@@ -53,7 +53,7 @@ class PredictiveStrength(Scorer):
     - `losses`: the column of each model's loss, such as what `lm_loss` emits.
     - `scores`: each model's benchmark average, in the order of `losses`; higher is better.
     - `targets`: several lists of scores by name; the result has a field for each.
-    - `family`: or a `family.json` that says the scores, of the models in the order of `losses`.
+    - `family`: or a `family.json`, such as `stage:NAME/family.json` of `train_family`: the scores of models in the order of `losses`.
     - `target`: which of the family's scores; null = the mean of all.
     - `min_chars`: shorter texts have no measure, for their order of models is noise; 0 = off.
 

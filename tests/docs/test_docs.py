@@ -109,7 +109,7 @@ def test_every_room_has_a_readme() -> None:
     assert [room for room in rooms if not _text(ROOT / room / "README.md").startswith("# ")] == []
 
 
-NEED_MODELS = {"d4.yaml", "instructions.yaml", "minipile.yaml", "preselect.yaml"}
+NEED_MODELS = {"d4.yaml", "instructions.yaml", "minipile.yaml"}
 """Recipes whose heads say how to get models; without them nothing but their folders may be missed."""
 
 

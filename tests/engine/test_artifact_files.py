@@ -11,7 +11,7 @@ import pytest
 import curate
 from curate import launch
 from curate.errors import CurateError, DatasetError, PipelineError
-from curate.files import local_file
+from curate.files import local_file, local_folder
 from curate.pipeline import Input, Output, Pipeline, Stage, Step
 from curate.storage import open_storage
 from tests.engine import small
@@ -214,11 +214,37 @@ def test_what_keeps_no_file_is_refused(model: str, told: str, pipe: Pipeline, tm
     assert told in f"{error.value.message} {error.value.hint}"
 
 
-@pytest.mark.parametrize("name", ["", "../model", "a/b", "manifest.json", ".hidden", "same"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "../model", "a//b", "a/b/c", "/a", "a/", "a/.b", "drops/a", "manifest.json", "manifest.json/a", ".hidden", "same", "a/same"],
+)
 def test_a_file_needs_a_name_of_its_own(name: str, pipe: Pipeline, tmp_path: Path) -> None:
     stage = Stage("crawl", use="ops.py:Train", params={"names": [name, name]})
     result = small.execute(small.plan(dataclasses.replace(pipe, stages={"model": stage}), tmp_path / "ws"))
     assert "not a name for a new file" in str(result.error)
+
+
+def test_models_may_have_a_folder_each(pipe: Pipeline, tmp_path: Path) -> None:
+    several = Stage("crawl", use="ops.py:Train", params={"names": ["a/counts", "b/counts", "told"]})
+    pipe = dataclasses.replace(pipe, stages={"model": several, "score": scored("stage:model/b/counts")}, outputs={"model": Output("out")})
+    plan, _ = small.run(pipe, tmp_path / "ws")
+    assert numbers(small.rows(plan.dataset("score"))) == {3 * sum(range(9))}
+    for place in (plan.dataset("model").url, str(tmp_path / "out")):
+        assert local_folder(f"{place}/a") == local_file(f"{place}/a/counts").parent == local_folder(place) / "a"
+        assert local_file(f"{place}/told").read_text() == "108"
+        with pytest.raises(DatasetError, match="keeps no folder `c`") as error:
+            local_folder(f"{place}/c")
+        assert error.value.hint == "its folders: a, b"
+        with pytest.raises(DatasetError, match="no such file"):
+            local_file(f"{place}/c/counts")
+    Path(plan.dataset("model").url, "a/counts").write_text("7")
+    local_file.cache_clear()
+    with pytest.raises(DatasetError, match="bytes are not those of its manifest"):
+        local_file(f"{plan.dataset('model').url}/a/counts")
+
+
+def test_a_folder_that_is_no_artifact_is_itself(tmp_path: Path) -> None:
+    assert local_folder(str(tmp_path / "none")) == tmp_path / "none"
 
 
 @pytest.mark.s3

@@ -105,6 +105,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "semantic_dedup": [{"eps": 0.05}, {"keep_fraction": 0.75, "keep": "random", "greedy": True}],
     "strip_urls": [{}, {"bare": False, "ip_addresses": False}, {"domains": ["org"]}],
     "tokenize": [{"tokenizer": "models/small"}],
+    "train_family": [{}, {"vary": "size", "by": None, "target_by": "lang.code", "members": 2, "max_groups": 4, "max_bytes": 1000}],
     "train_fasttext": [{"word_ngrams": 2, "zero_eos": True}, {"label": "lang.code", "balance": True, "quantise": True, "cutoff": 1000}],
     "train_proxy": [{"size": "5M", "tokens_per_parameter": 100, "snapshots": 4, "tied_head": False}, {"keep_stable": True}],
     "train_refiner": [{"base": "models/small"}, {"base": "stage:base", "matrix_rate": 0.01, "held_out": 0, "split_by": "url"}],

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +21,6 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("fasttext")
 
-import torch
-
-from curate_scorers import make_model_family
-
 RECIPE = ROOT / "pipelines/preselect.yaml"
 WORDS = {
     "trees": "oak elm ash fir yew bark leaf root twig seed",
@@ -34,6 +28,7 @@ WORDS = {
     "birds": "owl jay wren kite crow nest wing egg song beak",
 }
 PAGES = 120  # of each kind
+SMALL = {"width": 32, "layers": 1, "vocabulary": 300, "window": 64, "tokens": 40000}
 
 
 def text(kind: str, number: int) -> str:
@@ -41,32 +36,19 @@ def text(kind: str, number: int) -> str:
     return " ".join(random.Random(f"{kind}{number}").choices(WORDS[kind].split(), k=60)) + "."
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Have torch use one thread: networks as small as these are slower on more, and much slower on a machine that others use."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, curate.Dataset]:
     """The recipe's datasets by stage; models are of mixtures of the kinds, and the target is metals."""
     place = tmp_path_factory.mktemp("preselect")
     kinds = list(WORDS)
-    small.write_jsonl(place / "train.jsonl", [{"text": text(kind, n), "kind": kind} for kind in kinds for n in range(1000, 1120)])
-    small.write_jsonl(place / "target.jsonl", [{"text": text("metals", n)} for n in range(2000, 2030)])
+    target = small.write_jsonl(place / "target.jsonl", [{"id": f"t{n}", "text": text("metals", n)} for n in range(2000, 2030)])
     html = "<html><body><main><h1>Page</h1><p>{}</p></main></body></html>"
     pages = [{"id": f"{kind}-{n}", "html": html.format(text(kind, n)), "site": kind} for n in range(PAGES) for kind in kinds]
     small.write_jsonl(place / "crawl.jsonl", pages)
-    sizes = ("--width", "32", "--layers", "1", "--vocabulary", "300", "--window", "64", "--tokens", "40000", "--models", "6")
-    files = ("--text", str(place / "train.jsonl"), "--by", "kind", "--target", str(place / "target.jsonl"))
-    with one_thread():
-        assert make_model_family.main(["--out", str(place / "family"), *files, *sizes]) == 0
     options: dict[str, Any] = {"inputs.crawl.path": place / "crawl.jsonl", "inputs.crawl.format": "jsonl"}
     options |= {
-        "vars.family": place / "family",
+        "inputs.target.path": target,
+        **{f"family.{name}": value for name, value in SMALL.items()},
         "outputs.corpus.path": place / "out",
         "text.english.keep": "length(text) > 0",
         "spread.budget": 60,

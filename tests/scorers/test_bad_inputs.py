@@ -116,7 +116,11 @@ CASES: dict[str, tuple[str, str, str]] = {
     "lm_loss: missing": (scorer("lm_loss", "model: none"), "none: there is no folder with a config.json", "make_model_family"),
     "lm_loss: a file": (scorer("lm_loss", "model: lid.ftz"), "there is no folder with a config.json", "relative to the pipeline file"),
     "lm_loss: URL": (scorer("lm_loss", "model: 's3://b/m'"), "model is no folder: s3://b/m", "copy it to each machine"),
-    "lm_loss: stage": (scorer("lm_loss", "model: 'stage:s'"), "model is no folder: stage:s", "copy it to each machine"),
+    "lm_loss: a chain": (
+        chain("{use: draw}", scorer("lm_loss", "model: 'stage:scores'")),
+        "keeps no file, but `model` needs one",
+        "trains a model",
+    ),
     "lm_loss: pickle": (scorer("lm_loss", "model: pickled"), "a pickle, pytorch_model.bin, which could run any code", "*.safetensors only"),
     "lm_loss: posing": (scorer("lm_loss", "model: posing"), "is no safetensors file, whatever its name says", "*.safetensors only"),
     "lm_loss: huge header": (scorer("lm_loss", "model: huge_header"), "is no safetensors file", "*.safetensors only"),
