@@ -171,14 +171,13 @@ class TrainFamily(DatasetOperator):
     def _prepared(self, inputs: Sequence[Dataset], work: Work) -> Item:
         """Choose documents of both sources, and make tokenizer, tokens and what is measured of them."""
         text, target = inputs
-        items = [phases.shard_items(dataset) for dataset in inputs]
+        shards, aims = phases.shard_items(text), phases.shard_items(target)
         sizes = [shard.data.bytes for shard in text.manifest.shards]
-        total = sum(one["bytes"] for one in work.map("count", phases.count_shard, items[0], sizes)) or 1
-        shared: Item = {"seed": self.seed}
-        of_text = shared | {"by": self.by, "name": text.name, "share": self.max_bytes / total, "most": None}
-        of_target = shared | {"by": self.target_by, "name": target.name, "share": 1.0, "most": MEASURED}
-        chosen = work.map("choose", phases.choose_shard, [item | of_text for item in items[0]], sizes)
-        aimed = work.map("aim", phases.choose_shard, [item | of_target for item in items[1]])
+        total = sum(one["bytes"] for one in work.map("count", phases.count_shard, shards, sizes)) or 1
+        of_text = {"by": self.by, "name": text.name, "seed": self.seed, "share": self.max_bytes / total, "most": None}
+        of_target = {"by": self.target_by, "name": target.name, "seed": self.seed, "share": 1.0, "most": MEASURED}
+        chosen = work.map("choose", phases.choose_shard, [shard | of_text for shard in shards], sizes)
+        aimed = work.map("aim", phases.choose_shard, [shard | of_target for shard in aims])
         item = {"text": chosen, "target": aimed, "most": MEASURED, "max_groups": self.max_groups, "recipe": dataclasses.asdict(self.recipe)}
         [prepared] = work.map("prepare", phases.prepare, [item], [min(total, self.max_bytes)])
         return dict(prepared)
