@@ -114,7 +114,8 @@ def ids_of(dataset: curate.Dataset) -> list[str]:
 
 
 def _on(pipeline: Pipeline, files: Mapping[str, Path], operators: Sequence[Step]) -> Pipeline:
-    """Return a recipe on clean English files of our own, as its comments say: `text` does no more than it must."""
+    """Return a recipe on clean English files and models of our own, as its comments say: `text` does no more than it must."""
     inputs = {name: Input(str(path), format="jsonl") for name, path in files.items()}
-    stages = {**pipeline.stages, "text": replace(pipeline.stages["text"], operators=operators)}
+    stages = {name: stage for name, stage in pipeline.stages.items() if name != "family"}
+    stages["text"] = replace(stages["text"], operators=operators)
     return replace(pipeline, inputs=inputs, stages=stages, outputs={}, report_by=("site",))

@@ -56,10 +56,10 @@ def strength_classifier(folder: Path, seed: int, groups: Sequence[Mapping[str, S
     sets |= {f"losses.m{number}.max_tokens": MAX_TOKENS for number in numbers}
     sets |= {f"classifier.{name}": value for name, value in SMALL_SEED.items()}
     recipe = load_pipeline(PRESELECT, [f"{name}={value}" for name, value in sets.items()]).pipeline
-    names = list(recipe.stages)
+    names = [name for name in recipe.stages if name != "family"]
     stages = {name: recipe.stages[name] for name in names[: names.index("classifier") + 1]}
     stages["text"] = replace(stages["text"], operators=stages["text"].operators[-1:])  # as the recipe says: of a clean crawl, only `draw`
-    done = _run(replace(recipe, stages=stages, outputs={}), folder)
+    done = _run(replace(recipe, inputs={"crawl": recipe.inputs["crawl"]}, stages=stages, outputs={}), folder)
     return {"family": family, "classifier": done["classifier"], **{side: _groups(done[side]) for side in ("teaches", "teaches_not")}}
 
 
