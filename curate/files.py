@@ -84,6 +84,8 @@ def _linked(artifact: str, files: Mapping[ArtifactFile, str]) -> Path:
     folder = _copies() / digest([[name, file.sha256] for file, name in files.items()])
     for file, name in files.items():
         copy = folder / name
+        if ".." in copy.parts or not copy.is_relative_to(folder):
+            raise DatasetError(f"{artifact}: its manifest names a file outside of it: {file.name}", "it was altered: do not use it")
         copy.parent.mkdir(parents=True, exist_ok=True)
         if not copy.exists():
             copy.unlink(missing_ok=True)  # its target may have been tidied away

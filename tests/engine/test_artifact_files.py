@@ -258,4 +258,10 @@ def test_in_an_object_store(pipe: Pipeline, tmp_path: Path, s3: S3Server) -> Non
     assert local_file(kept).read_text() == local_file(plan.dataset("model").url).read_text() == "108"
     with pytest.raises(CurateError, match="no such file"):
         local_file(f"{workspace}/none")
+    manifest = plan.dataset("model").manifest
+    for name in ("../counts", "a/../../counts", "/counts"):
+        spoilt = dataclasses.replace(manifest, files=[dataclasses.replace(manifest.files[0], name=name)])
+        plan.storage.write("spoilt/manifest.json", spoilt.to_json())
+        with pytest.raises(DatasetError, match="names a file outside of it"):
+            local_folder(f"{workspace}/spoilt")
     assert curate.load(plan.dataset("model").url).manifest.kind == "artifact"

@@ -24,6 +24,7 @@ from curate_scorers import make_model_family
 from curate_scorers.make_model_family_ranking import MEASURED_TOKENS
 from curate_scorers.make_model_family_training import Recipe, recipes
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = ("--width", "32", "--layers", "1", "--vocabulary", "300", "--window", "64")
 WORDS = {"trees": "oak elm ash fir yew bark leaf root twig seed", "metals": "iron zinc lead gold tin rust ore cast mint coil"}
 
@@ -47,7 +48,7 @@ def make(folder: Path, *options: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def made(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("made")
     return folder, make(folder, "--models", "3", "--tokens", "80000")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from tests.engine import small
 from tests.s3_server import S3Server
 from tests.scorers.test_model_family import sentences
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("tokenizers")
 
@@ -39,13 +39,7 @@ ROWS = [{"id": f"{kind}-{i}", "text": text, "kind": kind} for kind in KINDS for 
 TARGET = [{"id": f"t{i}", "text": text} for i, text in enumerate(sentences("metals", 20, 2))]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Networks as small as these are slower on more threads, and much slower on a machine that others use."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def pipeline(
