@@ -30,7 +30,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("tokenizers")
 
-from curate_scorers.make_model_family_training import Recipe  # noqa: E402
+from curate_scorers.make_model_family_training import Recipe
 
 KINDS = ("trees", "metals")
 FAST: Mapping[str, Any] = {"width": 32, "layers": 1, "vocabulary": 300, "window": 64, "tokens": 60_000, "members": 3, "by": "kind"}
