@@ -207,7 +207,7 @@ def test_a_killed_driver_asks_for_nothing_that_was_answered(tiny: VllmProcess, m
     assert load(str(dataset)).manifest.counts.rows_out == 80
 
 
-def test_a_small_model_knows_the_capital_of_france(smollm2: VllmProcess) -> None:
+def test_a_small_model_knows_the_capital_of_france(patient: None, smollm2: VllmProcess) -> None:
     (answer,) = Llm(smollm2.settings | {"max_tokens": 32}).ask([Prompt.user("What is the capital of France?")])
     assert "Paris" in answer.text and answer.finish == "stop"
 
