@@ -4,15 +4,16 @@ Doses: a clean corpus against the same with 5 to 50 % of its documents spoilt in
 corpus, drawn anew each time, of which neither is better; how often the gate tells them apart should be its level, one in twenty.
 Every comparison is what a user runs: `tokenize`, `pack`, `proxy_trials` and `proxy_compare` in one pipeline. All of them train models of
 one size with one budget and one tokenizer; each repetition of nothing has seeds of its own, as few as are allowed. The workspace under
-`--work` keeps what was trained, so that a benchmark that was stopped goes on. Two hours on two cores; products are in bfloat16, which
-halves them where the processor has it.
+`--work` keeps what was trained, so that a benchmark that was stopped goes on. With `--write` the answers are written down as they come,
+`gate_decisions.json`, and those that are there for the same settings are not asked for again. Two hours on two cores; products are in
+bfloat16, which halves them where the processor has it.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from curate.pipeline import Check, Input, Pipeline, Stage, Step
 from tests.benchmarks import gate_corpora as corpora
 from tests.benchmarks import gate_figure as figure
 from tests.benchmarks import readme
-from tests.benchmarks.gate_table import Found, text_of
+from tests.benchmarks.gate_table import Found, Record, text_of
 from tests.benchmarks.peers import make_env
 
 NAME = "decisions of the gate"
@@ -80,18 +81,17 @@ def doses(bench: Bench, clean: list[str]) -> list[Found]:
     return found
 
 
-def nothing(bench: Bench, clean: list[str], times: int) -> list[Found]:
-    """Compare halves of the clean corpus, so many times."""
-    found: list[Found] = []
-    for i in range(1, times + 1):
+def nothing(bench: Bench, clean: list[str], numbers: range) -> Iterator[Found]:
+    """Yield comparisons of halves of the clean corpus, each number another draw."""
+    for i in numbers:
         order = corpora.drawn(clean, 1000 + i)
         half = len(order) // 2
         files = {f"half_{i}a": order[:half], f"half_{i}b": order[half : 2 * half]}
         written = {name: corpora.write(bench.file(name), texts) for name, texts in files.items()}
         first = 1 + bench.seeds + i * bench.fewest
-        found += judged(bench, f"nothing_{i}", written, range(first, first + bench.fewest))
-        told(f"nothing {i}: {found[-1].answer}, p = {found[-1].p:.2f}")
-    return found
+        [found] = judged(bench, f"nothing_{i}", written, range(first, first + bench.fewest))
+        told(f"nothing {i}: {found.answer}, p = {found.p:.2f}")
+        yield found
 
 
 def told(words: str) -> None:
@@ -119,13 +119,19 @@ def main() -> None:
     held_out, clean = texts[:HELD_OUT], texts[HELD_OUT:]
     corpora.write(bench.file("held_out"), [text[:HELD_OUT_LONGEST] for text in held_out])
     corpora.write(bench.file("pool"), clean)
-    found = doses(bench, clean), nothing(bench, clean, args.times)
     how = f"{args.size}, {args.tokens:,} tokens, {args.seeds} seeds ({args.fewest_seeds} of halves), {len(held_out)} documents held out"
-    text = text_of(*found, how)
+    record = Record.read(how) if args.write else Record(how)
+    record.spoilt = record.spoilt or doses(bench, clean)
+    for found in nothing(bench, clean, range(len(record.nothing) + 1, args.times + 1)):
+        record.nothing.append(found)
+        if args.write:
+            record.write()
+    text = text_of(record.spoilt, record.nothing, how)
     print(text)
     if args.write:
+        record.write()
         readme.write(NAME, text)
-        figure.FILE.write_text(figure.draw(*found))
+        figure.FILE.write_text(figure.draw(record.spoilt, record.nothing))
 
 
 if __name__ == "__main__":

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Self
 
+import orjson
 from scipy.stats import binomtest
 
 LEVEL = 0.05
+FILE = Path(__file__).with_name("gate_decisions.json")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,27 @@ class Found:
     def with_dose(self, kind: str, dose: float) -> Found:
         """Return it with what was done to the candidate."""
         return replace(self, kind=kind, dose=dose)
+
+
+@dataclass
+class Record:
+    """What was found with models of one kind, `how`, in a file that a benchmark goes on from."""
+
+    how: str
+    spoilt: list[Found] = field(default_factory=list)
+    nothing: list[Found] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, how: str, path: Path = FILE) -> Self:
+        """Return what is written down, an empty record if that is of other models."""
+        there = orjson.loads(path.read_bytes()) if path.exists() else {}
+        if there.get("how") != how:
+            return cls(how)
+        return cls(how, *([Found(**each) for each in there[name]] for name in ("spoilt", "nothing")))
+
+    def write(self, path: Path = FILE) -> None:
+        """Write it all down."""
+        path.write_bytes(orjson.dumps(self, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
 def text_of(spoilt: Sequence[Found], nothing: Sequence[Found], how: str) -> str:
