@@ -42,11 +42,11 @@ class TrainFamily(DatasetOperator):
     """Trains a family of small language models whose order on a target is known.
 
     ## What it does
-    The first source is what the models are trained on, the second one what they should be good at, of which they see nothing: texts that
-    are in both are left out. The models are small Llamas with one tokenizer; they differ in the mixture of the groups that the column
-    `by` tells, or in training length or size. Each training is a task of its own, and as many run at a time as there are workers. All
-    are measured on the target and on documents held out, a twentieth of each group. The artifact keeps them in the order of
-    their scores, `1` (the weakest) to `N`, with `family.json`. Notes tell the scores, and how many held-out documents have each
+    The first source is what the models are trained on, the second one what they should be good at: of its documents, 200 of each target
+    at most, none is trained on that stands in both. The models are small Llamas with one tokenizer; they differ in the mixture of the
+    groups that the column `by` tells, or in training length or size. Each training is a task of its own, and as many run at a time as
+    there are workers. All are measured on the target and on documents held out, a twentieth of each group. The artifact keeps them in the
+    order of their scores, `1` (the weakest) to `N`, with `family.json`. Notes tell the scores, and how many held-out documents have each
     predictive strength: where nearly all have one, these models tell nothing apart.
 
     ## Why

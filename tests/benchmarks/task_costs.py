@@ -13,7 +13,7 @@ from curate.executors.base import Outcome, Resources
 from curate.executors.local import LocalExecutor
 from curate.memory import peak_rss_bytes, reset_peak_rss
 from curate.shard import ShardTask
-from curate.work import EmitTask, PhaseTask
+from curate.work_tasks import EmitTask, PhaseTask
 
 
 @dataclass(frozen=True)

@@ -163,6 +163,12 @@ def test_a_curve_has_every_step_once() -> None:
     assert sum(point["loss"] * (stop - start) for point, start, stop in zip(found, begins, begins[1:], strict=False)) == sum(losses)
 
 
+def test_trials_train_as_they_are_told() -> None:
+    told = {"size": "5M", "tokens": 7, "batch_tokens": 8, "max_epochs": 9.0, "matrix_rate": 0.1, "other_rate": 0.2}
+    recipe = ProxyTrials(**told, precision="bfloat16", snapshots=3, seed=4)._recipe(6)
+    assert recipe == Recipe(**told, precision="bfloat16", snapshots=3, seed=6)
+
+
 @pytest.mark.parametrize("operator", [TrainProxy, ProxyTrials])
 def test_defaults_are_those_of_the_recipe(operator: type[TrainProxy | ProxyTrials]) -> None:
     declared = {field.name: field.default for field in dataclasses.fields(Recipe)}

@@ -144,9 +144,8 @@ class ProxyTrials(DatasetOperator):
         return range(self.seed, self.seed + self.seeds)
 
     def _recipe(self, seed: int) -> Recipe:
-        own = {"seeds", "seed", "anneal", "questions", "by", "max_items"}
-        same = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in own}
-        return Recipe(**same, seed=seed)
+        same = {field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe) if hasattr(self, field.name)}
+        return Recipe(**same | {"seed": seed})
 
     def _trial(self, dataset: Dataset, seed: int, work: Work) -> dict[str, Any]:
         """Return what `train_task` needs, and the corpus's name."""
