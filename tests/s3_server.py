@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -29,7 +30,7 @@ class S3Server:
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            [sys.executable, "-P", __file__, str(port)],
             env=os.environ | {"INITIAL_NO_AUTH_ACTION_COUNT": UNCHECKED},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -74,3 +75,23 @@ class S3Server:
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
+
+
+def serve(port: int) -> None:
+    """Serve S3 by `moto`, with one put at a time: it looks for an object and then puts it, in threads, so that of two callers with
+    `If-None-Match: *` both may win, which S3 rules out."""
+    import moto.server
+    from moto.s3.responses import S3Response
+
+    put, lock = S3Response._key_response_put, threading.Lock()
+
+    def one_put_at_a_time(self: S3Response, query: dict[str, Any], key_name: str) -> Any:
+        with lock:
+            return put(self, query, key_name)
+
+    S3Response._key_response_put = one_put_at_a_time  # type: ignore[method-assign]
+    moto.server.main(["-H", "127.0.0.1", "-p", str(port)])
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))
