@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Described = dict[str, NDArray[np.int64]]
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(os.environ.get("CURATE_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 WEIGHTS = Path(__file__).parents[2] / "operators" / "curate_operators" / "data" / "extract_weights.json"
 PENALTY = 5.0
 SEGMENT_WEIGHT = 8.0

@@ -53,7 +53,7 @@ class _Scale:
 
 def _axis(scale: _Scale, width: float) -> str:
     lines = [
-        f'<line class="{"rule" if mark else "zero"}" x1="{LEFT}" x2="{width - GAP}" y1="{scale(mark):.1f}" y2="{scale(mark):.1f}"/>'
+        f'<line class="{"rule" if mark else "zero"}" x1="{LEFT}" x2="{width - GAP / 2:g}" y1="{scale(mark):.1f}" y2="{scale(mark):.1f}"/>'
         for mark in scale.marks
     ]
     marks = [f'<text x="{LEFT - 8}" y="{scale(mark) + 4:.1f}" text-anchor="end">{mark:+.3g}</text>' for mark in scale.marks]

