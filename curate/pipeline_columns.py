@@ -103,7 +103,7 @@ class Walk:
         columns.remove(name, f"`apply` has used it up; to read it afterwards, write `{{use: apply, params: {{by: {name}}}}}` as a step")
 
     def _step(self, step: Step, operator: Operator, columns: Columns, place: Place) -> None:
-        complete = self._check_reads(step.use, operator, columns, place)
+        complete = self._check_reads(step.use, operator, operator.reads(), columns, place)
         if complete and not columns.open:
             operator.verify(columns.schema())
         if isinstance(operator, Scorer):
@@ -127,9 +127,10 @@ class Walk:
         kinds = self.built.kinds
         documents = [s for s in stage.sources if kinds.get(s, "documents") == "documents"] or [stage.sources[0]]
         read = [self._read(stage, source, place) for source in documents]
-        for number, columns in enumerate(read):
+        for number, (source, columns) in enumerate(zip(documents, read, strict=True)):
             try:
-                if self._check_reads(str(stage.use), operator, columns, place, number) and not columns.open:
+                reads = operator.reads_of(number, source)
+                if self._check_reads(str(stage.use), operator, reads, columns, place) and not columns.open:
                     operator.verify(columns.schema())
             except CurateError as error:
                 self.mistakes.add_said(place, str(stage.use), error)
@@ -167,8 +168,7 @@ class Walk:
         """Return what each source of a stage or a check holds, in order."""
         return {source: self.built.kinds.get(source, "documents") for source in stage.sources}
 
-    def _check_reads(self, use: str, operator: Operator, columns: Columns, place: Place, number: int = 0) -> bool:
-        reads = operator.reads_of(number) if isinstance(operator, DatasetOperator) else operator.reads()
+    def _check_reads(self, use: str, operator: Operator, reads: Sequence[str], columns: Columns, place: Place) -> bool:
         missing = [path for path in reads if not columns.has(path)]
         for path in missing:
             there = list(columns.types)

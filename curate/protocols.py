@@ -141,8 +141,8 @@ class DatasetOperator(Operator):
         """Return the columns of the dataset that it emits, beyond `id`."""
         return {}
 
-    def reads_of(self, number: int) -> tuple[str, ...]:
-        """Return the columns that must be there in one of its sources that are documents, by its number among them, from 0."""
+    def reads_of(self, number: int, name: str) -> tuple[str, ...]:
+        """Return the columns that must be there in one of its sources that are documents: its number among them, from 0, and its name."""
         return self.reads()
 
     def keeps(self) -> tuple[str, ...] | None:

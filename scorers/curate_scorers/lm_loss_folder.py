@@ -15,7 +15,7 @@ from curate.errors import OperatorError
 from curate.files import verify_sha256
 from curate_scorers.safetensors_files import check_weights
 
-HINT = "paths are relative to the pipeline file; `train_family` and `python -m curate_scorers.make_model_family` make models"
+HINT = "paths are relative to the pipeline file; `train_proxy`, `train_family` and `python -m curate_scorers.make_model_family` make models"
 
 
 def check_folder(path: Path, sha256: Mapping[str, str] | None = None) -> None:

@@ -124,7 +124,7 @@ class TrainFamily(DatasetOperator):
         same = {field.name for field in dataclasses.fields(Recipe)} - {"models", "mixture"}
         return Recipe(models=self.members, **{name: getattr(self, name) for name in same})
 
-    def reads_of(self, number: int) -> tuple[str, ...]:
+    def reads_of(self, number: int, name: str) -> tuple[str, ...]:
         column = self.target_by if number else self.by
         return (TEXT, column) if column else (TEXT,)
 

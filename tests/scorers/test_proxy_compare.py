@@ -261,6 +261,7 @@ def test_a_check_of_other_stages_is_told(folder: Path, tmp_path: Path) -> None:
         ({"size": "3M"}, "no size `3M`"),
         ({"questions": ["held_out"]}, "questions names `held_out`"),
         ({"max_items": 0}, "max_items is less than 1"),
+        ({"by": {"held": "domain"}}, "`proxy_trials` reads the column `domain`, which is not there"),
     ],
 )
 def test_wrong_trials_are_told_before_anything_runs(folder: Path, tmp_path: Path, params: dict[str, Any], said: str) -> None:
@@ -290,6 +291,32 @@ def test_corpora_that_cannot_be_compared(folder: Path, tmp_path: Path, length: i
     result = small.execute(planned)
     assert isinstance(result.error, CurateError) and said in result.error.message
     assert "train" not in {path.name for path in (tmp_path / "ws/datasets").rglob("*")}  # nothing was trained
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "said"),
+    [
+        ("asked", {"id": "odd", "text": "?", "choices": ["a", "b"], "gold": 7}, "question `odd` of `asked`: gold is 7"),
+        ("held", {"id": "none", "text": ""}, "`held` has no text to measure on"),
+    ],
+)
+def test_what_cannot_be_measured_is_told_before_anything_is_trained(tmp_path: Path, name: str, row: dict[str, Any], said: str) -> None:
+    write(tmp_path)
+    small.write_jsonl(tmp_path / f"{name}.jsonl", [row])
+    result = small.execute(small.plan(load_pipeline(str(pipeline(tmp_path, {}))).pipeline, tmp_path / "ws"))
+    assert isinstance(result.error, CurateError) and said in result.error.message
+    assert "train" not in {path.name for path in (tmp_path / "ws/datasets").rglob("*")}
+
+
+def test_trials_of_a_model_are_told_before_anything_runs(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "p", ignore=shutil.ignore_patterns("ws"))
+    told = yaml.safe_load(pipeline(tmp_path / "p", {}).read_text(encoding="utf-8"))
+    told["stages"]["proxy"] = {"from": "packed_text", "use": "train_proxy", "params": {"size": "32x1"}}
+    told["stages"]["trials"]["from"] = ["packed_text", "proxy", "held", "asked"]
+    path = tmp_path / "p" / "pipeline.yaml"
+    path.write_text(yaml.safe_dump(told, sort_keys=False))
+    with pytest.raises(PipelineError, match="`proxy` is no packed corpus"):
+        small.plan(load_pipeline(str(path)).pipeline, tmp_path / "new")
 
 
 def test_the_gate_reads_trials_only(trials: curate.Dataset, folder: Path) -> None:

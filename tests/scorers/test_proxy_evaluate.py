@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from curate.pipeline import Input, Stage, Step
 from curate.storage import open_storage
 from curate_scorers.lm_loss import LmLoss
 from curate_scorers.lm_loss_model import LanguageModel, read_model
-from curate_scorers.proxy.benchmarks import Question, marks
+from curate_scorers.proxy.benchmarks import Question, marks, questions
 from curate_scorers.proxy.evaluate import answer_bits, text_bits
+from curate_scorers.proxy.pack import FIELDS
 from tests.engine import small
 from tests.s3_server import S3Server
 from tests.scorers.test_lm_loss import CLOSE, TEXTS, VOCABULARY, save_model, save_tokenizer
@@ -191,11 +193,31 @@ def test_no_more_items_than_asked_for(tmp_path: Path, folder: Path) -> None:
         ({"text": "?", "choices": ["a", "b"]}, "gold is None"),
         ({"text": "?", "choices": ["a", ""], "gold": 0}, "an answer that is empty"),
         ({"text": "?"}, "neither `choices` nor an `answer`"),
+        ({"text": "?", "choices": ["a", "b"], "gold": 1, "answer": "a"}, "its `answer` is not the right one of its choices"),
     ],
 )
 def test_questions_that_cannot_be_asked(tmp_path: Path, folder: Path, row: dict[str, Any], said: str) -> None:
     with pytest.raises(OperatorError, match=f"question `odd` of `asked`.*{said}"):
         run(tmp_path, folder, DOCS, [QUESTIONS[0], {"id": "odd"} | row])
+
+
+def test_a_number_that_is_true_or_false_is_told() -> None:
+    batch = pa.RecordBatch.from_pylist([{"id": "odd", "text": "?", "choices": ["a", "b"], "gold": True}])
+    with pytest.raises(OperatorError, match="gold is True, and there are 2 choices"):
+        list(questions(batch, "asked"))
+
+
+def test_one_answer_behind_several_beginnings(folder: Path) -> None:
+    """Winograd's schemas: the text is the right one of the choices, and the answer is what follows each."""
+    row = {"id": "w", "text": "The cat", "choices": ["The mat", "The cat"], "gold": 1, "answer": "sat on words."}
+    asked = list(questions(pa.RecordBatch.from_pylist([row]), "asked"))
+    [bits], [tokens] = answer_bits(read_model(str(folder)), asked)
+    expected = [plain(folder, prompt, "sat on words.") for prompt in ("The mat", "The cat")]
+    assert list(bits) == pytest.approx([cost for cost, _ in expected], rel=1e-4)
+    assert list(tokens) == [count for _, count in expected]
+    found = marks(asked, [bits], [tokens])
+    assert (found.bits[0], found.bytes[0]) == (bits[1], len("sat on words."))
+    assert found.right[0] == float(bits[1] < bits[0])
 
 
 def no_questions(path: Path, folder: Path) -> None:
@@ -214,6 +236,14 @@ def no_group(path: Path, folder: Path) -> None:
     run(path, folder, [{"id": "d", "text": "a", "domain": ["x"]}], [], by={"crawl": "domain"})
 
 
+def no_column(path: Path, folder: Path) -> None:
+    run(path, folder, DOCS, QUESTIONS, by={"crawl": "domain", "asked": "knd"})
+
+
+def no_text(path: Path, folder: Path) -> None:
+    run(path, folder, [{"id": f"d{i}", "text": ""} for i in range(3)], QUESTIONS)
+
+
 @pytest.mark.parametrize(
     ("break_it", "said"),
     [
@@ -221,6 +251,8 @@ def no_group(path: Path, folder: Path) -> None:
         (no_model, "there is no model to measure"),
         (no_folder, "no folder with a config.json"),
         (no_group, "no column `domain` of names"),
+        (no_column, "`evaluate_proxy` reads the column `knd`, which is not there"),
+        (no_text, "`crawl` has no text to measure on: all its texts are empty"),
     ],
 )
 def test_mistakes_are_told(tmp_path: Path, folder: Path, break_it: Callable[[Path, Path], None], said: str) -> None:
@@ -243,6 +275,51 @@ def test_settings_are_checked() -> None:
 
     with pytest.raises(PipelineError, match="max_items is less than 1"):
         EvaluateProxy("m", max_items=0)
+    with pytest.raises(PipelineError, match="checkpoints is less than 1"):
+        EvaluateProxy("m", checkpoints=0)
+
+
+def test_a_packed_corpus_is_no_model() -> None:
+    from curate_scorers.proxy.evaluate_proxy import EvaluateProxy
+
+    with pytest.raises(PipelineError, match="`packed` is a packed corpus, and no model"):
+        EvaluateProxy().verify_tables({"packed": pa.schema({"id": pa.string(), **FIELDS})})
+
+
+def test_empty_texts_do_not_take_the_place_of_others(tmp_path: Path, folder: Path) -> None:
+    docs = [{"id": f"d{i}", "text": f"words {i}" if i % 4 == 0 else "", "kind": "one"} for i in range(40)]
+    docs.append({"id": "alone", "text": "", "kind": "other"})
+    dataset = run(tmp_path, folder, docs, [], max_items=7, by={"crawl": "kind"})
+    assert len(small.rows(dataset)) == 7
+    warned = {note["name"]: note["message"] for note in dataset.manifest.notes if not note["passed"]}
+    assert warned == {"empty": "1 set without text left out: `crawl/other`"}
+
+
+def varied(folder: Path, target: Path, seed: int) -> Path:
+    """Write a copy of a model with other weights."""
+    shutil.copytree(folder, target)
+    model = transformers.AutoModelForCausalLM.from_pretrained(target)
+    dice = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights += 0.1 * torch.randn(weights.shape, generator=dice)
+    model.save_pretrained(target)
+    return target
+
+
+def test_checkpoints_are_averaged(tmp_path: Path, folder: Path) -> None:
+    """A folder with three snapshots is measured by its last ones and its weights, item by item."""
+    kept = Path(shutil.copytree(folder, tmp_path / "kept"))
+    models = [varied(folder, tmp_path / f"model_{seed}", seed) for seed in range(3)]
+    for step, model in enumerate(models):
+        shutil.copy(model / "model.safetensors", kept / f"step-{step:06d}.safetensors")
+    alone = {path: small.rows(run(tmp_path / f"by_{path.name}", path, DOCS, QUESTIONS)) for path in [*models, folder]}
+    for most, measured_by in ((1, [folder]), (3, [*models[1:], folder]), (5, [*models, folder])):
+        rows = small.rows(run(tmp_path / f"most_{most}", kept, DOCS, QUESTIONS, checkpoints=most))
+        for number, row in enumerate(rows):
+            for key in ("bits", "correct_prob", "right"):
+                values = [alone[path][number][key] for path in measured_by]
+                assert row[key] == (None if values[0] is None else pytest.approx(np.mean(values), rel=1e-6))
 
 
 @pytest.mark.s3

@@ -6,15 +6,19 @@
 | `text`    | what stands before the answer, ready to be continued; an empty text = nothing               |
 | `choices` | the answers to choose from; null or missing = there is only the right one                   |
 | `gold`    | the number of the right choice, from 0                                                      |
-| `answer`  | the right answer where there are no choices                                                 |
+| `answer`  | the right answer where there are no choices; beside choices it is the right one of them     |
 | `bad`     | of a minimal pair: the wrong sentence, `text` being the right one; there is nothing before  |
 
 An answer follows its text behind one space, unless the text is empty or ends in white space. No further words are put around either:
 whoever writes the file decides how a question is asked, so that it can be read in the file.
 
+Where `text` is itself the right choice, the choices are what may stand before one `answer`, as in Winograd's schemas: the answer behind
+the right choice is compared with the same answer behind the others.
+
     {"id": "sky", "text": "Question: What colour is the sky?\\nAnswer:", "choices": ["blue", "green"], "gold": 0}
     {"id": "france", "text": "The capital of France is", "answer": "Paris"}
     {"id": "agreement", "text": "The cats sleep.", "bad": "The cats sleeps."}
+    {"id": "cup", "text": "The cup", "choices": ["The cup", "The spoon"], "gold": 0, "answer": "was full of tea."}
 """
 
 from __future__ import annotations
@@ -35,17 +39,19 @@ HINT = "each has `choices` and `gold`, the number of the right one from 0, or an
 
 @dataclass(frozen=True)
 class Question:
-    """What stands before the answers, the answers, and which is right."""
+    """What stands before the answers, the answers, and which is right; `prompts` are those of each answer where they differ."""
 
     id: str
     prompt: str
     choices: tuple[str, ...]
     gold: int
+    prompts: tuple[str, ...] = ()
 
-    @property
-    def between(self) -> str:
-        """What stands between the prompt and an answer."""
-        return "" if not self.prompt or self.prompt[-1].isspace() else " "
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """Yield for each answer what stands before it, and the whole."""
+        for prompt, choice in zip(self.prompts or (self.prompt,) * len(self.choices), self.choices, strict=True):
+            between = "" if not prompt or prompt[-1].isspace() else " "
+            yield prompt.rstrip(" "), f"{prompt}{between}{choice}"
 
 
 @dataclass(frozen=True)
@@ -74,12 +80,18 @@ def questions(batch: pa.RecordBatch, source: str) -> Iterator[Question]:
         yield _question(row, source)
 
 
+def verify_questions(batch: pa.RecordBatch, source: str) -> None:
+    """Raise `OperatorError` for a question of a batch that cannot be asked."""
+    for _ in questions(batch, source):
+        pass
+
+
 def _question(row: Mapping[str, Any], source: str) -> Question:
-    prompt, choices, gold = row.get(TEXT) or "", row.get("choices"), row.get("gold")
+    prompt, choices, gold, answer = row.get(TEXT) or "", row.get("choices"), row.get("gold"), row.get("answer")
     if row.get("bad") is not None:
-        prompt, choices, gold = "", [prompt, row["bad"]], 0
-    elif not choices and row.get("answer") is not None:
-        choices, gold = [row["answer"]], 0
+        prompt, choices, gold, answer = "", [prompt, row["bad"]], 0, None
+    elif not choices and answer is not None:
+        choices, gold = [answer], 0
     where = f"question `{row[ID]}` of `{source}`"
     if not isinstance(choices, list) or not choices:
         raise OperatorError(f"{where} has neither `choices` nor an `answer`", HINT)
@@ -87,9 +99,14 @@ def _question(row: Mapping[str, Any], source: str) -> Question:
         raise OperatorError(f"{where} has an answer that is empty or no text", HINT)
     if isinstance(gold, float) and gold.is_integer():
         gold = int(gold)
-    if not isinstance(gold, int) or not 0 <= gold < len(choices):
+    if isinstance(gold, bool) or not isinstance(gold, int) or not 0 <= gold < len(choices):
         raise OperatorError(f"{where}: gold is {gold}, and there are {len(choices)} choices", HINT)
-    return Question(row[ID], prompt, tuple(choices), gold)
+    if not answer or answer == choices[gold]:
+        return Question(row[ID], prompt, tuple(choices), gold)
+    if prompt != choices[gold] or not isinstance(answer, str):
+        hint = "leave `answer` out, or give the right choice as `text` too, if the choices are what stands before the answer"
+        raise OperatorError(f"{where}: its `answer` is not the right one of its choices", hint)
+    return Question(row[ID], prompt, (answer,) * len(choices), gold, tuple(choices))
 
 
 def marks(asked: list[Question], bits: list[Any], tokens: list[Any]) -> Marks:

@@ -37,17 +37,17 @@ def text_bits(model: LanguageModel, texts: Sequence[str]) -> tuple[Any, Any]:
 
 def answer_bits(model: LanguageModel, asked: Sequence[Question]) -> tuple[list[Any], list[Any]]:
     """Return for each question the bits of each of its answers, and their tokens."""
-    prompts = [question.prompt.rstrip(" ") for question in asked]
-    whole = [question.prompt + question.between + choice for question in asked for choice in question.choices]
-    of = np.repeat(np.arange(len(asked)), [len(question.choices) for question in asked])
+    before, whole = zip(*(pair for question in asked for pair in question.pairs()), strict=True)
     rows = _encoded(model, whole)
-    known = np.array([len(row) for row in _encoded(model, prompts)], np.int64)[of]
+    prompts = list(dict.fromkeys(before))
+    tokens = {prompt: len(row) for prompt, row in zip(prompts, _encoded(model, prompts), strict=True)}
+    known = np.array([tokens[prompt] for prompt in before], np.int64)
     total = np.array([len(row) for row in rows], np.int64)
     known = np.minimum(known, total - 1)  # an answer that melts into its question's last token has that one
     sequences = Sequences.of(rows, model.start)
     cut, uncounted = _answers(sequences, known, model)
     bits = _bits(model, sequences, cut) + np.where(uncounted, np.log2(model.vocabulary), 0.0)
-    edges = np.flatnonzero(np.diff(of)) + 1
+    edges = np.cumsum([len(question.choices) for question in asked])[:-1]
     return np.split(bits, edges), np.split(total - known, edges)
 
 

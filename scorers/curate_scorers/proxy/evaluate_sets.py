@@ -13,10 +13,13 @@ from curate.document import ID, TEXT, leaf_as
 from curate.errors import OperatorError, PipelineError
 from curate.hashing import hash64
 from curate.manifest import Kind
-from curate.work import Place, Work
+from curate.report.units import plural
+from curate.work import Place, Verdict, Work
 from curate_scorers.proxy import benchmarks
 
 SEED = 20  # of the hash that chooses items
+LISTED = 5
+HINT = "give documents or questions, or leave it out of `from`"
 Item = dict[str, Any]
 
 
@@ -33,56 +36,86 @@ def verify_sets(use: str, sources: Mapping[str, Kind], questions: Sequence[str],
             raise PipelineError(f"{use}: {parameter} names `{unknown[0]}`, which is no documents of this stage", hint)
 
 
-def set_items(inputs: Sequence[Dataset], questions: Sequence[str], by: Mapping[str, str]) -> tuple[list[Item], list[int]]:
-    """Return a task for each shard of documents, and their sizes; raise `OperatorError` for a source without rows."""
+def columns_read(name: str, by: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the columns that a source must have."""
+    return (TEXT, by[name]) if name in by else (TEXT,)
+
+
+def set_items(
+    work: Work, inputs: Sequence[Dataset], questions: Sequence[str], by: Mapping[str, str], max_items: int | None
+) -> tuple[list[Item], list[int]]:
+    """Return a task for each shard of documents, and their sizes, once all that will be measured has been read and found good.
+
+    With `max_items` each task has the highest hash that an item of each set may have. Raises `OperatorError` for a source without rows
+    or without text, a group that is no name, and a question that cannot be asked.
+    """
     items, sizes = [], []
     for dataset in inputs:
         if dataset.manifest.kind != "documents":
             continue
         if not dataset.rows:
-            raise OperatorError(f"`{dataset.name}` has no rows to measure on", "give documents or questions, or leave it out of `from`")
+            raise OperatorError(f"`{dataset.name}` has no rows to measure on", HINT)
         for shard, receipt in enumerate(dataset.manifest.shards):
             told = {"source": dataset.name, "questions": dataset.name in questions, "by": by.get(dataset.name)}
             items.append(told | {"path": dataset.shard_path(shard)})
             sizes.append(receipt.data.bytes)
-    return items, sizes
-
-
-def limited(work: Work, items: list[Item], sizes: list[int], max_items: int | None) -> list[Item]:
-    """Return the tasks with the highest hash that an item of each set may have, so that no set has more than `max_items`."""
-    if max_items is None:
-        return items
     found: dict[str, list[int]] = {}
-    for hashes in work.map("choose", _lowest, [item | {"most": max_items} for item in items], sizes):
-        for name, some in hashes.items():
-            found.setdefault(name, []).extend(some)
-    limits = {name: sorted(hashes)[:max_items][-1] for name, hashes in found.items()}
-    return [item | {"limits": limits} for item in items]
+    for lowest in work.map("sets", look_at_shard, [item | {"most": max_items or 1} for item in items], sizes):
+        for name, hashes in lowest.items():
+            found.setdefault(name, []).extend(hashes)
+    _tell_empty(found, work)
+    if max_items is None:
+        return items, sizes
+    limits = {name: max(sorted(hashes)[:max_items], default=0) for name, hashes in found.items()}
+    return [item | {"limits": limits} for item in items], sizes
 
 
-def _lowest(item: Item, place: Place) -> dict[str, list[int]]:
-    """Return the lowest hashes of a shard's items by set."""
+def _tell_empty(found: Mapping[str, Sequence[int]], work: Work) -> None:
+    """Raise `OperatorError` for a source all of whose texts are empty, and note groups of this kind, which are left out."""
+    full = {name.partition("/")[0] for name, hashes in found.items() if hashes}
+    empty = sorted(name for name, hashes in found.items() if not hashes)
+    for name in empty:
+        if (source := name.partition("/")[0]) not in full:
+            raise OperatorError(f"`{source}` has no text to measure on: all its texts are empty", HINT)
+    if empty:
+        more = f" and {len(empty) - LISTED} more" if len(empty) > LISTED else ""
+        told = ", ".join(f"`{name}`" for name in empty[:LISTED])
+        work.note("empty", Verdict(False, f"{plural(len(empty), 'set')} without text left out: {told}{more}"))
+
+
+def look_at_shard(item: Item, place: Place) -> dict[str, list[int]]:
+    """Return the lowest hashes by set of a shard's items, `most` of each; raise `OperatorError` for what cannot be measured."""
     found: dict[str, Any] = {}
-    columns = [ID, *([item["by"].partition(".")[0]] if item["by"] else [])]
-    for batch in read_shard(place.storage, item["path"], list(dict.fromkeys(columns))):
-        names, hashes = _names(batch, item), hash64(batch.column(ID), SEED)
+    for names, batch in _batches(item, place):
+        if item["questions"]:
+            benchmarks.verify_questions(batch, item["source"])
+        hashes, measurable = hash64(batch.column(ID), SEED), _measurable(batch, item)
         for name in np.unique(names):
-            both = np.concatenate([found.get(name, np.empty(0, np.uint64)), hashes[names == name]])
+            both = np.concatenate([found.get(name, np.empty(0, np.uint64)), hashes[(names == name) & measurable]])
             found[name] = np.sort(both)[: item["most"]]
     return {name: hashes.tolist() for name, hashes in found.items()}
 
 
 def rows_of(item: Item, place: Place) -> Iterator[tuple[Any, pa.RecordBatch]]:
     """Yield a shard's rows that are measured, and the name of each row's set."""
-    for batch in read_shard(place.storage, item["path"], _columns(item, place)):
-        names = _names(batch, item)
-        wanted = np.ones(batch.num_rows, bool)
+    for names, batch in _batches(item, place):
+        wanted = _measurable(batch, item)
         if "limits" in item:
-            wanted = hash64(batch.column(ID), SEED) <= np.array([item["limits"][name] for name in names], np.uint64)
-        if not item["questions"]:
-            wanted &= np.array([bool(text) for text in batch.column(TEXT).to_pylist()], bool)
+            wanted &= hash64(batch.column(ID), SEED) <= np.array([item["limits"][name] for name in names], np.uint64)
         if wanted.any():
             yield names[wanted], batch.filter(pa.array(wanted))
+
+
+def _batches(item: Item, place: Place) -> Iterator[tuple[Any, pa.RecordBatch]]:
+    for batch in read_shard(place.storage, item["path"], _columns(item, place)):
+        yield _names(batch, item), batch
+
+
+def _measurable(batch: pa.RecordBatch, item: Item) -> Any:
+    """Tell of each row whether it can be measured: every question, and every text that is not empty."""
+    if item["questions"]:
+        return np.ones(batch.num_rows, bool)
+    return np.array([bool(text) for text in batch.column(TEXT).to_pylist()], bool)
 
 
 def _columns(item: Item, place: Place) -> list[str]:

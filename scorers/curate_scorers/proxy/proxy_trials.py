@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -23,8 +23,9 @@ from curate.work import Place, Verdict, Work
 from curate_scorers.proxy import evaluate_results as results
 from curate_scorers.proxy import evaluate_sets as sets
 from curate_scorers.proxy.compare_cost import told_cost
-from curate_scorers.proxy.evaluate_checkpoints import averaged
+from curate_scorers.proxy.evaluate_checkpoints import averaged, trained_models
 from curate_scorers.proxy.evaluate_sets import Item
+from curate_scorers.proxy.pack import FIELDS
 from curate_scorers.proxy.packed import Packed, read_packed
 from curate_scorers.proxy.recipe import Precision, Recipe
 from curate_scorers.proxy.statistics import signal_to_noise
@@ -32,6 +33,7 @@ from curate_scorers.proxy.train_proxy import train_task, training
 
 TOKENIZER = "tokenizer.json"
 LEAST_SEEDS = 3
+PACKED = "name the stages that use `pack` in `from`"
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,9 @@ class ProxyTrials(DatasetOperator):
     Every artifact in `from` is a packed corpus; documents are text held out, or questions. Each corpus gets `seeds` models of one
     size, one budget of tokens and one tokenizer: the seed decides the first weights and the order of the rows, and with a budget
     smaller than the corpus also which of them are read. Each training is a task of its own, which goes on where it was killed, and
-    as many run at a time as there are workers. All models are measured as by `evaluate_proxy`; with `snapshots` an item's measure is
-    the mean over the last checkpoints of a training. `proxy_compare` judges the result.
+    as many run at a time as there are workers. What they will be measured on is read before any begins. All models are measured as by
+    `evaluate_proxy`; with `snapshots` an item's measure is the mean over all kept checkpoints of a training. `proxy_compare` judges the
+    result.
 
     ## Why
     One training of each corpus compares two draws of a lottery. The same seeds for each corpus, the same items, and the spread of
@@ -69,7 +72,7 @@ class ProxyTrials(DatasetOperator):
     Magnusson et al., *DataDecide* (2025); Heineman et al., *Signal and Noise* (2025).
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reproducible: ClassVar[Reproducible] = "tolerance"
     cost: ClassVar[Cost] = "costly"
     emits: ClassVar[Literal["documents", "attributes", "artifact"]] = "artifact"
@@ -101,10 +104,21 @@ class ProxyTrials(DatasetOperator):
             raise PipelineError(f"proxy_trials: max_items is less than 1: {self.max_items}")
         self._recipe(self.seed)
 
+    def reads_of(self, number: int, name: str) -> tuple[str, ...]:
+        return sets.columns_read(name, self.by)
+
     def verify_sources(self, sources: Mapping[str, Kind]) -> None:
         sets.verify_sets("proxy_trials", sources, self.questions, self.by)
         if sum(kind == "artifact" for kind in sources.values()) < 2:
-            raise PipelineError("proxy_trials: it compares two packed corpora or more", "name the stages that use `pack` in `from`")
+            raise PipelineError("proxy_trials: it compares two packed corpora or more", PACKED)
+
+    def verify_tables(self, tables: Mapping[str, pa.Schema]) -> None:
+        for name, schema in tables.items():
+            if not set(FIELDS) <= set(schema.names):
+                raise PipelineError(f"proxy_trials: `{name}` is no packed corpus", PACKED)
+
+    def verify_artifacts(self, artifacts: Sequence[Dataset]) -> None:
+        self.verify_tables({artifact.name: artifact.schema for artifact in artifacts})
 
     def announce(self, sources: Mapping[str, Kind]) -> str:
         corpora = sum(kind == "artifact" for kind in sources.values())
@@ -117,12 +131,11 @@ class ProxyTrials(DatasetOperator):
         corpora = {dataset.name: dataset for dataset in inputs if dataset.manifest.kind == "artifact"}
         packed = {name: read_packed(dataset.url, _files(dataset)) for name, dataset in corpora.items()}
         self._verify_alike(packed)
-        items, sizes = sets.set_items(inputs, self.questions, self.by)
-        chosen = sets.limited(work, items, sizes, self.max_items)
+        items, sizes = sets.set_items(work, inputs, self.questions, self.by, self.max_items)
         trials = {f"{name}/{seed}": self._trial(dataset, seed, work) for name, dataset in corpora.items() for seed in self._seeds}
         budgets = [packed[trial["corpus"]].tokens for trial in trials.values()]
         made = work.map("train", train_task, list(trials.values()), budgets, listen=True)
-        tasks = [item | {"model": name, "files": one["files"]} for name, one in zip(trials, made, strict=True) for item in chosen]
+        tasks = [item | {"model": name, "files": one["files"]} for name, one in zip(trials, made, strict=True) for item in items]
         work.write_shards(measure_trial, tasks, sizes * len(trials))
         [found] = work.map("means", results.means, [{"shards": [resolve(work.folder, receipt.data) for receipt in work.receipts]}])
         told = {
@@ -177,7 +190,7 @@ def _tokenizer(packed: Packed) -> str:
 
 def measure_trial(item: Item, place: Place) -> Iterator[pa.RecordBatch]:
     """Yield the results of one trial on one shard."""
-    yield from averaged(item["files"], item["model"], item, place)
+    yield from averaged(trained_models(tuple(sorted(item["files"].items())), place.storage.url), item["model"], item, place)
 
 
 def _tell(found: Mapping[str, Any], trials: Mapping[str, Any], work: Work) -> None:
