@@ -26,11 +26,15 @@ def proofs(ctx: click.Context, workspace: str, pipeline: str | None, as_json: bo
     """List what was judged of corpora by models, oldest first, or show one judgement."""
     if ctx.invoked_subcommand is not None:
         return
-    found = [proof for proof in ledger.read(open_storage(workspace)) if pipeline in (None, proof["pipeline"])]
+    kept = ledger.read(open_storage(workspace))
+    found = [proof for proof in kept if pipeline in (None, proof["pipeline"])]
     if as_json:
         click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
         return
-    if not found:
+    if kept and not found:
+        known = ", ".join(sorted({printable(str(proof["pipeline"])) for proof in kept}))
+        click.echo(f"no proofs of the pipeline `{pipeline}`; there are some of: {known}", err=True)
+    elif not found:
         click.echo("no proofs: a `proxy_compare` among the checks of a pipeline makes one", err=True)
     for line in aligned([row for proof in found for row in _rows(proof)]):
         click.echo(line)
@@ -52,8 +56,9 @@ def show(name: str, workspace: str, as_json: bool) -> None:
     trials = proof["trials"].values()
     tokens = sum(trial["tokens"] for trial in trials)
     click.echo(f"{len(trials)} trainings of {recipe['size']} on {tokens:,} tokens in all\n")
-    rows = [[clip(printable(key), 2 * NAME_CHARS), *_numbers(row), row["answer"]] for key, row in proof["measures"].items()]
-    for line in aligned([["", "difference", "low", "high", "p", "answer"], *rows]):
+    names = list(next(iter(proof["measures"].values())))
+    rows = [[clip(printable(key), 2 * NAME_CHARS), *(_shown(name, row[name]) for name in names)] for key, row in proof["measures"].items()]
+    for line in aligned([["", *names], *rows]):
         click.echo(line)
 
 
@@ -67,5 +72,7 @@ def _rows(proof: Mapping[str, Any]) -> Iterator[list[str]]:
         yield [proof["id"], proof["time"][:16].replace("T", " "), pipeline, f"{candidate} against {against}", interval, *told]
 
 
-def _numbers(row: Mapping[str, Any]) -> list[str]:
-    return [*(f"{row[key]:+.4f}" for key in ("difference", "low", "high")), f"{row['p']:.2g}"]
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:+.4f}" if name in ("difference", "low", "high") else f"{value:.2g}"

@@ -147,4 +147,5 @@ def _ending(report: Report) -> list[str]:
 
 def _check(check: Mapping[str, Any]) -> str:
     verdict = "passed" if check.get("passed") else "FAILED"
-    return clip(printable(f"check {check.get('name')}: {verdict}: {check.get('message') or ''}").rstrip(": "), WIDTH)
+    told = printable(f"check {check.get('name')}: {verdict}: {check.get('message') or ''}").rstrip(": ")
+    return "\n".join(textwrap.wrap(told, WIDTH, subsequent_indent="  ", break_on_hyphens=False))

@@ -64,6 +64,14 @@ def test_the_whole_ending() -> None:
     )
 
 
+def test_a_verdict_is_printed_whole() -> None:
+    run = _run()
+    numbers = "clean is not told apart from raw: -0.0123 bits per byte, 95 % interval -0.0307 to +0.0061 (5 seeds, 12 sets)"
+    run["checks"] = [{"name": "better", "passed": False, "message": numbers}]
+    printed = summary(run)
+    assert numbers in " ".join(printed.split()) and max(map(len, printed.splitlines())) <= 100
+
+
 def test_a_failed_run_says_where_and_what_to_do() -> None:
     run = _run()
     run["status"], run["outputs"], run["checks"] = "failed", [], []

@@ -19,10 +19,11 @@ from curate.errors import CurateError, OperatorError, PipelineError
 from curate.pipeline_yaml import load_pipeline
 from curate_scorers.proxy import proxy_trials
 from curate_scorers.proxy.compare_cost import told_cost
-from curate_scorers.proxy.compare_effects import Results, compare, read_results
+from curate_scorers.proxy.compare_effects import Comparison, Results, compare, read_results
 from curate_scorers.proxy.proxy_compare import ProxyCompare
 from curate_scorers.proxy.proxy_trials import ProxyTrials
 from curate_scorers.proxy.recipe import Recipe
+from curate_scorers.proxy.statistics import Effect
 from tests.conftest import ROOT
 from tests.contracts.workspaces import run
 from tests.engine import small
@@ -161,6 +162,33 @@ def test_differences_are_those_of_plain_means(trials: curate.Dataset) -> None:
     assert found.single["asked", "accuracy"].difference == pytest.approx(np.mean([right[seed] - wrong[seed] for seed in seeds]))
 
 
+def test_what_a_row_says_agrees_with_its_numbers(folder: Path) -> None:
+    for proof in orjson.loads(run("proofs", "-w", str(folder / "ws"), "--json").stdout):
+        for name, row in proof["measures"].items():
+            assert (row["answer"] != "cannot tell") == (row["corrected p"] < 0.05), (name, row)
+            assert (row["low"] > 0 or row["high"] < 0) == (row["p"] < 0.05) and row["corrected p"] >= row["p"], (name, row)
+
+
+def test_one_of_many_metrics_is_not_called_better_by_its_own_interval() -> None:
+    """The same numbers beside one corpus and beside four: what is told of each is corrected for all of them."""
+    alone = Effect(-0.0944, -0.147, -0.0419, 0.009, 2.0, 0.01, 0.0)
+    found = Comparison(alone, {("asked", "accuracy"): alone}, {("asked", "accuracy"): 0.078})
+    rows = ProxyCompare("clean")._table({"raw": found})
+    assert rows["against raw"] | {"corrected p": 0.009, "answer": "better"} == rows["against raw"]
+    assert (
+        rows["against raw: asked, accuracy"] | {"p": 0.009, "corrected p": 0.078, "answer": "cannot tell"}
+        == (rows["against raw: asked, accuracy"])
+    )
+    rows = ProxyCompare("clean")._table(dict.fromkeys(["raw", "b", "c", "d"], found))
+    assert (rows["against b"]["corrected p"], rows["against b: asked, accuracy"]["corrected p"]) == (0.036, 0.312)
+
+
+def test_only_the_interval_that_decides_is_wider_beside_several_corpora(trials: curate.Dataset) -> None:
+    results = read_results(trials)
+    one, four = (compare(results, "packed_text", "packed_noise", 0.95, count) for count in (1, 4))
+    assert four.overall.high > one.overall.high and four.overall.p == one.overall.p and four.single == one.single
+
+
 def test_a_corpus_is_not_told_apart_from_itself(trials: curate.Dataset) -> None:
     results = read_results(trials)
     twins = {name: trial | {"corpus": "twin"} for name, trial in results.trials.items() if trial["corpus"] == "packed_text"}
@@ -188,7 +216,9 @@ def test_the_ledger_has_each_judgement_once(folder: Path) -> None:
     shown = run("proofs", "show", first["id"][:6], "-w", ws).stdout
     assert "6 trainings of 32x1" in shown and "against packed_noise: asked, accuracy_per_byte" in shown
     assert "no proofs" in run("proofs", "show", "zzz", "-w", ws, code=1).stderr
-    assert run("proofs", "-w", ws, "--pipeline", "other").stdout == ""
+    other = run("proofs", "-w", ws, "--pipeline", "other")
+    assert other.stdout == "" and other.stderr == "no proofs of the pipeline `other`; there are some of: planted\n"
+    assert re.search(r"difference +low +high +p +corrected p +answer", shown)
 
 
 def test_the_report_shows_each_set_and_metric_in_a_table(folder: Path) -> None:

@@ -69,8 +69,11 @@ class Comparison:
     adjusted: Mapping[tuple[str, str], float]
 
 
-def compare(results: Results, candidate: str, baseline: str, confidence: float) -> Comparison:
-    """Return the differences candidate − baseline; overall is the mean over sets of bits per byte."""
+def compare(results: Results, candidate: str, baseline: str, confidence: float, comparisons: int = 1) -> Comparison:
+    """Return the differences candidate − baseline; overall is the mean over sets of bits per byte.
+
+    The interval of `overall` is as much wider as makes those of so many comparisons true together (Bonferroni).
+    """
     single, main = {}, []
     for name in results.sets:
         for metric, values in _metrics(results, name, candidate, baseline).items():
@@ -79,7 +82,7 @@ def compare(results: Results, candidate: str, baseline: str, confidence: float) 
                 main.append(values)
     p = holm({f"{name}\n{metric}": each.p for (name, metric), each in single.items()})
     adjusted = {(name, metric): p[f"{name}\n{metric}"] for name, metric in single}
-    return Comparison(effect(main, confidence), single, adjusted)
+    return Comparison(effect(main, 1 - (1 - confidence) / comparisons), single, adjusted)
 
 
 def _metrics(results: Results, name: str, candidate: str, baseline: str) -> dict[str, Any]:

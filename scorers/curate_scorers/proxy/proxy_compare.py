@@ -27,14 +27,16 @@ class ProxyCompare(Judge):
     Reads what `proxy_trials` measured and takes differences of the same seed and the same item under two corpora. The verdict looks
     at one number, bits per byte of texts and of right answers, mean over all sets: the candidate is better when the whole interval of
     the difference lies below 0, worse when it lies above, and else it cannot be told. The check passes when the upper end is at most
-    `max_loss` against every other corpus; otherwise nothing is published, exit code 3. Each set and metric is shown with an interval
-    of its own and with Holm's p over all of them: they explain the verdict, they do not make it. Every judgement is kept in the
-    workspace under `proofs/`, and `curate proofs` lists them.
+    `max_loss` against every other corpus; otherwise nothing is published, exit code 3. Each set and metric is shown with its own
+    interval and p, and with a p corrected for how many there are, which alone calls it better or worse: they explain the verdict,
+    they do not make it. Every judgement is kept in the workspace under `proofs/`, and `curate proofs` lists them.
 
     ## Why
     The interval counts seeds and items as samples, so that the verdict is about other seeds and other items too. Against several
-    corpora at once each interval is as much wider as makes all of them true together (Bonferroni). Judging the same trials again
-    under other names until one passes is not corrected for.
+    corpora at once each interval is as much wider as makes all of them true together (Bonferroni), and corrected p are as much larger.
+    Judging the same trials again under other names until one passes is not corrected for. Every set, a source or a group of one, weighs
+    the same whatever its size, so that a noisy one drowns the others: bits per byte of answers of a digit or two vary by whole bits.
+    Leave sets with such answers or with few items out of the trials, or join them in a source without `by`.
 
     ## Example
         checks:
@@ -83,12 +85,11 @@ class ProxyCompare(Judge):
         results = read_results(trials)
         others = list(self.against) or [name for name in trials.manifest.about["corpora"] if name != self.candidate]
         verify_corpora(results, [self.candidate, *others])
-        confidence = 1 - (1 - self.confidence) / len(others)
-        found = {other: compare(results, self.candidate, other, confidence) for other in others}
+        found = {other: compare(results, self.candidate, other, self.confidence, len(others)) for other in others}
         passed = all(each.overall.high < 0 or 0 < self.max_loss >= each.overall.high for each in found.values())
-        told = [self._said(other, each.overall, confidence) for other, each in found.items()]
+        told = [self._said(other, each.overall, 1 - (1 - self.confidence) / len(others)) for other, each in found.items()]
         seeds = len(results.models(self.candidate))
-        verdict = Verdict(passed, f"{'; '.join(told)} ({plural(seeds, 'seed')}, {plural(len(results.sets), 'set')})", _table(found))
+        verdict = Verdict(passed, f"{'; '.join(told)} ({plural(seeds, 'seed')}, {plural(len(results.sets), 'set')})", self._table(found))
         proofs.keep(work, verdict, [trials], self._entry(trials, found))
         return verdict
 
@@ -105,18 +106,18 @@ class ProxyCompare(Judge):
         same = ("corpora", "recipe", "trials")
         return {"candidate": self.candidate, "against": comparisons, **settings, **{key: about[key] for key in same}}
 
+    def _table(self, found: Mapping[str, Comparison]) -> dict[str, dict[str, Any]]:
+        """Return the rows of the report's table: over all sets first, then each metric of each set."""
+        return dict(row for other, comparison in found.items() for row in self._rows(other, comparison, len(found)))
 
-def _table(found: Mapping[str, Comparison]) -> dict[str, dict[str, Any]]:
-    """Return the rows of the report's table: over all sets first, then each metric of each set."""
-    return dict(row for other, comparison in found.items() for row in _rows(other, comparison))
+    def _rows(self, other: str, found: Comparison, comparisons: int) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield f"against {other}", _row(found.overall, min(1.0, comparisons * found.overall.p), found.overall.answer())
+        for (name, metric), single in found.single.items():
+            corrected = min(1.0, comparisons * found.adjusted[name, metric])
+            answer = single.answer(metric == BITS_PER_BYTE) if corrected < 1 - self.confidence else "cannot tell"
+            yield f"against {other}: {name}, {metric}", _row(single, corrected, answer)
 
 
-def _rows(other: str, found: Comparison) -> Iterator[tuple[str, dict[str, Any]]]:
-    yield f"against {other}", _row(found.overall, found.overall.p, True)
-    for (name, metric), single in found.single.items():
-        yield f"against {other}: {name}, {metric}", _row(single, found.adjusted[name, metric], metric == BITS_PER_BYTE)
-
-
-def _row(single: Effect, p: float, lower_is_better: bool) -> dict[str, Any]:
-    numbers = {"difference": single.difference, "low": single.low, "high": single.high, "p": p}
-    return {name: float(f"{value:.4g}") for name, value in numbers.items()} | {"answer": single.answer(lower_is_better)}
+def _row(shown: Effect, corrected: float, answer: str) -> dict[str, Any]:
+    numbers = {"difference": shown.difference, "low": shown.low, "high": shown.high, "p": shown.p, "corrected p": corrected}
+    return {name: float(f"{value:.4g}") for name, value in numbers.items()} | {"answer": answer}
