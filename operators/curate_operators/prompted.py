@@ -69,8 +69,21 @@ class Prompted(Operator):
         return read_tokens(self.tokenizer)
 
 
+def without_thoughts(text: str) -> str:
+    """Return what an answer says behind the thoughts in front of it; empty where they never end.
+
+    Models that think write `<think>…</think>`; the first mark may be missing, where the server's template has it.
+    """
+    thoughts, end, said = text.partition("</think>")
+    begun = thoughts.lstrip().startswith("<think>")
+    if end and (begun or "<think>" not in thoughts):
+        return said.lstrip()
+    return "" if begun else text
+
+
 def json_object(text: str) -> Mapping[str, Any]:
     """Return the JSON object in an answer, whatever stands round it: not every server knows of schemas. Empty where there is none."""
+    text = without_thoughts(text)
     try:
         told = orjson.loads(text[text.find("{") : text.rfind("}") + 1])
     except orjson.JSONDecodeError:

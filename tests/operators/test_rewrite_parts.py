@@ -21,6 +21,7 @@ from curate_operators.instruct_query import InstructQuery
 from curate_operators.instruct_score import InstructScore
 from curate_operators.llm_judge import LlmJudge
 from curate_operators.prompt_sets import FOLDER, Style, read_file, read_shipped, shipped
+from curate_operators.prompted import json_object, without_thoughts
 from curate_operators.prox_chunk import ProxChunk
 from curate_operators.prox_document import ProxDocument
 from curate_operators.rewrite import Rewrite
@@ -225,6 +226,27 @@ def test_one_style_is_drawn_by_weight_from_those_that_fit() -> None:
     assert [flags[1::2].mean() for flags in (a, b, c)] == pytest.approx([0.375, 0.125, 0.5], abs=0.04)
     [none] = chosen((Route(style(), min_score=9),), IDS, np.zeros(4000), "one", 0)
     assert not none.any()
+
+
+@pytest.mark.parametrize(
+    ("answer", "behind"),
+    [
+        ("<think>Is {this} it?</think>\n\nYes.", "Yes."),
+        (" \n<think>\n</think>Yes.", "Yes."),
+        ("Is this it?\n</think>\nYes.", "Yes."),
+        ("<think>Is this it? Perhaps", ""),
+        ("Yes, <think>x</think> is a mark.", "Yes, <think>x</think> is a mark."),
+        (" Yes.", " Yes."),
+        ("", ""),
+    ],
+)
+def test_thoughts_are_no_part_of_an_answer(answer: str, behind: str) -> None:
+    assert without_thoughts(answer) == behind
+
+
+def test_an_object_in_an_answer() -> None:
+    assert json_object('<think>{"score": 1} or 2?</think>```json\n{"score": 2}\n```') == {"score": 2}
+    assert json_object("none") == {} == json_object("<think>{}")
 
 
 def test_the_source_compared_with_what_was_made_of_it() -> None:
