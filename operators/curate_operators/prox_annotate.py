@@ -18,7 +18,7 @@ from curate.document import TEXT, leaf
 from curate.llm import Answer
 from curate.protocols import Filter, Scorer
 from curate_operators.prompt_sets import Style
-from curate_operators.prompted import Prompted, named
+from curate_operators.prompted import Prompted, named, without_thoughts
 from curate_operators.prox_edits import EDITS, edits_row, merged_programs
 from curate_operators.prox_execute import execute
 from curate_operators.prox_program import Call, RemoveLines, Replace, write_program
@@ -64,6 +64,7 @@ class ProxAnnotate(Prompted, Scorer):
     Zhou et al., *Programming Every Example* (ProX, 2024), whose three intents these are; the prompts are ours.
     """
 
+    version = 2
     prompts: ClassVar[str] = "prox_annotate"
 
     intents: Sequence[str] = ()
@@ -90,7 +91,7 @@ class ProxAnnotate(Prompted, Scorer):
         return windows(text, self._tokens.count, room, max_line_chars=style.max_line_chars)
 
     def _row(self, text: str, shown: Sequence[Window], answers: Sequence[Answer]) -> dict[str, Any]:
-        written = [answer.required() for answer in answers]
+        written = [without_thoughts(answer.required()) for answer in answers]
         bound = [window for window in shown for _ in self._styles]
         done = execute(text, merged_programs(written, bound))
         calls: list[Call] = [*(Replace(each.source, each.target) for each in done.replaced), *(RemoveLines(*each) for each in done.removed)]

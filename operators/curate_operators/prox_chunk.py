@@ -18,7 +18,7 @@ from curate.errors import PipelineError
 from curate.llm import Answer
 from curate.protocols import Filter, Mapper
 from curate_operators.prompt_sets import Style
-from curate_operators.prompted import Prompted, named
+from curate_operators.prompted import Prompted, named, without_thoughts
 from curate_operators.prox_document import SET, TRAINED
 from curate_operators.prox_edits import EDITS, edits_row, merged_programs
 from curate_operators.prox_execute import Edited, execute
@@ -41,11 +41,13 @@ class ProxChunk(Prompted, Mapper):
         normalize(source_str="| Share this", target_str="")
         keep_chunk()
 
-    Strings are replaced first, all over the document; then lines go. A program is read, never run: only these calls with literal
-    arguments have an effect. Everything else is an error: another function, a line that the window did not show, a blank string or
-    one with a line feed, a replacement that would make the text more than twice as long. A range that ends behind the window is cut
-    there, and an error too. With more than `max_program_errors` the document stays as it was. A line that is longer than a window
-    is not shown, and stays.
+    Strings are replaced first, all over the document, in lines that another window shows or none does, too; then lines go. A program is
+    read, never run: only these calls with literal arguments have an effect. Everything else is an error: another function, a line that
+    the window did not show, a blank string or one with a line feed, one of plain letters that begins or ends inside a word of the
+    document (`e`, or `Share` where it says *Shared*; broken characters inside words may go), a replacement that would make the text more
+    than twice as long, the 501st of a document. A range that ends behind the window is cut there, and an error too. With more than
+    `max_program_errors` the document stays as it was. A line that is longer than a window is not shown, and is not taken out. What a model
+    thinks first, up to `</think>`, is no part of its program.
 
     The column `into` has the `program`, its `outcome` (`edited`, `untouched`, `refused` for too many errors, `unseen` where no line
     fits a window), the numbers of `lines` that went, what was `replaced` how often, `errors` and the first of their messages, and
@@ -75,7 +77,7 @@ class ProxChunk(Prompted, Mapper):
     Zhou et al., *Programming Every Example* (ProX, 2024), and its published code.
     """
 
-    version = 2
+    version = 3
     prompts: ClassVar[str] = SET
 
     trained: bool = False
@@ -113,7 +115,7 @@ class ProxChunk(Prompted, Mapper):
 
     def _done(self, text: str, shown: Sequence[Window], answers: Sequence[Answer]) -> tuple[str, dict[str, Any]]:
         """Return the text after its programs, and what the column says of it."""
-        written = [answer.required() for answer in answers]
+        written = [without_thoughts(answer.required()) for answer in answers]
         program = "\n".join(written)
         done = execute_as_released(text, program) if self.release else execute(text, merged_programs(written, shown))
         words = len(done.text.split())

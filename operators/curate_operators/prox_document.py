@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 from curate.document import TEXT
 from curate.protocols import Filter, decisions
 from curate_operators.prompt_sets import Style
-from curate_operators.prompted import Prompted, named
+from curate_operators.prompted import Prompted, json_object, named, without_thoughts
 
 SET, DOCUMENT, TRAINED = "prox", "document", "_trained"
 DECISION = {
@@ -22,6 +23,7 @@ DECISION = {
     "required": ["decision"],
     "additionalProperties": False,
 }
+_DROP = re.compile(r"\bdrop(_doc)?\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,9 @@ class ProxDocument(Prompted, Filter):
 
     ## What it does
     Shows the model the beginning of each document, as many tokens as the prompt's `max_input_tokens` (2,000), and drops it for the
-    reason `drop_doc` when the answer holds the word *drop*; whatever else is said keeps it. Blank documents are not shown, and kept. A
-    prompt without an answer is an error of its row, quarantined within the stage's `max_errors`.
+    reason `drop_doc` when the answer's `decision`, or else the answer itself, holds the word *drop* or *drop_doc*; whatever else is said
+    keeps it. What a model thinks first, up to `</think>`, is not read. Blank documents are not shown, and kept. A prompt without an answer
+    is an error of its row, quarantined within the stage's `max_errors`.
 
     ## Why
     A small model that was trained on the judgements of a large one sees more than rules do, and keeps two to three times as much as a
@@ -54,6 +57,7 @@ class ProxDocument(Prompted, Filter):
     Zhou et al., *Programming Every Example* (ProX, 2024).
     """
 
+    version = 2
     prompts: ClassVar[str] = SET
 
     trained: bool = False
@@ -71,5 +75,10 @@ class ProxDocument(Prompted, Filter):
         answers = self._llm.ask(prompts)
         reasons: list[str | None] = [None] * len(texts)
         for row, answer in zip(shown, answers, strict=True):
-            reasons[row] = "drop_doc" if "drop" in answer.required().lower() else None
+            reasons[row] = "drop_doc" if _drops(answer.required()) else None
         return decisions(pa.array(reasons, pa.string()))
+
+
+def _drops(answer: str) -> bool:
+    decision = json_object(answer).get("decision")
+    return _DROP.search(decision if isinstance(decision, str) else without_thoughts(answer)) is not None

@@ -1,7 +1,8 @@
 """Carries out what a program asks for on a document's text, and keeps account of every edit.
 
-Strings are replaced first, in the program's order, then lines go, by the numbers that the model was shown: a string with a line feed
-is refused, so that replacing never moves a line. Nothing that a program asks for can make a text grow past twice its length.
+Strings are replaced first, in the program's order and all over the document, then lines go, by the numbers that the model was shown: a
+string with a line feed is refused, so that replacing never moves a line. So is one that would change words by halves: `e` wherever an *e*
+stands, or `Share` where there is *Shared*. Nothing that a program asks for can make a text grow past twice its length.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from dataclasses import dataclass
 from curate_operators.prox_program import Call, Program, RemoveLines, Replace
 
 MAX_GROWTH = 2.0  # of a text by replacements: a hundred calls of `normalize("a", "aa")` would fill any memory
+MAX_REPLACEMENTS = 500  # of a document: each is a pass over its text
 Range = tuple[int, int]  # lines, both ends included
+# letters that no broken encoding of Latin text leaves inside a word: Latin without accents, Greek, Cyrillic
+_PLAIN = frozenset(letter for letter in map(chr, (*range(0x80), *range(0x370, 0x530))) if letter.isalnum())
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,15 @@ def within(program: Program, first: int, last: int) -> Program:
 def _replace_all(text: str, calls: Sequence[Call], errors: list[str]) -> tuple[str, list[Replaced]]:
     replaced = []
     most = int(len(text) * MAX_GROWTH)
-    for call in calls:
-        if not isinstance(call, Replace):
-            continue
+    asked = [call for call in calls if isinstance(call, Replace)]
+    if len(asked) > MAX_REPLACEMENTS:
+        errors.append(f"more than {MAX_REPLACEMENTS} replacements")
+    for call in asked[:MAX_REPLACEMENTS]:
         if (wrong := _refused(call)) is not None:
             errors.append(wrong)
+            continue
+        if _changes_parts_of_words(text, call):
+            errors.append("a string is part of a word")
             continue
         count = text.count(call.source)
         if len(text) + count * (len(call.target) - len(call.source)) > most:
@@ -84,6 +92,28 @@ def _refused(call: Replace) -> str | None:
     if not _is_text(call.target) or not _is_text(call.source):
         return "a string is no Unicode text"
     return None
+
+
+def _changes_parts_of_words(text: str, call: Replace) -> bool:
+    """Tell whether a string of plain words begins or ends inside a word of the text; where only its spaces change, it may.
+
+    A string with any other letter or sign may stand inside words: debris of encodings, ligatures and tags does.
+    """
+    source, letters = call.source, "".join(call.source.split())
+    if not _PLAIN.issuperset(letters) or letters == "".join(call.target.split()):
+        return False
+    begin = text.find(source)
+    while begin >= 0:
+        end = begin + len(source)
+        if _goes_on(text[begin - 1 : begin], source[0]) or _goes_on(source[-1], text[end : end + 1]):
+            return True
+        begin = text.find(source, end)
+    return False
+
+
+def _goes_on(before: str, after: str) -> bool:
+    """Tell whether a word goes on between two letters; a capital behind a small one begins another, as where two lines were glued."""
+    return before in _PLAIN and after in _PLAIN and not (before.islower() and after.isupper())
 
 
 def _is_text(value: str) -> bool:

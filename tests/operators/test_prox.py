@@ -51,6 +51,28 @@ def test_documents_go_when_the_answer_says_drop(stub: StubProcess) -> None:
         assert found.to_pylist() == ["drop_doc", None, "drop_doc", None, None, None]
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("Keep: it tells of raindrops.", None),
+        ("<think>Should I drop it? No.</think>keep_doc()", None),
+        ("<think>Keep it?</think>\\ndrop_doc()", "drop_doc"),
+        ("<think>I would drop", None),
+        ('{"decision": "keep_doc", "why": "nothing to drop"}', None),
+        ('{"decision": "drop_doc"}', "drop_doc"),
+    ],
+)
+def test_the_decision_is_read_and_nothing_beside_it(stub: StubProcess, said: str, reason: str | None) -> None:
+    for trained in (False, True):
+        assert ProxDocument(stub.settings, trained=trained).drop(batch([f"[say]{said}[/say]"])).to_pylist() == [reason]
+
+
+def test_a_program_stands_behind_the_thoughts(stub: StubProcess) -> None:
+    said = "<think>\\nremove_lines(1, 1)\\n</think>\\n\\nremove_lines(0, 0)"
+    [row] = cleaned(ProxChunk(stub.settings), say(said))
+    assert (row["program"], row["lines"], row["errors"]) == ("remove_lines(0, 0)", [0], 0)
+
+
 def test_models_are_shown_the_beginning_of_a_document_alone_or_behind_a_task(stub: StubProcess) -> None:
     long = "word " * 3000
     ProxDocument(stub.settings, trained=True).drop(batch([long]))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate_operators.prox_execute import Edited, Replaced, execute
+from curate_operators.prox_execute import MAX_REPLACEMENTS, Edited, Replaced, execute
 from curate_operators.prox_program import MAX_LINES, Program, RemoveLines, Replace, read_program
 from curate_operators.prox_release import execute_as_released
 from curate_operators.prox_windows import numbered, windows
@@ -167,9 +167,49 @@ def test_what_programs_cannot_do(program: str, text: str, errors: int) -> None:
 
 
 def test_a_text_cannot_be_blown_up() -> None:
-    done = after("\n".join(['normalize("a", "aa")'] * 500), "a" * 1000)
+    done = after("\n".join(['normalize("-", "--")'] * 500), "-" * 1000)
     assert len(done.text) == 2000 and len(done.errors) == 499
-    assert after('normalize("a", "' + "b" * 3000 + '")', "a" * 5000).text == "a" * 5000
+    assert after('normalize("-", "' + "b" * 3000 + '")', "-" * 5000).text == "-" * 5000
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "text", "new"),
+    [
+        ("e", "", "The bees are here", None),
+        ("e", "a", "The bees are here", None),
+        ("Share", "", "Share it, as it was Shared", None),
+        ("ad", "", "one ad, two ads", None),
+        ("s i", "s. I", "There was it", None),
+        ("s i", "", "There was it", None),
+        ("1", "", "In 1902, 1 ship", None),
+        ("2", "", "water is H2O", None),
+        ("мир", "", "мир и мира", None),
+        ("e ", " ", "The bee sings", None),
+        ("ad", "", "one ad, two", "one , two"),
+        ("Share this", "", "It ended.Share thisNext: Share this", "It ended.Next: "),
+        ("Share", "", "LikeShareTweet", "LikeTweet"),
+        ("LOG IN", "", "pageLOG IN now", "page now"),
+        ("in for mation", "information", "misin for mations", "misinformations"),
+        ("\ufb01", "fi", "\ufb01nd the \ufb01rst of\ufb01ce", "find the first office"),
+        ("â€™", "'", "it donâ€™t", "it don't"),
+        ("ÃŸ", "ß", "die StraÃŸe", "die Straße"),
+        ("Ã©", "é", "two cafÃ©s", "two cafés"),
+        ("(cid:3)", "fi", "of(cid:3)ce", "office"),
+        ("%20", " ", "two%20words", "two words"),
+        ("[edit]", "", "A part[edit]of it", "A partof it"),
+        ("分享", "", "你好分享世界", "你好世界"),
+    ],
+)
+def test_words_are_not_changed_by_halves(source: str, target: str, text: str, new: str | None) -> None:
+    done = execute(text, Program((Replace(source, target),)))
+    assert (done.text, len(done.errors)) == ((text, 1) if new is None else (new, 0))
+
+
+def test_a_document_has_so_many_replacements_and_no_more() -> None:
+    begun = time.process_time()
+    done = after('normalize("ship", "bird")\nnormalize("bird", "ship")\n' * 2000, "the ship of the harbour " * 400)
+    assert len(done.replaced) == MAX_REPLACEMENTS and done.errors == (f"more than {MAX_REPLACEMENTS} replacements",)
+    assert time.process_time() - begun < 5
 
 
 def test_thousands_of_lines_are_read_in_time_and_no_more() -> None:
