@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -29,16 +31,21 @@ def explain(datasets: list[Dataset], doc_id: str) -> list[Event]:
 
     Documents made from it by a FlatMapper have ids that begin with `<id>/` and stories of their own.
     """
-    return [event for dataset in datasets for event in _in_dataset(dataset, doc_id)]
+    events: list[Event] = []
+    for dataset in datasets:
+        expanded = any(event.what == "expanded" for event in events)
+        events += _in_dataset(dataset, doc_id, may_expand=not expanded)
+    return events
 
 
-def _in_dataset(dataset: Dataset, doc_id: str) -> Iterator[Event]:
+def _in_dataset(dataset: Dataset, doc_id: str, may_expand: bool) -> Iterator[Event]:
+    """Yield what one stage did; later than the stage that made others of the document, these are in every dataset."""
     for shard in dataset.manifest.shards:
         for what, record in (("edited", shard.trace), ("errored", shard.errors), ("dropped", shard.drops)):
             for row in _rows(dataset, record, doc_id):
                 yield Event(dataset.name, what, shard.shard, {k: v for k, v in row.items() if k != ID and v is not None})
         yield from _kept(dataset, shard, doc_id)
-        if PARENT_ID in dataset.manifest.columns and (made := _children(dataset, shard, doc_id)):
+        if may_expand and PARENT_ID in dataset.manifest.columns and (made := _children(dataset, shard, doc_id)):
             yield Event(dataset.name, "expanded", shard.shard, {"documents": made})
 
 
@@ -86,6 +93,13 @@ def _take(dataset: Dataset, path: str, places: list[int]) -> Iterator[dict[str, 
         if inside:
             yield from batch.take(pa.array(inside)).to_pylist()
         start += batch.num_rows
+
+
+def changed_lines(before: str, after: str, around: int = 0) -> Iterator[tuple[str, str]]:
+    """Yield the lines that an edit took (`-`) and gave (`+`), with some `around` them (` `) and `@` where others are left out."""
+    lines = difflib.unified_diff(before.split("\n"), after.split("\n"), n=around, lineterm="")
+    for line in islice(lines, 2, None):  # behind the names of two files
+        yield ("@", "…") if line.startswith("@@") else (line[:1], line[1:])
 
 
 def parents(datasets: list[Dataset], doc_id: str) -> list[str]:

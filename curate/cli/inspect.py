@@ -15,15 +15,16 @@ from curate.cleaning import Unused, remove, unused
 from curate.cli import options
 from curate.dataset import Dataset, open_dataset
 from curate.errors import DatasetError
-from curate.explain import Event, parents
+from curate.explain import Event, changed_lines, parents
 from curate.explain import explain as tell_story
 from curate.launch import find_run, read_report, run_datasets, stage_dataset
 from curate.manifest import MANIFEST
 from curate.registry import suggest
 from curate.report.text import summary as funnel
-from curate.report.units import plural, size
+from curate.report.units import plural, printable, size
 from curate.storage import join, open_storage
 
+_FITS = 60  # characters of a value beside its name
 _MARKS = "; it marks documents, and the stage that applies its marks drops them"
 
 
@@ -99,7 +100,10 @@ def _cut(value: Any, width: int) -> str:
 @options.workspace
 @options.as_json
 def explain(run: str, doc_id: str, workspace: str, as_json: bool) -> None:
-    """Tell one document's whole story in a run (an id, its beginning, or `last`)."""
+    """Tell one document's whole story in a run (an id, its beginning, or `last`).
+
+    Below what a stage did stand the lines that a traced edit took (-) and gave (+), and columns of several fields that are long, whole.
+    """
     storage = open_storage(workspace)
     datasets = list(run_datasets(storage, find_run(storage, run)))
     events = tell_story(datasets, doc_id)
@@ -107,8 +111,11 @@ def explain(run: str, doc_id: str, workspace: str, as_json: bool) -> None:
         events = tell_story(datasets, parent) + events
     if not events:
         raise DatasetError(f"no stage of run {run} has seen a document `{doc_id}`", "`curate show STAGE --columns id` prints ids")
+    told: dict[str, Any] = {}
     for event in events:
         click.echo(orjson.dumps(event) if as_json else _sentence(event))
+        for line in () if as_json else _below(event, told):
+            click.echo(f"    {printable(line)}".rstrip())
 
 
 def _sentence(event: Event) -> str:
@@ -122,8 +129,46 @@ def _sentence(event: Event) -> str:
     if event.what == "errored":
         return f"{head}at {details['step']}: {details['error']}"
     if event.what == "edited":
-        return f"{head}by {details['step']}: {len(details['before'] or '')} characters became {len(details['after'] or '')}"
-    return head + ", ".join(f"{name}={_cut(value, 60)}" for name, value in details.items()) + f" (shard {event.shard})"
+        return f"{head}by {details['step']}: {len(details.get('before', ''))} characters became {len(details.get('after', ''))}"
+    shown = (f"{name}={_cut(value, _FITS)}" for name, value in details.items() if not _is_long(value))
+    return f"{head}{', '.join(shown)} (shard {event.shard})"
+
+
+def _is_long(value: Any) -> bool:
+    """Tell whether a value has fields of its own and does not fit beside its name."""
+    return isinstance(value, dict) and len(str(value)) > _FITS
+
+
+def _below(event: Event, told: dict[str, Any]) -> Iterator[str]:
+    """Yield what is too long for the sentence: changed lines, and long columns, unless they were told before and are the same."""
+    if event.what == "edited":
+        changed = changed_lines(event.details.get("before", ""), event.details.get("after", ""))
+        yield from (f"{sign} {line}" for sign, line in changed if sign != "@")
+    for name, value in event.details.items():
+        if _is_long(value) and told.get(name) != value:
+            told[name] = value
+            yield from _fields(name, value)
+
+
+def _fields(name: str, value: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the fields of a column by their paths, one below the other, without those that are empty."""
+    for key, each in value.items():
+        path = f"{name}.{key}"
+        if isinstance(each, dict):
+            yield from _fields(path, each)
+        elif each not in (None, "", []):
+            first, *more = _lines(each)
+            yield f"{path:<24} {first}"
+            yield from (f"{'':<24} {line}" for line in more)
+
+
+def _lines(value: Any) -> list[str]:
+    """Return a value as lines: those of a text, a line for each entry of a list of texts or fields, one for all numbers."""
+    if isinstance(value, list) and isinstance(value[0], dict):
+        return [", ".join(f"{name}={each!r}" for name, each in entry.items()) for entry in value]
+    if isinstance(value, list) and isinstance(value[0], str):
+        return value
+    return ", ".join(map(str, value)).split("\n") if isinstance(value, list) else str(value).split("\n")
 
 
 @click.command()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from curate.explain import Event, explain, parents
+from curate.explain import Event, changed_lines, explain, parents
 from curate.pipeline import Stage, Step
 from tests.engine import small
 
@@ -30,6 +30,7 @@ STAGES = {
     "mark": Stage("clean", use="exact_dedup"),
     "unique": Stage(["clean", "mark"], apply=["mark"]),
     "parts": Stage("unique", [Step("my_ops.py:Parts", name="parts"), Step("my_ops.py:Short", {"min_chars": 3}, name="short")]),
+    "long": Stage("parts", [Step("my_ops.py:Short", {"min_chars": 9}, name="long")]),
 }
 
 
@@ -78,9 +79,18 @@ def test_expanded(datasets: list[Any]) -> None:
     assert explain(datasets, "odd/name")[-1].details == {"documents": 3}
     assert explain(datasets, "odd.name")[-1] == Event("parts", "expanded", explain(datasets, "odd.name/1")[0].shard, {"documents": 2})
     assert story(datasets, "odd/name/0") == [("parts", "dropped")]
-    assert story(datasets, "odd/name/2") == [("parts", "kept")]
+    assert [event.what for event in explain(datasets, "odd/name")].count("expanded") == 1  # whatever later stages do with the parts
+    assert story(datasets, "odd/name/2") == [("parts", "kept"), ("long", "kept")]
     assert events(datasets, "odd/name/2", "kept")[0]["parent_id"] == "odd/name"
     assert parents(datasets, "odd/name/2")[0] == "odd/name"
+
+
+def test_lines_that_an_edit_changed() -> None:
+    before, after = "-- a\nb\nc\nd\n++ e", "b\nc\nD\n++ e\n--"
+    changed = [("-", "-- a"), ("@", "…"), ("-", "d"), ("+", "D"), ("@", "…"), ("+", "--")]
+    assert list(changed_lines(before, after))[1:] == changed
+    assert ("+", "D") in changed_lines(before, after, around=1) and (" ", "c") in changed_lines(before, after, around=1)
+    assert list(changed_lines(before, before)) == []
 
 
 def test_nobody(datasets: list[Any]) -> None:

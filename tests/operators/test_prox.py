@@ -215,17 +215,39 @@ inputs: {pages: {path: pages.jsonl}}
 stages:
   refined:
     from: pages
+    trace: documents
     operators:
       - {use: prox_document, params: {llm: &llm {model: stub, endpoint: "URL"}, trained: true}}
       - {use: prox_chunk, params: {llm: *llm, trained: true}}
   corpus: {from: refined, operators: [use: prox_page]}
 outputs: {corpus: {path: out, format: jsonl}}
 """
+GOOD = """\
+refined      edited    by prox_chunk: 207 characters became 100
+    - Home | About | Contact
+    - The harbour is old, and it is kept by those who have ships there.
+    + The harbour is old, and it is kept by those who have boats there.
+    - [say]remove_lines(0, 0)\\nnormalize("ships", "boats")\\nremove_lines(4, 4)\\nx()[/say]
+refined      kept      source=pages, characters=100 (shard 0)
+    prox.outcome             edited
+    prox.program             remove_lines(0, 0)
+                             normalize("ships", "boats")
+                             remove_lines(4, 4)
+                             x()
+    prox.lines               0, 4
+    prox.replaced            source='ships', target='boats', count=2
+    prox.errors              1
+    prox.error_messages      no such function: x()
+    prox.words               22
+    prox.kept_word_ratio     0.7096774193548387
+corpus       kept      source=pages, characters=100 (shard 0)
+"""
 
 
 def test_a_run_and_what_explain_tells_of_it(stub: StubProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    pages = {"bad": "[say]drop_doc()[/say]", "good": say("remove_lines(0, 0)\\nremove_lines(2, 2)"), "menu": say("remove_lines(0, 4)")}
+    program = 'remove_lines(0, 0)\\nnormalize("ships", "boats")\\nremove_lines(4, 4)\\nx()'
+    pages = {"bad": "[say]drop_doc()[/say]", "good": say(program), "menu": say("remove_lines(0, 4)")}
     Path("pages.jsonl").write_text("".join(json.dumps({"id": key, "text": text}) + "\n" for key, text in pages.items()))
     Path("clean.yaml").write_text(PIPELINE.replace("URL", stub.url))
     runner = CliRunner()
@@ -233,7 +255,7 @@ def test_a_run_and_what_explain_tells_of_it(stub: StubProcess, tmp_path: Path, m
     assert done.exit_code == 0, done.output
     told = {key: runner.invoke(cli, ["explain", "last", key, "--workspace", "work"]).output for key in pages}
     assert "drop_doc" in told["bad"]
-    assert "'edited', 'program': 'remove_lines(0, 0)" in told["good"]
-    assert "'edited', 'program': 'remove_lines(0, 4)" in told["menu"] and "too_little_kept" in told["menu"]
+    assert told["good"] == GOOD
+    assert "- Home | About | Contact" in told["menu"] and "too_little_kept" in told["menu"]
     lines = runner.invoke(cli, ["explain", "last", "good", "--workspace", "work", "--json"]).stdout
-    assert "remove_lines(2, 2)" in lines and '"lines":[0,2]' in lines
+    assert "remove_lines(4, 4)" in lines and '"lines":[0,4]' in lines

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import pyarrow.compute as pc
 
 from curate.dataset import Dataset, read_shard
 from curate.document import ID, TEXT
-from curate.explain import Event, explain, parents
+from curate.explain import Event, changed_lines, explain, parents
 from curate.service.views.limits import Limit, Limits
 
 TEXT_CHARS = 50_000
@@ -61,13 +61,10 @@ def _chapter(event: Event, limits: Limits) -> Chapter:
 
 def _changes(before: str, after: str) -> Iterator[tuple[str, str]]:
     """Yield the changed lines of an edit with their signs, and a little of what stands around them."""
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=1, lineterm="")
-    for number, line in enumerate(lines):
-        if number >= _DIFF_LINES:
-            yield " ", "…"
-            return
-        if not line.startswith(("---", "+++")):
-            yield ("@", "…") if line.startswith("@@") else (line[:1], line[1:])
+    lines = changed_lines(before, after, around=1)
+    yield from islice(lines, _DIFF_LINES)
+    if next(lines, None) is not None:
+        yield " ", "…"
 
 
 def _fate(events: Sequence[Event]) -> str:
