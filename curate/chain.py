@@ -87,7 +87,9 @@ class Chain:
             case Filter():
                 return self._drop(step, docs, rows, pieces)
             case Scorer() as op:
-                return set_column(docs, step.into, _joined_arrays(step, pieces, op.output())), rows
+                scores = _joined_arrays(step, pieces, op.output())
+                self.ledger.scored(step.label, op.tally(scores))
+                return set_column(docs, step.into, scores), rows
             case Mapper():
                 return self._edit(step, docs, rows, joined(pieces, _named(step))), rows
             case _:

@@ -161,6 +161,9 @@ class _Recorder:
     def expanded(self, added: int) -> None:
         self.calls.append(("expanded", (added,)))
 
+    def scored(self, step: str, tally: Mapping[str, int]) -> None:
+        self.calls.append(("scored", (step, tally)))
+
     def asked(self, step: str, spent: Mapping[str, Any]) -> None:
         self.calls.append(("asked", (step, spent)))
 

@@ -48,6 +48,7 @@ SAMPLES = 3  # documents kept per step and reason, for the report
 EXCERPT_CHARS = 1000
 GROUP_LIMIT = 1000  # values per `report_by` column; the rest is counted as `OTHER`
 OTHER = "other"
+TALLIES = "tallies"
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 Emit = Callable[[str, pa.RecordBatch], None]
@@ -69,6 +70,9 @@ class Record(Protocol):
 
     def expanded(self, added: int) -> None:
         """Count the rows that a FlatMapper made beyond its parents."""
+
+    def scored(self, step: str, tally: Mapping[str, int]) -> None:
+        """Add up what a Scorer counted of its values."""
 
     def asked(self, step: str, spent: Mapping[str, Any]) -> None:
         """Count what the language models of a step were asked, by parameter, and what that took."""
@@ -132,6 +136,11 @@ class Ledger:
         """Count the rows that a FlatMapper made beyond its parents."""
         self.counts.rows_added += added
 
+    def scored(self, step: str, tally: Mapping[str, int]) -> None:
+        """Add up what a Scorer counted of its values."""
+        if tally:
+            add_nested(self._statistics, {TALLIES: {step: tally}})
+
     def asked(self, step: str, spent: Mapping[str, Any]) -> None:
         """Count what the language models of a step were asked, by parameter, and what that took."""
         add_nested(self.models, {step: spent})
@@ -173,7 +182,10 @@ class Ledger:
                 parts.clear()
 
     def statistics(self) -> dict[str, Any]:
-        """Return what was counted: {"length": …, "scores": …, "groups": {column: {value: {"rows_in", "text_bytes_in", …}}}}."""
+        """Return what was counted:
+
+        {"length": …, "scores": …, "tallies": {step: {name: n}}, "groups": {column: {value: {"rows_in", "text_bytes_in", …}}}}.
+        """
         groups: dict[str, Any] = {}
         for (name, _), sums in sorted(self._groups_of.items()):
             add_nested(groups.setdefault(name, {}), sums)

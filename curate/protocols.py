@@ -131,6 +131,14 @@ class Scorer(Operator):
     def score(self, docs: pa.RecordBatch) -> pa.Array:
         """Return one value of type `output()` per row."""
 
+    def tally(self, scores: pa.Array) -> Mapping[str, int]:
+        """Return counts of what its values say, as `score` returns them; the engine adds them up over all documents of a stage."""
+        return {}
+
+    def remark(self, tally: Mapping[str, int]) -> Verdict | None:
+        """Return what the report says of a stage's values by their counts, None = nothing; a verdict that does not pass is a warning."""
+        return None
+
 
 class DatasetOperator(Operator):
     """Works on whole datasets; `run` coordinates on the driver, data passes through `work`."""

@@ -18,18 +18,18 @@ from curate.commit import sweep
 from curate.errors import CurateError, DatasetError, OperatorError, WorkspaceError
 from curate.executors.base import Executor
 from curate.fence import Fence, remove_fence
-from curate.ledger import fold_groups, merge_samples
+from curate.ledger import TALLIES, fold_groups, merge_samples
 from curate.manifest import MANIFEST, Manifest, Receipt, add_nested, total
 from curate.pipeline_graph import references
-from curate.plan import Plan, PlannedStage, operator_of
-from curate.protocols import DatasetOperator
+from curate.plan import Plan, PlannedStage, chain_steps, operator_of
+from curate.protocols import DatasetOperator, Scorer
 from curate.publish import publish
 from curate.scored import fold_scores
 from curate.shard import ShardTask, run_shard
 from curate.storage import join
 from curate.units import finished, shard_tasks
 from curate.version import VERSION
-from curate.work import SCRATCH, Verdict, Work
+from curate.work import SCRATCH, Verdict, Work, noted
 
 OnEvent = Callable[[Mapping[str, Any]], None]
 
@@ -130,6 +130,7 @@ class Run:
             shards = work.receipts if work else self._chain(planned, fence, result)
             fence.verify()
             result.manifest = self._finish(planned, shards, work)
+            result.notes = result.manifest.notes
             fence.retire()
         result.status = "done"
         counts = result.manifest.counts
@@ -227,7 +228,7 @@ class Run:
             aligned_to=planned.aligned_to,
             statistics=fold_groups(statistics),
             samples=samples,
-            notes=work.notes if work else [],
+            notes=work.notes if work else list(self._remarks(planned, statistics.get(TALLIES, {}))),
             measured=measured,
             curate_version=VERSION,
             about=work.about if work else {},
@@ -238,6 +239,19 @@ class Run:
         sweep(storage, planned.folder, shards)
         storage.write(join(planned.folder, MANIFEST), manifest.to_json())
         return manifest
+
+    def _remarks(self, planned: PlannedStage, tallies: Mapping[str, Mapping[str, int]]) -> Iterator[dict[str, Any]]:
+        """Yield what the Scorers of a chain have to say of their values, as notes."""
+        operators = self.plan.built.operators.get(planned.name, ())  # readers have none
+        labelled = {step.label: operator for step, operator in chain_steps(planned.stage, operators)}
+        for label, tally in tallies.items():
+            operator = labelled[label]
+            verdict = operator.remark(tally) if isinstance(operator, Scorer) else None
+            if verdict is not None:
+                note = noted(f"{label} found", dataclasses.replace(verdict, message=f"{label}: {verdict.message}"))
+                told = {"note": note["name"], "passed": note["passed"], "message": note["message"]}
+                self._on_event({"event": "note", "stage": planned.name} | told)
+                yield note
 
     def _judge_and_publish(self, only: Sequence[str] | None) -> None:
         if any(stage.status in ("failed", "blocked") for stage in self.result.stages.values()) or only is not None:

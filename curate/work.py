@@ -70,6 +70,12 @@ class Verdict:
     curve: Curve | None = None
 
 
+def noted(name: str, verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as a manifest keeps it."""
+    note: dict[str, Any] = orjson.loads(orjson.dumps({"name": name} | dataclasses.asdict(verdict), option=orjson.OPT_SERIALIZE_NUMPY))
+    return note
+
+
 class Work:
     """The engine's side of a dataset operator: maps phases over the executor, resumable."""
 
@@ -102,8 +108,7 @@ class Work:
         """
         if any(note["name"] == name for note in self.notes):
             raise OperatorError(f"there is a note `{name}` already", "give each note a name of its own")
-        note = orjson.loads(orjson.dumps({"name": name} | dataclasses.asdict(verdict), option=orjson.OPT_SERIALIZE_NUMPY))
-        self.notes.append(note)
+        self.notes.append(noted(name, verdict))
         self._on_event({"event": "note", "stage": self._stage, "note": name, "passed": verdict.passed, "message": verdict.message})
 
     def write_file(self, name: str, path: str) -> None:

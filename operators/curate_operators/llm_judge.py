@@ -1,7 +1,7 @@
 """Has a language model judge documents by a rubric.
 
-Emits a struct: `score` (double, the mean of the votes), `votes` (int32, those that were of use), `agreement` (double, the share of them
-that gave the commonest number) and `reason` (string, that of the first).
+Emits a struct: `score` (double, the mean of the votes), `votes` (int32, those that were of use), `agreement` (double, the share of all
+votes asked for that gave the commonest number) and `reason` (string, that of the first of use).
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from curate.document import TEXT
 from curate.errors import PipelineError
 from curate.llm import Answer, Prompt
 from curate.protocols import Scorer
+from curate.work import Verdict
 from curate_operators.prompt_sets import Style
 from curate_operators.prompted import Prompted, json_object, named
 
 MAX_REASON_CHARS = 300
+MAX_UNJUDGED_RATIO = 0.01  # of documents without a vote: with more, the run warns
 OUTPUT = pa.struct(
     [
         pa.field("score", pa.float64()),
@@ -42,8 +44,10 @@ class LlmJudge(Prompted, Scorer):
     ## What it does
     Shows the model the rubric and the beginning of the document, as many tokens as the rubric's `max_input_tokens`, and asks for JSON with
     a `score` from 0 to `max_score` and a short `reason`; the server is told the schema, so that a model can write nothing else. Emits the
-    mean `score` of all `votes` that hold such a number, their `agreement` (the share that gave the commonest) and the first reason. A
-    document without a vote of use, and a blank one, has no score (null). A prompt without an answer is an error of its row.
+    mean `score` of all `votes` that hold such a whole number (`4.0` is one), their `agreement` and the first reason. `agreement` is the
+    share of all votes asked for that gave the commonest number: a vote that is lost agrees with none. A document without a vote of use,
+    and a blank one, has no score (null). A prompt without an answer is an error of its row. The run's report tells how many votes were
+    lost, how many documents have none, with a warning above 1 %, and the agreement of all votes.
 
     ## Why
     Labels by a large model, on a sample, are what small classifiers of quality are trained on. Ask for several votes on a few hundred
@@ -71,6 +75,7 @@ class LlmJudge(Prompted, Scorer):
     Additive rubrics: Penedo et al., *FineWeb* (2024), whose prompt this is not; two of them for pages: Zhou et al., *ProX* (2024).
     """
 
+    version = 2
     prompts: ClassVar[str] = "judge"
 
     rubric: str = "education"
@@ -101,6 +106,23 @@ class LlmJudge(Prompted, Scorer):
             judged[row] = _summed([self._vote(next(answers)) for _ in range(self.votes)])
         return pa.array(judged, OUTPUT)
 
+    def tally(self, scores: pa.Array) -> Mapping[str, int]:
+        judged = [row for row in scores.to_pylist() if row is not None]
+        return {
+            "documents": len(judged),
+            "without_vote": sum(row["votes"] == 0 for row in judged),
+            "votes_lost": sum(self.votes - row["votes"] for row in judged),
+            "agreeing": sum(round((row["agreement"] or 0) * self.votes) for row in judged),
+        }
+
+    def remark(self, tally: Mapping[str, int]) -> Verdict | None:
+        documents, asked = tally["documents"], tally["documents"] * self.votes
+        if not documents:
+            return None
+        lost = f"{tally['votes_lost']:,} of {asked:,} votes were lost, {tally['without_vote']:,} of {documents:,} documents have none"
+        agreed = f"; {tally['agreeing'] / asked:.1%} of all votes gave their document's commonest score" if self.votes > 1 else ""
+        return Verdict(tally["without_vote"] <= MAX_UNJUDGED_RATIO * documents, lost + agreed, tally)
+
     def _prompts(self, text: str) -> Sequence[Prompt]:
         prompt = self._style.ask(self._tokens.first(text, self._style.max_input_tokens))
         return [dataclasses.replace(prompt, schema=self._schema, sample=n) for n in range(self.votes)]
@@ -117,13 +139,13 @@ class LlmJudge(Prompted, Scorer):
         }
 
     def _vote(self, answer: Answer) -> Vote | None:
-        """Return what an answer says, None where it holds no number within bounds; a server may not know of schemas."""
+        """Return what an answer says, None where it holds no whole number within bounds; a server may not know of schemas."""
         told = json_object(answer.required())
         number = told.get("score")
-        if type(number) is not int or not 0 <= number <= self.max_score:
+        if isinstance(number, bool) or number not in range(self.max_score + 1):
             return None
         reason = told.get("reason")
-        return number, reason[:MAX_REASON_CHARS] if isinstance(reason, str) else ""
+        return int(number), reason[:MAX_REASON_CHARS] if isinstance(reason, str) else ""
 
 
 def _summed(votes: Sequence[Vote | None]) -> dict[str, Any]:
@@ -135,6 +157,6 @@ def _summed(votes: Sequence[Vote | None]) -> dict[str, Any]:
     return {
         "score": sum(numbers) / len(numbers),
         "votes": len(numbers),
-        "agreement": commonest / len(numbers),
+        "agreement": commonest / len(votes),
         "reason": counted[0][1],
     }

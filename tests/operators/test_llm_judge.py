@@ -9,7 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 
+from curate.cli import cli
 from curate.document import TEXT_TYPE
 from curate.errors import PipelineError
 from curate.llm import Unanswered
@@ -32,6 +34,10 @@ def stub() -> Iterator[StubProcess]:
     [
         ('{"reason": "Good.", "score": 4}', 4, "Good."),
         ('{"score": 0}', 0, ""),
+        ('{"reason": "Good.", "score": 4.0}', 4, "Good."),
+        ('<think>{"score": 1}, or {"score": 2}?</think>{"reason": "Good.", "score": 3}', 3, "Good."),
+        ('{"reason": "Good.", "score": 1e400}', None, None),
+        ('{"reason": "Good.", "score": 6.0}', None, None),
         ('```json\\n{"reason": 1, "score": 5}\\n```', 5, ""),
         ('{"reason": "Good.", "score": 6}', None, None),
         ('{"reason": "Good.", "score": -1}', None, None),
@@ -58,8 +64,36 @@ def test_several_votes_are_asked_for_and_summed(stub: StubProcess) -> None:
 
 
 def test_votes_that_differ() -> None:
-    assert _summed([(2, "a"), None, (5, "b"), (2, "c"), (4, "d")]) == {"score": 3.25, "votes": 4, "agreement": 0.5, "reason": "a"}
+    assert _summed([(2, "a"), None, (5, "b"), (2, "c"), (4, "d")]) == {"score": 3.25, "votes": 4, "agreement": 0.4, "reason": "a"}
     assert _summed([None]) == NONE
+
+
+PIPELINE = """
+name: judged
+inputs: {pages: {path: pages.jsonl}}
+stages:
+  judged:
+    from: pages
+    MORE
+    operators:
+      - {use: llm_judge, into: education, params: {llm: {model: stub, endpoint: "URL", temperature: 1}, votes: 2}}
+"""
+
+
+@pytest.mark.parametrize(("shard_bytes", "more"), [(10**9, ""), (90, "timeout_s: 60")])  # with a time-out, in a process of its own
+def test_a_run_tells_of_votes_lost_and_agreement(stub: StubProcess, tmp_path: Path, shard_bytes: int, more: str) -> None:
+    said = ['{"score": 2}'] * 5 + ["Two.", ""]
+    rows = [{"id": str(n), "text": text and f"[say]{text}[/say]"} for n, text in enumerate(said)]
+    (tmp_path / "pages.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pipeline = PIPELINE.replace("URL", stub.url).replace("MORE", more)
+    (tmp_path / "judged.yaml").write_text(f"{pipeline}shard_bytes: {shard_bytes}\n")
+    options = ["--workspace", str(tmp_path / "work")]
+    for _ in range(2):  # the second time the stage is done already
+        done = CliRunner().invoke(cli, ["run", str(tmp_path / "judged.yaml"), *options])
+        assert done.exit_code == 0, done.output
+        told = " ".join(done.output.split())
+        message = "llm_judge: 2 of 12 votes were lost, 1 of 6 documents have none; 83.3% of all votes gave their document's commonest score"
+        assert f"warning: judged: {message}" in told
 
 
 def test_blank_texts_are_not_shown() -> None:
