@@ -141,7 +141,7 @@ class LlmJudge(Prompted, Scorer):
     def _vote(self, answer: Answer) -> Vote | None:
         """Return what an answer says, None where it holds no whole number within bounds; a server may not know of schemas."""
         told = json_object(answer.required())
-        number = told.get("score")
+        number: Any = told.get("score")
         if isinstance(number, bool) or number not in range(self.max_score + 1):
             return None
         reason = told.get("reason")

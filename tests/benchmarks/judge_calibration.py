@@ -69,7 +69,7 @@ def _fitted(stage: str, column: str) -> dict[str, Any]:
 def table(report: Mapping[str, Any]) -> Iterator[str]:
     """Yield a row for each judge, and for the length."""
     stages = {stage["name"]: stage for stage in report["stages"]}
-    yield "| judged by | votes of use | agreement of votes | fitted | held out | AUC (95 %) | rank correlation | labels agreed with | commonest label | chances off by |"
+    yield "| judged by | votes of use | agreement of these | fitted | held out | AUC (95 %) | rank correlation | labels agreed with | commonest label | chances off by |"
     yield "|---|--:|--:|--:|--:|---|--:|--:|--:|--:|"
     for name in (*RUBRICS, "length"):
         [note] = stages[f"{name}_fitted"]["notes"]
@@ -77,7 +77,7 @@ def table(report: Mapping[str, Any]) -> Iterator[str]:
         votes = "– | –"
         if name != "length":
             judged = [row["judge"] for row in curate.load(stages[name]["dataset"]).scan().collect().to_dicts() if row["judge"]]
-            agreement = statistics.fmean(row["agreement"] for row in judged if row["agreement"] is not None)
+            agreement = statistics.fmean(row["agreement"] * VOTES / row["votes"] for row in judged if row["votes"])
             votes = f"{sum(row['votes'] for row in judged) / (VOTES * len(judged)):.1%} | {agreement:.1%}"
         auc = f"{found['auc']:.3f} ({found['low']:.3f}–{found['high']:.3f})"
         yield (
