@@ -89,7 +89,7 @@ class InstructAnswer(Prompted, Mapper):
         return set_column(docs, REWRITE, pa.array([about(ANSWER, problem) for _, problem in found], ABOUT))
 
     def _prompt(self, query: str, source: str) -> Any:
-        room = max(self._style.max_input_tokens - sum(self._tokens.count([self._style.words, query])), 1)
+        room = max(self._style.room(self._tokens) - self._tokens.count([query])[0], 1)
         return dataclasses.replace(self._style.ask(self._tokens.first(source, room), query), schema=SCHEMA)
 
 

@@ -77,7 +77,7 @@ class InstructQuery(Prompted, FlatMapper):
 
     def expand(self, docs: pa.RecordBatch) -> pa.RecordBatch:
         texts = pc.fill_null(docs.column(TEXT), "").to_pylist()
-        room = max(self._style.max_input_tokens - self._tokens.count([self._style.words])[0], 1)
+        room = self._style.room(self._tokens)
         shown = {row: self._tokens.first(text, room) for row, text in enumerate(texts) if text.strip()}
         prompts = [dataclasses.replace(self._style.ask(text), schema=self._schema) for text in shown.values()]
         answers = self._llm.ask(prompts)

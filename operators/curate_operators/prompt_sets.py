@@ -29,6 +29,7 @@ from curate.errors import PipelineError
 from curate.files import local_file
 from curate.llm import Prompt
 from curate.registry import suggest
+from curate_operators.token_counts import Estimate, Tokens
 
 FOLDER = Path(__file__).parent / "prompts"
 SLOT, QUERY = "{text}", "{query}"
@@ -87,6 +88,16 @@ class Style:
         """All that a model is told but the document."""
         return " ".join(filter(None, (self.system, self._filled({SLOT: " ", QUERY: " "}))))
 
+    def room(self, tokens: Tokens) -> int:
+        """Return the tokens that the prompt leaves for the document; raise `PipelineError` where it leaves none."""
+        told = tokens.count([self.words])[0]
+        if told >= self.max_input_tokens:
+            raise PipelineError(
+                f"`max_input_tokens` of style `{self.name}` is {self.max_input_tokens:,}, and its prompt alone has {told:,} tokens",
+                "`max_input_tokens` is for prompt and document together: give more, or shorten the prompt",
+            )
+        return self.max_input_tokens - told
+
     def _filled(self, values: Mapping[str, str]) -> str:
         """Fill all slots at once: what a text says is never taken for one."""
         return _SLOTS.sub(lambda slot: values[slot[0]], self.prompt)
@@ -99,6 +110,7 @@ def _unmarked(text: str) -> str:
 
 
 _TYPES = {field.name: str(field.type) for field in dataclasses.fields(Style) if field.name != "name"}
+_LEAST = dict.fromkeys(("max_input_tokens", "max_output_tokens", "max_line_chars", "pairs_per_150_tokens"), 1)
 _REQUIRED = ("about", "prompt", "max_input_tokens", "max_output_tokens")
 
 
@@ -129,7 +141,13 @@ def read_file(path: Path) -> dict[str, Style]:
     styles = tree.get("styles") if isinstance(tree, dict) else None
     if not isinstance(styles, dict) or not styles:
         raise PipelineError(f"{path}: has no styles", "a file of prompts is `styles:` with a mapping of names")
-    return {str(name): _style(str(name), given, f"{path}: style `{name}`") for name, given in styles.items()}
+    found = {str(name): _style(str(name), given, f"{path}: style `{name}`") for name, given in styles.items()}
+    try:
+        for style in found.values():
+            style.room(Estimate())
+    except PipelineError as error:
+        raise PipelineError(f"{path}: {error.message}", error.hint) from None
+    return found
 
 
 def _style(name: str, given: Any, where: str) -> Style:
@@ -138,7 +156,7 @@ def _style(name: str, given: Any, where: str) -> Style:
     for key, value in given.items():
         if key not in _TYPES:
             raise PipelineError(f"{where}: unknown key `{key}`", suggest(str(key), list(_TYPES)) or f"keys are: {', '.join(_TYPES)}")
-        _check(value, _TYPES[key], f"{where}: `{key}`")
+        _check(key, value, where)
     missing = [key for key in _REQUIRED if key not in given]
     if missing:
         raise PipelineError(f"{where}: {', '.join(f'`{key}`' for key in missing)} missing")
@@ -148,7 +166,8 @@ def _style(name: str, given: Any, where: str) -> Style:
     return style
 
 
-def _check(value: Any, kind: str, what: str) -> None:
+def _check(key: str, value: Any, where: str) -> None:
+    kind, what = _TYPES[key], f"{where}: `{key}`"
     choices = get_args({"Shape": Shape, "Long": Long}.get(kind))
     if choices:
         if value not in choices:
@@ -159,5 +178,5 @@ def _check(value: Any, kind: str, what: str) -> None:
         return
     if type(value).__name__ != base:
         raise PipelineError(f"{what} must be {'a whole number' if base == 'int' else 'a string' if base == 'str' else 'true or false'}")
-    if base == "int" and value < 0:
-        raise PipelineError(f"{what} is less than 0: {value}")
+    if base == "int" and value < (least := _LEAST.get(key, 0)):
+        raise PipelineError(f"{what} is less than {least}: {value}")

@@ -101,8 +101,7 @@ class ProxAnnotate(Prompted, Scorer):
     @functools.cached_property
     def _narrowest(self) -> tuple[Style, int]:
         """The intent whose prompt leaves least room for lines, and how many tokens that is."""
-        told = self._tokens.count([style.words for style in self._styles])
-        rooms = [max(style.max_input_tokens - words, 1) for style, words in zip(self._styles, told, strict=True)]
+        rooms = [style.room(self._tokens) for style in self._styles]
         return self._styles[rooms.index(min(rooms))], min(rooms)
 
 

@@ -109,8 +109,7 @@ class ProxChunk(Prompted, Mapper):
         return set_column(docs, self.into, pa.array([row for _, row in done], EDITS))
 
     def _windows(self, text: str) -> list[Window]:
-        told = 0 if self.trained else self._tokens.count([self._style.words])[0]
-        room = max(self._style.max_input_tokens - told, 1)
+        room = self._style.max_input_tokens if self.trained else self._style.room(self._tokens)
         return windows(text, self._tokens.count, room, self.release, self._style.max_line_chars) if text.strip() else []
 
     def _done(self, text: str, shown: Sequence[Window], answers: Sequence[Answer]) -> tuple[str, dict[str, Any]]:

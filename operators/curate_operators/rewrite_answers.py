@@ -1,4 +1,4 @@
-"""Turns what a model answered into text: lead-ins and marks taken away, pairs and lists taken apart.
+"""Turns what a model answered into text: thoughts, labels, lead-ins, notes and marks taken away, pairs and lists taken apart.
 
 Every answer that is not what its style asks for has a problem in place of a text: `truncated`, `no_lead_in`, `no_pairs`, `no_list`,
 `no_tag`, `empty`.
@@ -12,16 +12,33 @@ from dataclasses import dataclass
 
 from curate.llm import Answer
 from curate_operators.prompt_sets import Style
+from curate_operators.prompted import without_thoughts
 
-_FENCE = re.compile(r"^```\w*[ \t]*$\n?", re.MULTILINE)
-_HEADING = re.compile(r"^#{1,6}[ \t]+", re.MULTILINE)
-_STRONG = re.compile(r"(\*\*\*|\*\*|__)(?=\S)(.+?)(?<=\S)\1")
-_EMPHASIS = re.compile(r"(?<![\w*])\*(?=[^\s*])([^*\n]+?)(?<=[^\s*])\*(?![\w*])")
-_QUESTION = re.compile(r"^[ \t]*(?:[-*•]|\d+[.)])?[ \t]*(?:Question|Q)(?:[ \t]*\d+)?[ \t]*:[ \t]*", re.MULTILINE | re.IGNORECASE)
-_ANSWER = re.compile(
-    r"^[ \t]*(?:[-*•][ \t]*)?(?:Answer|A)(?:[ \t]*\d+)?[ \t]*:[ \t]*|(?<=[.?!)])[ \t]+Answer[ \t]*:[ \t]*", re.MULTILINE | re.IGNORECASE
+_LABEL = re.compile(r"\A\**assistant\**[ \t]*:[ \t*]*", re.IGNORECASE)
+_NOTE = re.compile(
+    r"\n\s*[*_]?[(\[](?:please )?note\b[^()\[\]]*\b(?:passage|original|version|text|re(?:writ|phras|word)\w*|paraphras\w*)\b[^()\[\]]*[)\]][*_]?\Z",
+    re.IGNORECASE,
 )
+_LETTERS = "\u3000-\u9fff\uff00-\uffef"  # of scripts without spaces, and their punctuation
+_OPEN, _CLOSE = rf"(?<![^\s(\[{{\"'“‘«—–…{_LETTERS}])", rf"(?![^\s)\]}}\"'”’»—–….,:;!?{_LETTERS}])"
+_WRAPPED = re.compile(r"\A```\w*[ \t]*\n((?:(?!```).)*)```\Z", re.DOTALL)
+_MARKS = re.compile(
+    r"^```[^`\n]*\n(?P<block>.*?)(?:^```[ \t]*$\n?|\Z)"
+    r"|(?P<code>`[^`\n]+`)"
+    r"|\A#[ \t]+|^#{2,6}[ \t]+"  # one sign within a text begins comments, too
+    rf"|{_OPEN}(\*{{1,3}})(?=[^\s*])(?P<starred>[^\n]{{1,1000}}?)(?<=[^\s*])\3{_CLOSE}"
+    rf"|{_OPEN}__(?=\S)(?P<strong>[^_\n]{{1,1000}}\s[^_\n]{{1,1000}})(?<=\S)__{_CLOSE}",
+    re.MULTILINE | re.DOTALL,
+)
+_MARKED = r"(?:[ \t]*\d+)?[ \t]*:[ \t]*|[ \t]*\d+[.)][ \t]+"  # what stands behind `Question`
+_QUESTION = re.compile(rf"^[ \t]*(?:[-*•]|\d+[.)])?[ \t]*(?:Question|Q)(?:{_MARKED})", re.MULTILINE | re.IGNORECASE)
+_ANSWER = re.compile(
+    rf"^[ \t]*(?:[-*•][ \t]*)?Answer(?:{_MARKED})|(?<=[.?!)])[ \t]+Answer[ \t]*:[ \t]*", re.MULTILINE | re.IGNORECASE
+)
+_A = re.compile(rf"^[ \t]*(?:[-*•][ \t]*)?A(?:{_MARKED})", re.MULTILINE | re.IGNORECASE)
+_CHOICE = re.compile(r"^[ \t]*(?:[-*•][ \t]*)?B[ \t]*[:.)]", re.MULTILINE)
 _BULLET = re.compile(r"^[ \t]*(?:[-*•–]|\d+[.)])[ \t]+")
+_BEHIND_LEAD_IN = re.compile(r"\A(?:[ \t]*:|\.)?\s*")
 _TAGGED = re.compile(r"<text>(.*?)</text>", re.DOTALL | re.IGNORECASE)
 _QUOTES = {'"': '"', "“": "”", "«": "»", "'": "'"}
 
@@ -36,9 +53,11 @@ class Said:
 
 def said(answer: Answer, style: Style) -> Said:
     """Return what an answer says; raise `Unanswered` where there is none."""
-    text = answer.required().strip()
-    if answer.finish == "length":
+    whole = answer.required().strip()
+    text = without_thoughts(whole)
+    if answer.finish == "length" or (whole and not text):
         return Said(problem="truncated")
+    text = _NOTE.sub("", _LABEL.sub("", text))
     if not style.markdown:
         text = plain(text)
     if style.lead_in is not None:
@@ -67,9 +86,19 @@ def _some(parts: Sequence[str], problem: str) -> Said:
 
 
 def plain(text: str) -> str:
-    """Return a text without the marks of Markdown for headings, emphasis and blocks of code; bullets stay."""
-    text = _HEADING.sub("", _FENCE.sub("", text))
-    return _EMPHASIS.sub(r"\1", _STRONG.sub(r"\2", text)).strip()
+    """Return a text without the marks of Markdown for headings, emphasis and blocks of code; bullets stay.
+
+    Only clear pairs go: a mark beside a letter or digit belongs to a word (`2**10`, `__init__`), and code stays as it is.
+    """
+    wrapped = _WRAPPED.match(text)
+    return _MARKS.sub(_unmarked, wrapped[1] if wrapped else text).strip()
+
+
+def _unmarked(found: re.Match[str]) -> str:
+    code = found["block"] if found["code"] is None else found["code"]
+    if code is not None:
+        return code
+    return _MARKS.sub(_unmarked, found["starred"] or found["strong"] or "")
 
 
 def _without_lead_in(text: str, lead_in: str) -> str | None:
@@ -78,7 +107,7 @@ def _without_lead_in(text: str, lead_in: str) -> str | None:
     start = text.lstrip("\"'“ \n")
     if start[: len(wanted)].lower() != wanted.lower():
         return None
-    return start[len(wanted) :].lstrip(" :.\n")
+    return _BEHIND_LEAD_IN.sub("", start[len(wanted) :])
 
 
 def unquoted(text: str) -> str:
@@ -91,10 +120,15 @@ def unquoted(text: str) -> str:
 
 
 def pairs(text: str) -> list[str]:
-    """Return each question that has an answer, as `Question: …` and `Answer: …` on two lines."""
+    """Return each question that has an answer, as `Question: …` and `Answer: …` on two lines.
+
+    `A:` begins an answer only where no `B:` follows, which makes it the first of several choices.
+    """
     found = []
     for block in _QUESTION.split(text)[1:]:
         question, *answer = _ANSWER.split(block, maxsplit=1)
+        if not answer and not _CHOICE.search(block):
+            question, *answer = _A.split(block, maxsplit=1)
         if answer and question.strip() and answer[0].strip():
             found.append(f"Question: {question.strip()}\nAnswer: {answer[0].strip()}")
     return found

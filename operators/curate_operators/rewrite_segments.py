@@ -25,8 +25,8 @@ class Cut:
 
 def segments(texts: Sequence[str], style: Style, tokens: Tokens) -> list[Cut]:
     """Return the segments of each text under a style's lengths; a text without any is not asked about."""
-    room = style.max_input_tokens - tokens.count([style.words])[0] - SPARE
-    return [_cut(text, size, style, tokens, max(room, 1)) for text, size in zip(texts, tokens.count(texts), strict=True)]
+    room = max(style.room(tokens) - SPARE, 1)
+    return [_cut(text, size, style, tokens, room) for text, size in zip(texts, tokens.count(texts), strict=True)]
 
 
 def _cut(text: str, size: int, style: Style, tokens: Tokens, room: int) -> Cut:
