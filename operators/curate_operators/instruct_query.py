@@ -115,4 +115,4 @@ class InstructQuery(Prompted, FlatMapper):
 def about(style: str, problem: str | None) -> dict[str, Any]:
     """Return what the column `rewrite` says of a text that was asked for in one prompt, and need not say all that its source says."""
     lost = int(problem is not None)
-    return {"style": style, "segments": 1, "lost": lost, "left_out": 0, "problem": problem, "faithful": False}
+    return {"style": style, "segments": 1, "lost": lost, "left_out": 0, "lost_ratio": float(lost), "problem": problem, "faithful": False}

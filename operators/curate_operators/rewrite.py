@@ -2,7 +2,8 @@
 
 Adds to each document `rewrite`, a struct of `style` (string, `original` = as it was read), `segments`, `lost` and `left_out` (int32:
 those that were asked about; of them those whose answer was of no use; lines and segments that were too long or too short for the style),
-`problem` (string, why there is no text) and `faithful` (bool); and `source_text` (large_string, null for originals): what it was made from.
+`lost_ratio` (double, the share of the document that stands in either), `problem` (string, why there is no text) and `faithful` (bool);
+and `source_text` (large_string, null for originals): what it was made from.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ ABOUT = pa.struct(
         pa.field("segments", pa.int32()),
         pa.field("lost", pa.int32()),
         pa.field("left_out", pa.int32()),
+        pa.field("lost_ratio", pa.float64()),
         pa.field("problem", pa.string()),
         pa.field("faithful", pa.bool_()),
     ]
@@ -103,7 +105,8 @@ class Rewrite(FlatMapper):
     - `styles`: those to use; none = all of the set, for every document.
     - `choose`: `each` style takes its share by itself, or every document goes to `one`, drawn with the ratios as weights.
     - `score`: the column that bounds are about; a document without a score goes where there are no bounds.
-    - `originals`: `keep` all of them, `drop` them, or keep only the `others`, which went to no style.
+    - `originals`: `keep` all of them, `drop` them, or keep only the `others`, which nothing stands in for: those that went to no style, and
+      those that a style would have put before its answer (`append`) had this been of use.
     - `tokenizer`: a folder or file of the model's tokenizer, to count tokens with; null = a token for every 4 bytes.
     - `seed`: of all that is drawn.
 
@@ -112,6 +115,7 @@ class Rewrite(FlatMapper):
     answer that is cut goes whole); Nguyen et al., *Recycling the Web* (2025).
     """
 
+    version = 2
     cost = "costly"
     reproducible = "cached"
     files: ClassVar[tuple[str, ...]] = ("prompt_file", "tokenizer")
@@ -163,7 +167,7 @@ class Rewrite(FlatMapper):
         answers = iter(self._llm.ask(asked))
         ids = docs.column(ID).to_pylist()
         made = [self._made(job, [next(answers) for _ in job.cut.segments], ids[job.row], texts[job.row]) for job in jobs]
-        return self._batch(docs, sorted([*self._kept(docs, jobs), *made], key=lambda each: each.row))
+        return self._batch(docs, sorted([*self._kept(docs, jobs, made), *made], key=lambda each: each.row))
 
     def _jobs(self, docs: pa.RecordBatch, texts: Sequence[str]) -> Iterator[_Job]:
         """Yield what is to be asked, style by style; texts that are too short for a style are none of its jobs."""
@@ -178,12 +182,16 @@ class Rewrite(FlatMapper):
             scores = pc.cast(leaf(docs, self.score), pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
         return chosen(self._routes, docs.column(ID), scores, self.choose, self.seed)
 
-    def _kept(self, docs: pa.RecordBatch, jobs: Sequence[_Job]) -> list[_Made]:
+    def _kept(self, docs: pa.RecordBatch, jobs: Sequence[_Job], made: Sequence[_Made]) -> list[_Made]:
         """Return the originals that stay, which come before what was made of them."""
         if self.originals == "drop":
             return []
-        gone = {job.row for job in jobs} if self.originals == "others" else set()
-        about = {"style": ORIGINAL, "segments": 0, "lost": 0, "left_out": 0, "faithful": True}
+        gone: set[int] = set()
+        if self.originals == "others":
+            behind = [(job.row, each.about["problem"]) for job, each in zip(jobs, made, strict=True) if self._routes[job.route].style.append]
+            alone = {row for row, _ in behind} - {row for row, problem in behind if problem is None}
+            gone = {job.row for job in jobs} - alone
+        about = {"style": ORIGINAL, "segments": 0, "lost": 0, "left_out": 0, "lost_ratio": 0.0, "faithful": True}
         texts = docs.column(TEXT).to_pylist()
         return [_Made(row, text, about) for row, text in enumerate(texts) if row not in gone]
 
@@ -198,8 +206,16 @@ class Rewrite(FlatMapper):
             problem = "too_few_tokens"
         if style.append:
             text = f"{source}\n\n{text}"
-        about = {"style": style.name, "segments": len(found), "lost": len(problems), "left_out": job.cut.left_out, "problem": problem}
-        about |= {"faithful": style.faithful}
+        told = sum(_characters(segment) for segment, each in zip(job.cut.segments, found, strict=True) if each.parts)
+        about = {
+            "style": style.name,
+            "segments": len(found),
+            "lost": len(problems),
+            "left_out": job.cut.left_out,
+            "lost_ratio": 1 - told / _characters(source),
+            "problem": problem,
+            "faithful": style.faithful,
+        }
         return _Made(job.row, "" if problem else text, about)
 
     def _drawn(self, parts: list[str], style: Style, tokens: int, doc_id: str) -> list[str]:
@@ -231,3 +247,8 @@ class Rewrite(FlatMapper):
     @functools.cached_property
     def _tokens(self) -> Tokens:
         return read_tokens(self.tokenizer)
+
+
+def _characters(text: str) -> int:
+    """Return how many characters a text has without white space, of which cutting into segments takes some."""
+    return sum(map(len, text.split()))

@@ -10,7 +10,7 @@ from curate_operators.prompt_sets import Style
 from curate_operators.token_counts import Tokens
 
 SPARE = 2  # tokens for what stands between prompt and text
-_SENTENCE = re.compile(r"(?<=[.!?。！？…])[\"'”’)\]]*\s+|(?<=[。！？])")
+_SENTENCE_END = re.compile(r"([.!?。！？…][\"'”’)\]]*)\s+|(?<=[。！？])")
 _WORD = re.compile(r"\S+\s*")
 
 
@@ -57,7 +57,7 @@ def _pieces(lines: Sequence[str], style: Style, tokens: Tokens, room: int) -> tu
 
 def _split(line: str, tokens: Tokens, room: int) -> list[str]:
     """Return a line in sentences, those that are too long in words, and words that are too long in pieces."""
-    parts = [part for part in _SENTENCE.split(line) if part]
+    parts = [part for part in _SENTENCE_END.sub(r"\1\n", line).split("\n") if part]
     for finer in (_words, lambda part: _letters(part, tokens, room)):
         parts = [piece for part, n in zip(parts, tokens.count(parts), strict=True) for piece in ([part] if n <= room else finer(part))]
     return parts

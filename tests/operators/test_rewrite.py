@@ -66,6 +66,18 @@ def test_which_originals_stay(stub: StubProcess, prompts: str, originals: Any, r
     assert "".join(style[0] for _, style, *_ in found) == rows
 
 
+def test_a_page_whose_questions_are_of_no_use_stays(stub: StubProcess, prompts: str) -> None:
+    """`behind` would hold the page: what other styles make of it does not stand in for it."""
+    operator = Rewrite(stub.settings, prompt_file=prompts, styles={"plain": {}, "behind": {}}, originals="others")
+    assert [(style, problem) for _, style, problem, *_ in made(operator, "Short text.", "A text that is long enough.")] == [
+        ("original", None),
+        ("plain", None),
+        ("behind", "too_few_tokens"),
+        ("plain", None),
+        ("behind", None),
+    ]
+
+
 def test_styles_have_their_own_lengths_and_shapes(stub: StubProcess, prompts: str) -> None:
     operator = Rewrite(stub.settings, prompt_file=prompts, originals="drop")
     short, long = "Short text.", "Line that is long enough.\n" * 8
@@ -132,8 +144,9 @@ def test_an_answer_that_is_cut_goes_and_the_others_stay(stub: StubProcess, tmp_p
         1,
         None,
     )
+    assert row["rewrite"]["lost_ratio"] == pytest.approx(len("onetwothreefourfivesixseven.") / len("onetwothree.onetwothreefourfivesixseven.onetwo."))
     [row] = operator.expand(batch(["one two three four five six seven."])).to_pylist()
-    assert (row["text"], row["rewrite"]["problem"]) == ("", "truncated")
+    assert (row["text"], row["rewrite"]["problem"], row["rewrite"]["lost_ratio"]) == ("", "truncated", 1)
 
 
 def test_a_prompt_without_an_answer_is_an_error_of_its_row(stub: StubProcess, prompts: str) -> None:

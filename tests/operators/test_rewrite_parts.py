@@ -139,6 +139,7 @@ def test_a_file_of_prompts(tmp_path: Path) -> None:
         ("a b c d e f\ng h\ni j k l m n o p q r\ns", {"min_segment_tokens": 2}, ("a b c d e f\ng h", "i j k l m n o p q r"), 1),
         ("a b c d e f g h i j k l\nm n", {"long_segments": "drop"}, ("m n",), 1),
         ("A b c d e f. G h i j k l! M n\no p", {}, ("A b c d e f.", "G h i j k l! M n", "o p"), 0),
+        ('"A b c d e f." (G h i j k l!) M n', {}, ('"A b c d e f."', "(G h i j k l!) M n"), 0),
         ("a b c d e f g h i j k l m", {}, ("a b c d e", "f g h i j", "k l m"), 0),
     ],
 )
@@ -148,7 +149,7 @@ def test_segments(text: str, given: dict[str, Any], found: tuple[str, ...], left
 
 
 @settings(deadline=None)
-@given(st.text(alphabet="ab .é\n。", max_size=200), st.integers(4, 40))
+@given(st.text(alphabet="ab .é\n。\")", max_size=200), st.integers(4, 40))
 def test_segments_fit_and_lose_nothing_but_white_space(text: str, most: int) -> None:
     tokens = Estimate()
     [cut] = segments([text], style(max_input_tokens=most), tokens)
