@@ -63,6 +63,7 @@ class InstructAnswer(Prompted, Mapper):
     Liang et al., *Aligning Instruction Tuning with Pre-training* (AITP, 2025); the prompt is ours.
     """
 
+    version = 2
     prompts: ClassVar[str] = SET
 
     def chosen(self, styles: Mapping[str, Style]) -> Sequence[Style]:

@@ -60,6 +60,7 @@ class InstructQuery(Prompted, FlatMapper):
     Liang et al., *Aligning Instruction Tuning with Pre-training* (AITP, 2025), whose three steps these are; the prompts are ours.
     """
 
+    version = 2
     prompts: ClassVar[str] = SET
 
     max_queries: int = 2

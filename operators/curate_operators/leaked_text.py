@@ -69,16 +69,16 @@ def planted(source: str) -> list[str]:
 
 
 def leaked_words(text: str, source: str, prompt: Grams) -> str | None:
-    """Return marks or words of the prompt, or words of an instruction that the source holds, which the text has; None = nothing leaked.
+    """Return what a text has that it must not have; None = nothing leaked.
 
-    `prompt` are runs of `PROMPT_WORDS` words of what the model was told.
+    That is a mark or words of the prompt, words of an instruction that the source holds, or an instruction of the text's own. `prompt` are runs of `PROMPT_WORDS` words of what the model was told.
     """
     if mark := next((mark for mark in MARKS if mark in text and mark not in source), None):
         return mark
     own = words(text)
     if prompt and (leaked := grams(own, PROMPT_WORDS) & prompt - grams(words(source), PROMPT_WORDS)):
         return " ".join(min(leaked))
-    return _leaked_instruction(own, source)
+    return _leaked_instruction(own, source) or next((sentence for sentence in planted(text) if sentence not in source), None)
 
 
 def _leaked_instruction(own: Sequence[str], source: str) -> str | None:

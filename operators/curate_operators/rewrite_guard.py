@@ -42,15 +42,17 @@ class RewriteGuard(Filter):
     | `truncated`, `no_query`, `no_answer` | `instruct_query` or `instruct_answer` found none |
     | `refusal` | the text says what models say in place of answering, and the source does not |
     | `preamble` | it begins or ends with talk about itself: *Sure, here is …* |
-    | `leaked_instructions` | it has a mark or 6 words of the prompt, or 4 words of an instruction in the source, or says what that wants |
+    | `leaked_instructions` | it has a mark or 6 words of the prompt, or 4 words of an instruction in the source, says what that wants, or speaks to a model itself |
     | `repetitive` | characters in repeated runs of 10 words ÷ characters > `max_repeated_ratio`, and more than in the source |
-    | `copied` | runs of 8 words that stand in the source ÷ runs of 8 words > `max_copy_ratio` |
+    | `copied` | runs of 8 words (letters in scripts without spaces) that stand in the source ÷ all such runs > `max_copy_ratio` |
     | `other_language` | text and source are in different languages, both told with a confidence of 0.65 |
-    | `too_short` | bytes of text ÷ bytes of source < `min_length_ratio` (faithful styles only) |
+    | `incomplete` | what `rewrite` lost or left out ÷ the document > `max_lost_ratio` (faithful styles only) |
+    | `too_short` | bytes of text ÷ bytes of source < `min_length_ratio` (faithful) |
     | `too_long` | the same > `max_length_ratio` |
     | `lost_numbers` | numbers of the source that the text has ÷ numbers of the source < `min_number_recall` (faithful) |
     | `lost_names` | the same of words of names < `min_name_recall` (faithful) |
     | `new_numbers` | numbers of the text that the source has not ÷ numbers of the text > `max_new_number_ratio` |
+    | `new_names` | the same of words of names > `max_new_name_ratio` |
     | `too_far` | cosine of the two vectors < `min_cosine` |
 
     A style is faithful when its answer is meant to say all that the document says. Of a text that was put behind its source, only what
@@ -58,7 +60,7 @@ class RewriteGuard(Filter):
     run of words, a rule has nothing to say.
 
     ## Why
-    Small models refuse, chat, loop, stop in mid-sentence, leave out half of a text and invent the other; and a page may hold
+    Small models refuse, chat, loop, stop in the middle, leave out half of a text and invent the other; and a page may hold
     instructions for whoever reads it. What they write is trained on as if it were true.
 
     ## Example
@@ -84,15 +86,18 @@ class RewriteGuard(Filter):
     cost: `python -m tests.benchmarks.rewrite_guards`.
     """
 
+    version = 2
     files: ClassVar[tuple[str, ...]] = ("prompt_file",)
 
     prompt_set: Guarded = "wrap"
     prompt_file: str | None = None
+    max_lost_ratio: float | None = 0.1
     min_length_ratio: float | None = 0.4
     max_length_ratio: float | None = 3.0
     min_number_recall: float | None = 0.8
     min_name_recall: float | None = 0.8
     max_new_number_ratio: float | None = 0.5
+    max_new_name_ratio: float | None = 0.4
     max_copy_ratio: float | None = 0.9
     max_repeated_ratio: float | None = 0.2
     same_language: bool = True
@@ -116,7 +121,7 @@ class RewriteGuard(Filter):
                 raise PipelineError(f"rewrite_guard: column `{column}` is {kind}", "vectors of one length each, as `embed` makes them")
 
     def reads(self) -> tuple[str, ...]:
-        return (TEXT, SOURCE_TEXT, f"{REWRITE}.style", f"{REWRITE}.problem", f"{REWRITE}.faithful", *self._vectors)
+        return (TEXT, SOURCE_TEXT, *(f"{REWRITE}.{name}" for name in ("style", "problem", "faithful", "lost_ratio")), *self._vectors)
 
     @property
     def _vectors(self) -> tuple[str, ...]:
@@ -141,6 +146,8 @@ class RewriteGuard(Filter):
         self._judge_answers(pairs, leaf(docs, f"{REWRITE}.style").to_pylist(), verdict)
         self._judge_words(sources, texts, verdict)
         faithful = _true(leaf(docs, f"{REWRITE}.faithful"))
+        lost = pc.fill_null(leaf(docs, f"{REWRITE}.lost_ratio"), 0.0).to_numpy(zero_copy_only=False)
+        verdict.above("incomplete", self.max_lost_ratio, np.where(faithful, lost, np.nan))
         lengths = np.array([len(text.encode()) / max(len(source.encode()), 1) for source, text in pairs])
         verdict.below("too_short", self.min_length_ratio, np.where(faithful, lengths, np.nan))
         verdict.above("too_long", self.max_length_ratio, lengths)
@@ -148,6 +155,7 @@ class RewriteGuard(Filter):
         verdict.below("lost_numbers", self.min_number_recall, np.where(faithful, _each(measures.number_recall, pairs), np.nan))
         verdict.below("lost_names", self.min_name_recall, np.where(faithful, _each(measures.name_recall, pairs), np.nan))
         verdict.above("new_numbers", self.max_new_number_ratio, _each(measures.new_number_ratio, pairs))
+        verdict.above("new_names", self.max_new_name_ratio, _each(measures.new_name_ratio, pairs))
         if self._vectors:
             verdict.below("too_far", self.min_cosine, _cosines(*(leaf(docs, column) for column in self._vectors)))
 

@@ -13,6 +13,8 @@ _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _TOKEN = re.compile(r"[^\W_]+(?:['’&.-][^\W_]+)*")
 _WORD = re.compile(r"\w+")
+_SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # Thai, Lao, Burmese, Khmer, kana, Han
+_UNIT = re.compile(rf"[{_SPACELESS}]|[^\W{_SPACELESS}]+")
 _NUMERALS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 _OPENS = '.!?:;…\n\r\t"“”„‘«»([{*•-–—|/>#'  # after one of these a word may be capitalised for its place
 Grams = set[tuple[str, ...]]
@@ -82,6 +84,11 @@ def new_number_ratio(source: str, text: str) -> float:
     return 1 - recall(numbers(text), numbers(source) | numerals(source))
 
 
+def new_name_ratio(source: str, text: str) -> float:
+    """Return the share of the words of the text's names that the source has nowhere."""
+    return 1 - recall(names(text), {word.lower() for word, _ in _tokens(source)})
+
+
 def words(text: str) -> list[str]:
     """Return the words of a text in lower case, without punctuation."""
     return _WORD.findall(text.lower())
@@ -93,6 +100,13 @@ def grams(given: list[str], size: int) -> Grams:
 
 
 def copy_ratio(source: str, text: str, size: int = 8) -> float:
-    """Return the share of the text's runs of words that stand in the source; NaN for a text shorter than one."""
-    made = grams(words(text), size)
-    return len(made & grams(words(source), size)) / len(made) if made else float("nan")
+    """Return the share of the text's runs of words that stand in the source; NaN for a text shorter than one.
+
+    In scripts without spaces each letter counts as a word.
+    """
+    made = grams(_units(text), size)
+    return len(made & grams(_units(source), size)) / len(made) if made else float("nan")
+
+
+def _units(text: str) -> list[str]:
+    return _UNIT.findall(text.lower())
