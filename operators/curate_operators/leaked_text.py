@@ -71,7 +71,8 @@ def planted(source: str) -> list[str]:
 def leaked_words(text: str, source: str, prompt: Grams) -> str | None:
     """Return what a text has that it must not have; None = nothing leaked.
 
-    That is a mark or words of the prompt, words of an instruction that the source holds, or an instruction of the text's own. `prompt` are runs of `PROMPT_WORDS` words of what the model was told.
+    That is a mark or words of the prompt, words of an instruction that the source holds, or an instruction of the text's own.
+    `prompt` are runs of `PROMPT_WORDS` words of what the model was told.
     """
     if mark := next((mark for mark in MARKS if mark in text and mark not in source), None):
         return mark

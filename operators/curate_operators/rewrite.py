@@ -188,9 +188,9 @@ class Rewrite(FlatMapper):
             return []
         gone: set[int] = set()
         if self.originals == "others":
-            behind = [(job.row, each.about["problem"]) for job, each in zip(jobs, made, strict=True) if self._routes[job.route].style.append]
-            alone = {row for row, _ in behind} - {row for row, problem in behind if problem is None}
-            gone = {job.row for job in jobs} - alone
+            append = [(job.row, each) for job, each in zip(jobs, made, strict=True) if self._routes[job.route].style.append]
+            held = {row for row, each in append if each.about["problem"] is None}
+            gone = {job.row for job in jobs} - ({row for row, _ in append} - held)
         about = {"style": ORIGINAL, "segments": 0, "lost": 0, "left_out": 0, "lost_ratio": 0.0, "faithful": True}
         texts = docs.column(TEXT).to_pylist()
         return [_Made(row, text, about) for row, text in enumerate(texts) if row not in gone]

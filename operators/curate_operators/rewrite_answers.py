@@ -16,7 +16,8 @@ from curate_operators.prompted import without_thoughts
 
 _LABEL = re.compile(r"\A\**assistant\**[ \t]*:[ \t*]*", re.IGNORECASE)
 _NOTE = re.compile(
-    r"\n\s*[*_]?[(\[](?:please )?note\b[^()\[\]]*\b(?:passage|original|version|text|re(?:writ|phras|word)\w*|paraphras\w*)\b[^()\[\]]*[)\]][*_]?\Z",
+    r"\n\s*[*_]?[(\[](?:please )?note\b[^()\[\]]*\b(?:passage|original|version|text|re(?:writ|phras|word)\w*|paraphras\w*)\b[^()\[\]]*"
+    r"[)\]][*_]?\Z",
     re.IGNORECASE,
 )
 _LETTERS = "\u3000-\u9fff\uff00-\uffef"  # of scripts without spaces, and their punctuation
@@ -32,9 +33,7 @@ _MARKS = re.compile(
 )
 _MARKED = r"(?:[ \t]*\d+)?[ \t]*:[ \t]*|[ \t]*\d+[.)][ \t]+"  # what stands behind `Question`
 _QUESTION = re.compile(rf"^[ \t]*(?:[-*•]|\d+[.)])?[ \t]*(?:Question|Q)(?:{_MARKED})", re.MULTILINE | re.IGNORECASE)
-_ANSWER = re.compile(
-    rf"^[ \t]*(?:[-*•][ \t]*)?Answer(?:{_MARKED})|(?<=[.?!)])[ \t]+Answer[ \t]*:[ \t]*", re.MULTILINE | re.IGNORECASE
-)
+_ANSWER = re.compile(rf"^[ \t]*(?:[-*•][ \t]*)?Answer(?:{_MARKED})|(?<=[.?!)])[ \t]+Answer[ \t]*:[ \t]*", re.MULTILINE | re.IGNORECASE)
 _A = re.compile(rf"^[ \t]*(?:[-*•][ \t]*)?A(?:{_MARKED})", re.MULTILINE | re.IGNORECASE)
 _CHOICE = re.compile(r"^[ \t]*(?:[-*•][ \t]*)?B[ \t]*[:.)]", re.MULTILINE)
 _BULLET = re.compile(r"^[ \t]*(?:[-*•–]|\d+[.)])[ \t]+")

@@ -42,7 +42,7 @@ class RewriteGuard(Filter):
     | `truncated`, `no_query`, `no_answer` | `instruct_query` or `instruct_answer` found none |
     | `refusal` | the text says what models say in place of answering, and the source does not |
     | `preamble` | it begins or ends with talk about itself: *Sure, here is …* |
-    | `leaked_instructions` | it has a mark or 6 words of the prompt, or 4 words of an instruction in the source, says what that wants, or speaks to a model itself |
+    | `leaked_instructions` | it has a mark or 6 words of the prompt, 4 words of an instruction in the source, what it wants, or its own |
     | `repetitive` | characters in repeated runs of 10 words ÷ characters > `max_repeated_ratio`, and more than in the source |
     | `copied` | runs of 8 words (letters in scripts without spaces) that stand in the source ÷ all such runs > `max_copy_ratio` |
     | `other_language` | text and source are in different languages, both told with a confidence of 0.65 |
@@ -56,8 +56,8 @@ class RewriteGuard(Filter):
     | `too_far` | cosine of the two vectors < `min_cosine` |
 
     A style is faithful when its answer is meant to say all that the document says. Of a text that was put behind its source, only what
-    is new is looked at. Names are words with a capital where no sentence begins; with fewer than 3 names or numbers, or no
-    run of words, a rule has nothing to say.
+    is new is looked at. Names are words with a capital where no sentence begins (in German all nouns: give other limits); with fewer
+    than 3 names or numbers, or no run of words, a rule has nothing to say.
 
     ## Why
     Small models refuse, chat, loop, stop in the middle, leave out half of a text and invent the other; and a page may hold

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -53,6 +54,8 @@ def _check(name: str, rules: Mapping[str, float], score: str | None) -> None:
             raise PipelineError(f"styles: `{name}`: unknown key `{key}`", suggest(key, list(KEYS)) or f"keys are: {', '.join(KEYS)}")
     if not 0 <= rules.get("ratio", 1) <= 1:
         raise PipelineError(f"styles: `{name}`: ratio is not between 0 and 1: {rules['ratio']}")
+    if rules.get("min_score", -math.inf) > rules.get("max_score", math.inf):
+        raise PipelineError(f"styles: `{name}`: no score is at least {rules['min_score']} and at most {rules['max_score']}")
     if score is None and rules.keys() & {"min_score", "max_score"}:
         raise PipelineError(f"styles: `{name}` has bounds of a score", "name the column with `score`")
 

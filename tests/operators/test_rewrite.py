@@ -144,7 +144,9 @@ def test_an_answer_that_is_cut_goes_and_the_others_stay(stub: StubProcess, tmp_p
         1,
         None,
     )
-    assert row["rewrite"]["lost_ratio"] == pytest.approx(len("onetwothreefourfivesixseven.") / len("onetwothree.onetwothreefourfivesixseven.onetwo."))
+    assert row["rewrite"]["lost_ratio"] == pytest.approx(
+        len("onetwothreefourfivesixseven.") / len("onetwothree.onetwothreefourfivesixseven.onetwo.")
+    )
     [row] = operator.expand(batch(["one two three four five six seven."])).to_pylist()
     assert (row["text"], row["rewrite"]["problem"], row["rewrite"]["lost_ratio"]) == ("", "truncated", 1)
 

@@ -148,7 +148,7 @@ def test_segments(text: str, given: dict[str, Any], found: tuple[str, ...], left
 
 
 @settings(deadline=None)
-@given(st.text(alphabet="ab .é\n。\")", max_size=200), st.integers(4, 40))
+@given(st.text(alphabet='ab .é\n。")', max_size=200), st.integers(4, 40))
 def test_segments_fit_and_lose_nothing_but_white_space(text: str, most: int) -> None:
     tokens = Estimate()
     [cut] = segments([text], style(max_input_tokens=most), tokens)
@@ -360,6 +360,7 @@ def test_wrong_parameters_are_told() -> None:
         (Rewrite, {"llm": llm, "styles": {"easy": {"share": 1}}}, "unknown key `share`"),
         (Rewrite, {"llm": llm, "styles": {"easy": {"ratio": 1.5}}}, "ratio is not between 0 and 1"),
         (Rewrite, {"llm": llm, "styles": {"easy": {"min_score": 1}}}, "has bounds of a score"),
+        (Rewrite, {"llm": llm, "score": "q", "styles": {"easy": {"min_score": 5, "max_score": 2}}}, "no score is at least 5 and at most 2"),
         (Rewrite, {"llm": llm, "seed": -1}, "seed is not between"),
         (RewriteGuard, {"vector": "v"}, "go together"),
         (RewriteGuard, {"prompt_set": "x"}, "there is no prompt_set"),
