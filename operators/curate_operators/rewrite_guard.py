@@ -25,6 +25,7 @@ from curate_operators.rules import Verdict, ratio
 
 SURE = 0.65  # confidence from which on two languages are held against each other
 REPEATED_WORDS = 10
+LISTS = (pa.types.is_fixed_size_list, pa.types.is_list, pa.types.is_large_list)
 Measure = Callable[[str, str], float]
 
 
@@ -117,7 +118,7 @@ class RewriteGuard(Filter):
     def verify(self, schema: pa.Schema) -> None:
         for column in filter(None, (self.vector, self.source_vector)):
             kind = type_at(schema, column)
-            if kind is not None and not pa.types.is_fixed_size_list(kind):
+            if kind is not None and not any(is_kind(kind) for is_kind in LISTS):
                 raise PipelineError(f"rewrite_guard: column `{column}` is {kind}", "vectors of one length each, as `embed` makes them")
 
     def reads(self) -> tuple[str, ...]:
@@ -228,5 +229,6 @@ def _cosines(vectors: pa.Array, others: pa.Array) -> NDArray[np.float64]:
 
 
 def _matrix(vectors: pa.Array) -> NDArray[np.float64]:
-    matrix: NDArray[np.float64] = vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
-    return matrix.reshape(len(vectors), vectors.type.list_size)
+    size = pc.max(pc.list_value_length(vectors)).as_py() or 0
+    matrix: NDArray[np.float64] = vectors.cast(pa.list_(pa.float64(), size)).flatten().to_numpy(zero_copy_only=False)
+    return matrix.reshape(len(vectors), size)

@@ -123,9 +123,9 @@ def test_originals_pass_and_what_stands_behind_its_source_is_judged_alone() -> N
     assert verdict(f"{SOURCE}\n\nAs an AI language model I know nothing.", style="diverse_qa", faithful=False) == ("refusal", 1)
 
 
-def test_vectors_that_lie_far_apart() -> None:
+@pytest.mark.parametrize("kind", [pa.list_(pa.float32(), 2), pa.list_(pa.float64())])
+def test_vectors_that_lie_far_apart(kind: pa.DataType) -> None:
     vectors = [[1.0, 0.0], [3.0, 4.0], None, [0.0, 0.0]]
-    kind = pa.list_(pa.float32(), 2)
     docs = batch([(GOOD, SOURCE, {})] * 4, v=pa.array(vectors, kind), w=pa.array([[2.0, 0.0], [4.0, 0.0], [1.0, 1.0], [1.0, 1.0]], kind))
     found = RewriteGuard(vector="v", source_vector="w").drop(docs).to_pylist()
     assert found[1] == {"reason": "too_far", "value": pytest.approx(0.6)} and [found[n] for n in (0, 2, 3)] == [None] * 3
