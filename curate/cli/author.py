@@ -94,7 +94,10 @@ def _estimated(told: Estimate) -> str:
 @click.option("--docs", default=1000, show_default=True, type=click.IntRange(min=1), help="Documents to read of each input.")
 @options.sets
 def try_(pipeline: str, docs: int, sets: tuple[str, ...]) -> None:
-    """Run a pipeline on the first documents, in a workspace that is thrown away; nothing is published."""
+    """Run a pipeline on the first documents, in a workspace that is thrown away; nothing is published.
+
+    What language models answer goes with the workspace, too: a run asks them again.
+    """
     from curate.report.text import summary as funnel
 
     loaded = load_pipeline(pipeline, sets)

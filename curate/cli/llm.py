@@ -40,6 +40,8 @@ def serve(model: str, python: str, port: int, host: str, name: str | None, wait_
         if times == 1:
             click.echo(f"llm: {{model: {served.name}, endpoint: {served.url}}}")
             sys.stdout.flush()
+            if served.reachable != served.host:
+                click.echo(f"other machines write this one's name or address in place of {served.reachable}", err=True)
         else:
             click.echo(f"the server had died and is ready again, for the {times - 1}. time", err=True)
 

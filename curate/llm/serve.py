@@ -15,6 +15,7 @@ from pathlib import Path
 from curate.errors import CurateError, PipelineError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresses that mean all of a machine's, and one of them
 LOOK_S = 0.5
 STOP_S = 10.0
 
@@ -32,8 +33,14 @@ class Served:
 
     @property
     def url(self) -> str:
-        """What `endpoint` says for it."""
-        return f"http://{self.host}:{self.port}/v1"
+        """What `endpoint` says for it, on this machine."""
+        host = self.reachable
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/v1"
+
+    @property
+    def reachable(self) -> str:
+        """A host at which it can be asked: the one that it listens on, or this machine where it listens on all."""
+        return EVERYWHERE.get(self.host, self.host)
 
     @property
     def command(self) -> list[str]:
@@ -98,7 +105,7 @@ def _await_ready(served: Served, process: subprocess.Popen[bytes], wait_s: float
 
 def _status(served: Served) -> int | None:
     """Return the status of the server's `/health`, None when nothing answers."""
-    connection = http.client.HTTPConnection(served.host, served.port, timeout=5)
+    connection = http.client.HTTPConnection(served.reachable, served.port, timeout=5)
     try:
         connection.request("GET", "/health")
         return connection.getresponse().status

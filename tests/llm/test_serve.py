@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from curate.errors import CurateError, PipelineError
-from curate.llm import serve
+from curate.llm import Settings, serve
 from tests.llm.servers import StubProcess
 
 
@@ -33,6 +33,21 @@ def test_a_public_address_needs_a_key() -> None:
     assert "VLLM_API_KEY" in (told.value.hint or "")
     with pytest.raises(PipelineError, match="it has no vLLM"):  # the key is there: the next thing is told
         serve.check(served, {"VLLM_API_KEY": "secret"})
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000/v1"),
+        ("::1", "http://[::1]:8000/v1"),
+        ("0.0.0.0", "http://127.0.0.1:8000/v1"),
+        ("::", "http://[::1]:8000/v1"),
+    ],
+)
+def test_the_address_that_is_told_can_be_asked(host: str, url: str) -> None:
+    served = serve.Served(sys.executable, "small", "small", host=host)
+    assert served.url == url and served.command[-3:-2] == [host]
+    assert Settings.of({"model": "small", "endpoint": url}).endpoint == url
 
 
 def test_a_server_that_ends_before_it_is_ready_is_told(tmp_path: Path) -> None:
