@@ -8,17 +8,19 @@
 | all of this for `patience_s`                     | `TransientError`: the stage ends, and a rerun goes on where it was      |
 | 401, 403, 404                                    | `CurateError`: a wrong key or name                                     |
 
-A prompt that kills the server is told from those that were merely under way: from its third try on, a prompt is tried alone.
+A prompt that kills the server is told from those that were merely under way: a prompt that failed twice, or that has one try left, is
+tried alone, while no other prompt of this worker is under way. (With `attempts: 1` there is no such try.)
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import os
 import random
 import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -80,6 +82,33 @@ async def _lane(asking: _Asking, waiting: Iterator[tuple[int, Prompt]], heard: H
         heard(number, await asking.answer(prompt))
 
 
+class _Gate:
+    """Lets tries through side by side, or one alone. Who comes first goes first, so that nobody waits for ever."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._inside = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @contextlib.asynccontextmanager
+    async def through(self, alone: bool) -> AsyncIterator[None]:
+        """Wait for a turn, and be inside until the block ends: with others, or `alone`."""
+        async with self._turn:
+            if alone:
+                await self._empty.wait()
+                yield
+                return
+            self._inside += 1
+            self._empty.clear()
+        try:
+            yield
+        finally:
+            self._inside -= 1
+            if not self._inside:
+                self._empty.set()
+
+
 class _Asking:
     """One session with the server, and what is known of its health."""
 
@@ -89,17 +118,14 @@ class _Asking:
         self._session = session
         self._answered_at = -1.0
         self._probing = asyncio.Lock()
-        self._alone = asyncio.Lock()
+        self._gate = _Gate()
 
     async def answer(self, prompt: Prompt) -> Answer:
         """Try until there is an answer, or until the prompt has used up its tries."""
         failed = 0
         while True:
             try:
-                if failed < ALONE_AFTER:
-                    return await self._patiently(prompt)
-                async with self._alone:
-                    return await self._patiently(prompt)
+                return await self._patiently(prompt, alone=failed > 0 and failed >= min(ALONE_AFTER, self._settings.attempts - 1))
             except Fault as fault:
                 failed += 1
                 await self._until_alive(time.monotonic())
@@ -107,12 +133,14 @@ class _Asking:
                     return Answer("", "error", error=f"{fault} (try {failed} of {failed})")
             await asyncio.sleep(_pause(failed))
 
-    async def _patiently(self, prompt: Prompt) -> Answer:
+    async def _patiently(self, prompt: Prompt, alone: bool) -> Answer:
         """Try once, but wait for a server that is not there, and as long as a busy one asks for it."""
-        begun, waits = time.monotonic(), 0
+        begun, waits = 0.0, 0
         while True:
             try:
-                return await self._try(prompt)
+                async with self._gate.through(alone):
+                    begun = begun or time.monotonic()
+                    return await self._try(prompt)
             except Fault as fault:
                 if not fault.later:
                     raise

@@ -30,6 +30,7 @@ class Stub:
         self.memory = memory
         self.asked: list[str] = []
         self.under_way = self.most = 0
+        self.connections: set[asyncio.Transport] = set()
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         told = json.loads(await request.read())
@@ -39,10 +40,13 @@ class Stub:
         self.asked.append(text)
         self.under_way += 1
         self.most = max(self.most, self.under_way)
+        assert request.transport is not None
+        self.connections.add(request.transport)
         try:
             return await self._answer(request, text, told)
         finally:
             self.under_way -= 1
+            self.connections.discard(request.transport)
 
     async def _answer(self, request: web.Request, text: str, told: dict[str, object]) -> web.StreamResponse:
         fault = _FAULT.search(text)
@@ -73,6 +77,10 @@ class Stub:
             os._exit(1)
         if name == "hang":
             await asyncio.sleep(3600)
+        if name == "drop":  # as a server that dies and is back at once
+            for connection in tuple(self.connections):
+                connection.abort()
+            raise ConnectionResetError
         if name == "cut":
             assert request.transport is not None
             request.transport.abort()
@@ -84,6 +92,8 @@ class Stub:
             assert request.transport is not None
             request.transport.close()
             return response
+        if name == "finish":
+            return web.json_response({"choices": [{"message": {"content": "text"}, "finish_reason": ["stop"]}]})
         if name == "junk":
             return web.Response(text="<html>a proxy's page</html>")
         if name == "filter":
