@@ -49,13 +49,14 @@ def parsed(data: bytes) -> Answer:
     try:
         told = orjson.loads(data)
         choice, usage = told["choices"][0], told.get("usage") or {}
-        text, finish = choice["message"].get("content"), choice.get("finish_reason") or "stop"
+        text, reason = choice["message"].get("content"), choice.get("finish_reason") or "stop"
+        finish, refusal = FINISHES.get(reason), choice["message"].get("refusal")
         tokens = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise Fault(f"the answer is no chat completion: {said(data)}") from error
-    if isinstance(text, str) and finish in FINISHES:
-        return Answer(text, FINISHES[finish], *tokens)
-    why = choice["message"].get("refusal") or ("the answer is empty" if finish in FINISHES else f"it ended by `{finish}`")
+    if isinstance(text, str) and finish is not None:
+        return Answer(text, finish, *tokens)
+    why = refusal or ("the answer is empty" if finish is not None else f"it ended by `{reason}`")
     return Answer("", "error", *tokens, error=f"the server gives no text: {why}")
 
 

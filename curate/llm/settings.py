@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import orjson
 
 from curate.errors import PipelineError
 from curate.registry import suggest
 
 ENGINES = ("endpoint", "vllm")
 PRICES = ("prompt", "output", "gpu_hour")
-_IDENTITY = ("model", "revision", "temperature", "top_p", "max_tokens", "body")
+OWN_FIELDS = ("model", "messages", "stream", "n", "temperature", "top_p", "max_tokens")  # of a request, that `body` may not set
+_IDENTITY = ("model", "revision", "temperature", "top_p", "body")
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "str | None": (str, type(None)),
@@ -34,7 +39,7 @@ class Settings:
       it holds is then part of the identity.
     - `revision`: which model of that name it is; a server that gets another one under the same name has another revision.
     - `temperature`, `top_p`: 0 takes the likeliest token always. No seed is ever sent: servers do not keep that promise under load.
-    - `max_tokens`: the longest answer, where a prompt says nothing else.
+    - `max_tokens`: the longest answer, where a prompt says nothing else; prompts of a style do, by its `max_output_tokens`.
     - `body`: further fields of each request, such as `chat_template_kwargs: {enable_thinking: false}`.
 
     What follows does not:
@@ -79,23 +84,40 @@ class Settings:
             raise PipelineError("llm: `model` is missing", "write the name that the endpoint knows the model by")
         settings = cls(**given)
         _check_numbers(settings)
+        _check_body(settings.body)
         _check_engine(settings)
         _check_price(settings.price)
         return settings
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What of the settings changes answers; a folder is what its files are, wherever it lies."""
-        told = {name: getattr(self, name) for name in _IDENTITY}
+        """What of the settings changes the answer to a prompt that has a `max_tokens`; a folder is what its files are, wherever it lies.
+
+        Settings that are equal have equal identities: 0 and 0.0 are one number.
+        """
+        told = {name: _plain(getattr(self, name)) for name in _IDENTITY}
         return told | ({"model": None} if self.engine == "vllm" and self.revision else {})
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON data with whole numbers written in one way."""
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53 else value
 
 
 def _check_type(name: str, value: Any, kind: str) -> None:
     if name == "engine":
         if value not in ENGINES:
             raise PipelineError(f"llm: `engine` is one of {', '.join(ENGINES)}, found `{value}`", suggest(str(value), list(ENGINES)))
-    elif not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind in ("int", "float")):
+    elif not isinstance(value, _TYPES[kind]) or (kind in ("int", "float") and not _is_number(value)):
         raise PipelineError(f"llm: `{name}` must be {_SAID.get(kind, 'a mapping')}, found {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _check_numbers(settings: Settings) -> None:
@@ -108,6 +130,19 @@ def _check_numbers(settings: Settings) -> None:
             raise PipelineError(f"llm: `{name}` must be more than 0 seconds: {getattr(settings, name)}")
     if not 0 < settings.top_p <= 1:
         raise PipelineError(f"llm: `top_p` lies above 0 and at most at 1: {settings.top_p}")
+
+
+def _check_body(body: Mapping[str, Any]) -> None:
+    for name in OWN_FIELDS:
+        if name in body:
+            hint = f"`{name}` is a setting of its own" if name in _IDENTITY or name == "max_tokens" else "each request has one answer"
+            raise PipelineError(f"llm: `body` is for further fields, not for `{name}`", hint)
+    try:
+        same = orjson.loads(orjson.dumps(dict(body))) == body
+    except TypeError as error:
+        raise PipelineError(f"llm: `body` cannot be written as JSON: {error}") from error
+    if not same:
+        raise PipelineError("llm: `body` cannot be written as JSON as it is", "dates are strings, and all numbers finite")
 
 
 def _check_engine(settings: Settings) -> None:
@@ -123,10 +158,18 @@ def _check_engine(settings: Settings) -> None:
         )
     if settings.endpoint is None:
         raise PipelineError("llm: `endpoint` is missing", "such as http://127.0.0.1:8000/v1; see `curate llm serve`")
-    if not settings.endpoint.startswith(("http://", "https://")):
+    if not _is_address(settings.endpoint):
         raise PipelineError(f"llm: `endpoint` is no address: {settings.endpoint}", "such as http://127.0.0.1:8000/v1")
     if "@" in settings.endpoint.split("/")[2]:
         raise PipelineError("llm: `endpoint` holds credentials", "name the environment variable that holds the key with `key_variable`")
+
+
+def _is_address(endpoint: str) -> bool:
+    try:
+        address = urlsplit(endpoint)
+        return address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except ValueError:  # a port that is no number, brackets round what is no IPv6 address
+        return False
 
 
 def _check_price(price: Mapping[str, Any]) -> None:
@@ -135,7 +178,7 @@ def _check_price(price: Mapping[str, Any]) -> None:
             raise PipelineError(
                 f"llm: unknown key `{name}` of `price`", suggest(str(name), list(PRICES)) or f"keys are: {', '.join(PRICES)}"
             )
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        if not _is_number(value) or value < 0:
             raise PipelineError(f"llm: `price` holds dollars, found {name}: {value!r}")
     if "gpu_hour" in price and len(price) > 1:
         raise PipelineError("llm: `price` is that of tokens or that of hours", "remove `gpu_hour`, or the others")

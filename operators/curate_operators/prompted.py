@@ -53,7 +53,7 @@ class Prompted(Operator):
 
     @functools.cached_property
     def _llm(self) -> Llm:
-        return Llm(self.llm)
+        return Llm(self.llm, bounded=True)
 
     @functools.cached_property
     def _styles(self) -> Sequence[Style]:

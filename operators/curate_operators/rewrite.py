@@ -238,7 +238,7 @@ class Rewrite(FlatMapper):
 
     @functools.cached_property
     def _llm(self) -> Llm:
-        return Llm(self.llm)
+        return Llm(self.llm, bounded=True)
 
     @functools.cached_property
     def _routes(self) -> tuple[Route, ...]:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from curate.errors import CurateError, TransientError
-from curate.llm import Answer, Llm, Prompt, Unanswered
+from curate.llm import Answer, Llm, Prompt, Unanswered, endpoint
+from curate.llm.llm import HOPELESS
 from tests.llm.servers import StubProcess
 
 
@@ -49,7 +50,7 @@ def test_requests_under_way_are_as_many_as_asked_for() -> None:
         assert stub.most() == 8
 
 
-@pytest.mark.parametrize("fault", ["500", "503", "cut", "half", "junk", "429"])
+@pytest.mark.parametrize("fault", ["500", "503", "cut", "half", "junk", "finish", "429"])
 def test_a_passing_fault_costs_a_try_and_no_answer(stub: StubProcess, fault: str) -> None:
     text = f"passing [fault {fault} 2]"
     assert ask(stub, text)[0].text == text.upper()
@@ -122,6 +123,56 @@ def test_a_prompt_that_kills_the_server_takes_no_other_with_it(tmp_path: Path) -
         assert [answer.text for answer in others] == [text.upper() for text in texts]
         assert poison.finish == "error" and "(try 4 of 4)" in (poison.error or "")
         assert stub.starts == 5
+
+
+def test_many_prompts_that_cut_all_connections_take_no_other_with_them(stub: StubProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "PAUSE_S", 0.05)
+    texts = [f"[slow] cutting {n} [fault drop 99]" if n % 3 == 2 else f"[slow] beside {n}" for n in range(48)]
+    answers = ask(stub, *texts, concurrency=16, patience_s=60)
+    assert [answer.finish for answer in answers] == ["error" if "fault" in text else "stop" for text in texts]
+
+
+def test_with_two_tries_the_second_is_alone(stub: StubProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "PAUSE_S", 0.05)
+    texts = ["twice [fault drop 99]", *(f"[slow] twice {n}" for n in range(4))]
+    assert [answer.finish for answer in ask(stub, *texts, attempts=2)] == ["error"] + ["stop"] * 4
+
+
+def test_tries_alone_wait_for_the_others_and_keep_none_waiting_for_ever() -> None:
+    async def tries() -> None:
+        gate, inside, most = endpoint._Gate(), [0, 0], 0
+
+        async def one(alone: bool) -> None:
+            nonlocal most
+            async with gate.through(alone):
+                inside[alone] += 1
+                assert inside in ([inside[0], 0], [0, 1])
+                most = max(most, inside[0])
+                try:
+                    await asyncio.sleep(0.001)
+                finally:
+                    inside[alone] -= 1
+
+        lost = [asyncio.create_task(one(alone)) for alone in (True, True, False)]  # inside, next, and behind it
+        work = [asyncio.create_task(one(n % 4 == 3)) for n in range(40)]
+        await asyncio.sleep(0)
+        for task in lost:
+            task.cancel()
+        async with asyncio.timeout(5):
+            await asyncio.gather(*work)
+        assert most == 3
+
+    asyncio.run(tries())
+
+
+def test_a_model_that_answers_nothing_at_all_is_no_fault_of_rows(stub: StubProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "PAUSE_S", 0.01)
+    failing = [f"never {n} [fault 500 99]" for n in range(HOPELESS)]
+    with pytest.raises(CurateError, match=f"stub answers none of the first {HOPELESS} prompts: 500 fault 500") as told:
+        ask(stub, *failing)
+    assert "see its log" in (told.value.hint or "")
+    answers = ask(stub, "one that it answers", *failing)  # it answers, so that these are faults of their own
+    assert [answer.finish for answer in answers] == ["stop"] + ["error"] * HOPELESS
 
 
 def test_it_can_be_asked_where_a_loop_runs_already(stub: StubProcess) -> None:
