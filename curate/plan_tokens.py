@@ -1,81 +1,111 @@
-"""What a plan would ask of language models, before anything runs: an estimate from bytes of text, which says what it assumes.
+"""What a plan would ask of language models, before anything runs: an estimate from bytes of text and numbers of documents.
 
-Where the text is there, its bytes are known. Else they are reckoned: Parquet's footers tell what its columns take unpacked, and an earlier
-dataset of a stage tells how much text it made of what it read. Where there is neither, the bytes of the files have to do.
+Operators say what they ask about so much text (`Operator.asks`). Where the text is there, it is known. Else it is reckoned: Parquet's
+footers tell what its columns take unpacked and how many rows there are, and an earlier dataset of a stage tells how much text it made of
+what it read. Where there is neither, the bytes of the files have to do, as documents of `DOCUMENT_BYTES`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from curate.errors import CurateError
+from curate.llm import Asked
 from curate.llm.settings import Settings
 from curate.llm.usage import BYTES_PER_TOKEN, Usage, dollars
-from curate.manifest import MANIFEST, Counts, Manifest
+from curate.manifest import MANIFEST, Manifest
 from curate.plan import Plan
-from curate.readers.parquet import unpacked_bytes
+from curate.readers.parquet import unpacked
+from curate.steps import operator
 
 Basis = Literal["text", "reckoned", "files"]
 _SURE: tuple[Basis, ...] = ("text", "reckoned", "files")
+DOCUMENT_BYTES = 4000  # of a page of the web, where nothing tells
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one step of a stage would ask: tokens of the documents that it reads, as many again of answers, and dollars if there is a price.
+    """What one step of a stage would ask a model, and at most how many dollars that is, if there is a price.
 
-    `basis` says what the bytes are: those of text that is there already, reckoned ones, or those of the files that hold it.
+    `basis` says what the bytes are: those of text that is there already, reckoned ones, or those of the files that hold it. Of a price by
+    the hour there are dollars only where an earlier dataset of the stage tells how long a prompt takes one worker: `hours` then has them.
     """
 
     stage: str
     step: str
     model: str
     text_bytes: int
+    documents: int
     basis: Basis
-    prompt_tokens: int
-    output_tokens: int
+    asked: Asked
+    by_the_hour: bool
+    hours: float | None
     dollars: float | None
 
 
 def estimates(plan: Plan) -> Iterator[Estimate]:
-    """Yield an estimate for each step of a stage that is not done and asks a model."""
+    """Yield an estimate for each step of a stage that is not done and asks a model; what was asked in earlier runs is in it."""
     for name, planned in plan.stages.items():
         if planned.stage.use is not None or plan.status(name) == "done":
             continue
-        size = _read(plan, name)
-        for step, operator in zip(planned.stage.operators, plan.built.operators.get(name, []), strict=False):
-            for model in operator.models().values():
-                yield _estimate(name, step.label, model.settings, size)
+        specs = planned.steps[len(planned.stage.apply) :]
+        asking = [(spec, built) for spec, built in zip(specs, plan.built.operators.get(name, []), strict=False) if built.models()]
+        if not asking:
+            continue
+        size, before = _read(plan, name), _earlier(plan, name)
+        for spec, built in asking:
+            told: Mapping[str, Asked] = {}
+            with contextlib.suppress(CurateError):  # a file of prompts that a stage has still to make
+                told = operator(spec.operator).asks(size.bytes, size.documents)
+            counted = before.measured.models.get(spec.label, {}) if before else {}
+            for parameter, model in built.models().items():
+                asked = told.get(parameter) or _once(size, model.settings)
+                hours, cost = _price(asked, model.settings, counted.get(parameter, {}))
+                names = (name, spec.label, model.settings.model)
+                yield Estimate(*names, size.bytes, size.documents, size.basis, asked, "gpu_hour" in model.settings.price, hours, cost)
 
 
 @dataclass(frozen=True)
 class _Size:
-    """Bytes of text; how many documents they are in is known only where the text is there."""
+    """Text, and the documents that it is in."""
 
     bytes: int
     basis: Basis
-    rows: int = 0
+    documents: int
 
 
-def _estimate(stage: str, step: str, settings: Settings, size: _Size) -> Estimate:
-    tokens = size.bytes // BYTES_PER_TOKEN
-    output = min(tokens, size.rows * settings.max_tokens) if size.basis == "text" else tokens
-    hourly = "gpu_hour" in settings.price  # nobody knows how long it takes
-    cost = None if hourly else dollars(Usage(prompt_tokens=tokens, output_tokens=output), settings, 0.0)
-    return Estimate(stage, step, settings.model, size.bytes, size.basis, tokens, output, cost)
+def _once(size: _Size, settings: Settings) -> Asked:
+    """Return what it takes to show each document once, with nothing beside it."""
+    return Asked(size.documents, size.bytes // BYTES_PER_TOKEN, size.documents * settings.max_tokens)
+
+
+def _price(asked: Asked, settings: Settings, before: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Return hours and dollars; `before` counts what an earlier run asked, and how long it took."""
+    if "gpu_hour" not in settings.price:
+        return None, dollars(Usage(prompt_tokens=asked.prompt_tokens, output_tokens=asked.output_tokens), settings, 0.0)
+    paid = before.get("prompts", 0) - before.get("cached", 0)
+    if not paid:
+        return None, None
+    seconds = asked.prompts * float(before["seconds"]) / paid
+    return seconds / 3600, dollars(Usage(seconds=seconds), settings, seconds)
 
 
 def _read(plan: Plan, name: str) -> _Size:
     """Return the text that a stage reads, of all its documents."""
     sources = [_files(plan, source) if plan.reads_files(name, source) else _made(plan, source) for source in plan.stages[name].documents]
-    return _Size(sum(size.bytes for size in sources), _worst([size.basis for size in sources]), sum(size.rows for size in sources))
+    basis = max((size.basis for size in sources), key=_SURE.index, default="text")
+    return _Size(sum(size.bytes for size in sources), basis, sum(size.documents for size in sources))
 
 
 def _files(plan: Plan, source: str) -> _Size:
     listing = plan.inputs[source].listing
     if listing.format == "parquet":
-        return _Size(unpacked_bytes(listing.storage, listing.files), "reckoned")
-    return _Size(listing.bytes, "files")
+        size, rows = unpacked(listing.storage, listing.files)
+        return _Size(size, "reckoned", rows)
+    return _Size(listing.bytes, "files", -(-listing.bytes // DOCUMENT_BYTES))
 
 
 def _made(plan: Plan, name: str) -> _Size:
@@ -85,18 +115,15 @@ def _made(plan: Plan, name: str) -> _Size:
         return _Size(counts.text_bytes_out, "text", counts.rows_out)
     size, before = _read(plan, name), _earlier(plan, name)
     if before is None:
-        return _Size(size.bytes, _worst([size.basis, "reckoned"]))
-    read = before.bytes_in if size.basis == "files" else before.text_bytes_in
-    return _Size(size.bytes * before.text_bytes_out // max(read, 1), "reckoned")
+        return _Size(size.bytes, max("reckoned", size.basis, key=_SURE.index), size.documents)
+    counts = before.counts
+    made = size.bytes * counts.text_bytes_out // max(counts.bytes_in if size.basis == "files" else counts.text_bytes_in, 1)
+    return _Size(made, "reckoned", made * counts.rows_out // max(counts.text_bytes_out, 1))
 
 
-def _earlier(plan: Plan, name: str) -> Counts | None:
-    """Return the counts of the largest dataset of the stage that earlier runs left, as other inputs or parameters made it."""
+def _earlier(plan: Plan, name: str) -> Manifest | None:
+    """Return the manifest of the largest dataset of the stage that earlier runs left, as other inputs or parameters made it."""
     prefix = f"datasets/{name}@"
     manifests = [info.path for info in plan.storage.list("datasets") if info.path.startswith(prefix) and info.path.endswith(f"/{MANIFEST}")]
-    found = [Manifest.from_json(plan.storage.read(path), path).counts for path in manifests]
-    return max(found, key=lambda counts: counts.bytes_in, default=None)
-
-
-def _worst(bases: list[Basis]) -> Basis:
-    return max(bases, key=_SURE.index, default="text")
+    found = [Manifest.from_json(plan.storage.read(path), path) for path in manifests]
+    return max(found, key=lambda manifest: manifest.counts.bytes_in, default=None)

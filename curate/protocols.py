@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     from curate.dataset import Dataset
-    from curate.llm import Llm
+    from curate.llm import Asked, Llm
     from curate.manifest import Kind
     from curate.work import Verdict, Work
 
@@ -49,6 +49,13 @@ class Operator(ABC):
 
     def models(self) -> Mapping[str, Llm]:
         """Return the language models that it asks, by the parameter that holds each one's settings; see `curate.llm`."""
+        return {}
+
+    def asks(self, text_bytes: int, documents: int) -> Mapping[str, Asked]:
+        """Return what it will ask each of `models()` about so many bytes of text in so many documents, reckoned from these numbers alone.
+
+        `curate plan` shows it. A model that is not told of is taken to be asked about each document once, whole, with nothing beside it.
+        """
         return {}
 
     def verify(self, schema: pa.Schema) -> None:

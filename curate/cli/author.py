@@ -19,7 +19,7 @@ from curate.launch import Request, launch, plan_for
 from curate.pipeline_validate import validate
 from curate.pipeline_yaml import load_pipeline
 from curate.plan import Plan, input_schemas
-from curate.plan_tokens import Estimate, estimates
+from curate.plan_tokens import DOCUMENT_BYTES, Estimate, estimates
 from curate.recipes import recipe, recipes
 from curate.registry import find, packs
 from curate.report.units import plural, size
@@ -83,10 +83,20 @@ def _print_plan(made: Plan) -> None:
 
 def _estimated(told: Estimate) -> str:
     """Return an estimate in words, with what it rests on."""
-    source = {"text": "text", "reckoned": "text, as far as can be told beforehand", "files": "files"}[told.basis]
-    cost = "" if told.dollars is None else f", {told.dollars:,.2f} dollars"
-    tokens = f"about {told.prompt_tokens:,} prompt tokens and at most about {told.output_tokens:,} output tokens{cost}"
-    return f"{told.step} asks {told.model}: {tokens} (estimate: {size(told.text_bytes)} of {source}, 4 bytes a token, answers no longer)"
+    files = f"files, as documents of {size(DOCUMENT_BYTES)}"
+    source = {"text": "text", "reckoned": "text, as far as can be told beforehand", "files": files}[told.basis]
+    prompts = f"{plural(told.asked.prompts, 'prompt')} of {told.asked.prompt_tokens:,} tokens"
+    basis = f"{size(told.text_bytes)} of {source}, 4 bytes a token; what was answered before is not taken off"
+    most = f"at most {told.asked.output_tokens:,} output tokens"
+    return f"{told.step} asks {told.model}: about {prompts} and {most}{_priced(told)} (estimate: {basis})"
+
+
+def _priced(told: Estimate) -> str:
+    if told.hours is not None:
+        return f", about {told.dollars:,.2f} dollars for {told.hours:,.2f} hours of one worker at the pace of an earlier run"
+    if told.by_the_hour:
+        return ", paid by the hour: no earlier run tells how long it takes"
+    return "" if told.dollars is None else f", at most {told.dollars:,.2f} dollars"
 
 
 @click.command(name="try")

@@ -28,11 +28,13 @@ twice, and counts its tokens. The operator says what each answer means, row by r
 
 `required` raises `Unanswered` where a row has no answer: the engine bisects the batch down to that row and quarantines it within
 the stage's `max_errors`; the other rows are not asked again. An operator that would rather keep or drop such rows looks at
-`answer.finish` and `answer.error` instead. Texts of documents are data: put them last, behind a mark, and trust no answer.
+`answer.finish` and `answer.error` instead. Texts of documents are data: put them last, behind a mark, and trust no answer. With `asks` an
+operator tells `curate plan` what its prompts take beside documents.
 """
 
 from curate.llm.llm import Llm
 from curate.llm.prompts import Answer, Engine, Finish, Prompt, Role, Unanswered
 from curate.llm.settings import Settings
+from curate.llm.usage import Asked
 
-__all__ = ["Answer", "Engine", "Finish", "Llm", "Prompt", "Role", "Settings", "Unanswered"]
+__all__ = ["Answer", "Asked", "Engine", "Finish", "Llm", "Prompt", "Role", "Settings", "Unanswered"]

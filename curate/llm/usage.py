@@ -1,4 +1,4 @@
-"""What asking took: prompts, tokens, seconds and dollars."""
+"""What asking will take, and what it took: prompts, tokens, seconds and dollars."""
 
 from __future__ import annotations
 
@@ -10,6 +10,22 @@ from curate.llm.prompts import Answer
 from curate.llm.settings import Settings
 
 BYTES_PER_TOKEN = 4  # of English text under the tokenizers of present models
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a model is to be asked: prompts, their tokens with all that stands round the documents, and the most that answers may have."""
+
+    prompts: int = 0
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: Asked) -> Asked:
+        return Asked(self.prompts + other.prompts, self.prompt_tokens + other.prompt_tokens, self.output_tokens + other.output_tokens)
+
+    def times(self, number: int) -> Asked:
+        """Return all of it so many times, as for votes."""
+        return Asked(self.prompts * number, self.prompt_tokens * number, self.output_tokens * number)
 
 
 @dataclass

@@ -101,24 +101,30 @@ class _Rows:
         return RowError(batches.derived_id(options, self.part.file.path, self.at), f"{lost}: {_one_line(self.error)}", self.stop - self.at)
 
 
-def unpacked_bytes(storage: Storage, files: Sequence[FileInfo]) -> int:
-    """Return about how many bytes all columns of files take without compression, by the footers of some of them."""
+def unpacked(storage: Storage, files: Sequence[FileInfo]) -> tuple[int, int]:
+    """Return about how many bytes all columns of files take without compression, and how many rows, by the footers of some of them.
+
+    Where none can be read, the bytes are those of the files, and the rows 0.
+    """
     chosen = files[:: -(-len(files) // _FOOTER_THREADS)] if files else files
     with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
-        unpacked = list(pool.map(functools.partial(_unpacked, storage), chosen))
-    read = sum(file.size for file, size in zip(chosen, unpacked, strict=True) if size is not None)
+        footers = list(pool.map(functools.partial(_unpacked, storage), chosen))
+    read = sum(file.size for file, footer in zip(chosen, footers, strict=True) if footer is not None)
     whole = sum(file.size for file in files)
-    return whole * sum(filter(None, unpacked)) // read if read else whole
+    if not read:
+        return whole, 0
+    unpacked_bytes, rows = (sum(numbers) for numbers in zip(*filter(None, footers), strict=True))
+    return whole * unpacked_bytes // read, whole * rows // read
 
 
-def _unpacked(storage: Storage, file: FileInfo) -> int | None:
-    """Return what the row groups of a file take without compression; None for one that cannot be read."""
+def _unpacked(storage: Storage, file: FileInfo) -> tuple[int, int] | None:
+    """Return what the row groups of a file take without compression, and its rows; None for one that cannot be read."""
     try:
         with storage.open_arrow(file.path) as raw:
             footer = _open(raw).metadata
     except _DAMAGE:
         return None
-    return sum(int(footer.row_group(group).total_byte_size) for group in range(footer.num_row_groups))
+    return sum(int(footer.row_group(group).total_byte_size) for group in range(footer.num_row_groups)), int(footer.num_rows)
 
 
 def _open(raw: pa.NativeFile) -> pq.ParquetFile:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from curate.document import TEXT, TEXT_TYPE, set_column
 from curate.errors import PipelineError
-from curate.llm import Answer
+from curate.llm import Answer, Asked
 from curate.protocols import Mapper
 from curate_operators.instruct_query import SET, about
 from curate_operators.prompt_sets import QUERY, Style
@@ -71,6 +71,10 @@ class InstructAnswer(Prompted, Mapper):
         if style.prompt.count(QUERY) != 1:
             raise PipelineError(f"instruct_answer: the prompt `{ANSWER}` has {QUERY} {style.prompt.count(QUERY)} times", "once")
         return [style]
+
+    def asks(self, text_bytes: int, documents: int) -> Mapping[str, Asked]:
+        prompts = documents * self._style.max_input_tokens  # the texts are questions: nobody knows how long their sources are
+        return {"llm": Asked(documents, prompts, documents * self._style.max_output_tokens)}
 
     def reads(self) -> tuple[str, ...]:
         return (TEXT, SOURCE_TEXT)

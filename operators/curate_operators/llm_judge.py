@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from curate.document import TEXT
 from curate.errors import PipelineError
-from curate.llm import Answer, Prompt
+from curate.llm import Answer, Asked, Prompt
 from curate.protocols import Scorer
 from curate.work import Verdict
 from curate_operators.prompt_sets import Style
@@ -92,6 +92,9 @@ class LlmJudge(Prompted, Scorer):
 
     def chosen(self, styles: Mapping[str, Style]) -> Sequence[Style]:
         return [named(styles, self.rubric, "llm_judge", "rubric")]
+
+    def asks(self, text_bytes: int, documents: int) -> Mapping[str, Asked]:
+        return {model: asked.times(self.votes) for model, asked in super().asks(text_bytes, documents).items()}
 
     def output(self) -> pa.DataType:
         return OUTPUT

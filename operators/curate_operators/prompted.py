@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 import orjson
 
 from curate.errors import PipelineError
-from curate.llm import Llm
+from curate.llm import Asked, Llm
 from curate.protocols import Operator
 from curate.registry import suggest
 from curate_operators.prompt_sets import Style, read, read_file, read_shipped
+from curate_operators.prompt_tokens import beginnings, pieces
 from curate_operators.token_counts import Tokens, read_tokens
 
 
@@ -28,6 +29,7 @@ class Prompted(Operator):
     files: ClassVar[tuple[str, ...]] = ("prompt_file", "tokenizer")
     folders: ClassVar[tuple[str, ...]] = ("tokenizer",)
     prompts: ClassVar[str]  # the name of the shipped set
+    in_pieces: ClassVar[bool] = False  # documents are shown whole, in as many prompts as it takes, and not by their beginnings
 
     llm: Mapping[str, Any] = field(hash=False)
     prompt_file: str | None = field(default=None, kw_only=True)
@@ -44,6 +46,10 @@ class Prompted(Operator):
 
     def models(self) -> Mapping[str, Llm]:
         return {"llm": self._llm}
+
+    def asks(self, text_bytes: int, documents: int) -> Mapping[str, Asked]:
+        reckon = pieces if self.in_pieces else beginnings
+        return {"llm": sum((reckon(style, text_bytes, documents) for style in self._styles), Asked())}
 
     def verify_file(self, parameter: str, path: Path) -> None:
         if parameter == "tokenizer":

@@ -66,6 +66,7 @@ class ProxAnnotate(Prompted, Scorer):
 
     version = 2
     prompts: ClassVar[str] = "prox_annotate"
+    in_pieces: ClassVar[bool] = True
 
     intents: Sequence[str] = ()
 

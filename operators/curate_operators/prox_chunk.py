@@ -79,6 +79,7 @@ class ProxChunk(Prompted, Mapper):
 
     version = 3
     prompts: ClassVar[str] = SET
+    in_pieces: ClassVar[bool] = True
 
     trained: bool = False
     max_program_errors: int = 1

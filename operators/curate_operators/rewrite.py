@@ -21,9 +21,10 @@ import pyarrow.compute as pc
 from curate.document import ID, ID_TYPE, PARENT_ID, TEXT, TEXT_TYPE, leaf, set_column, type_at
 from curate.errors import PipelineError
 from curate.hashing import hash64
-from curate.llm import Answer, Llm
+from curate.llm import Answer, Asked, Llm
 from curate.protocols import FlatMapper
 from curate_operators.prompt_sets import Rewriting, Style, read, read_file, read_shipped
+from curate_operators.prompt_tokens import pieces
 from curate_operators.rewrite_answers import said
 from curate_operators.rewrite_segments import Cut, segments
 from curate_operators.rewrite_styles import Choose, Flags, Route, chosen, read_routes
@@ -140,6 +141,10 @@ class Rewrite(FlatMapper):
 
     def models(self) -> dict[str, Llm]:
         return {"llm": self._llm}
+
+    def asks(self, text_bytes: int, documents: int) -> Mapping[str, Asked]:
+        shares = [(route.style, route.share(self._routes, self.choose)) for route in self._routes]  # of scores nothing is known
+        return {"llm": sum((pieces(style, int(text_bytes * part), int(documents * part)) for style, part in shares), Asked())}
 
     def verify_file(self, parameter: str, path: Path) -> None:
         if parameter == "tokenizer":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,6 +37,11 @@ class Route:
         if self.max_score is not None:
             fits &= scores <= self.max_score
         return fits
+
+    def share(self, routes: Sequence[Route], choose: Choose) -> float:
+        """Return the share of documents that it takes among `routes`, where all of them fit."""
+        weights = sum(route.ratio for route in routes)
+        return self.ratio if choose == "each" or not weights else self.ratio / weights
 
 
 def read_routes(given: Mapping[str, Mapping[str, float]], styles: Mapping[str, Style], score: str | None) -> tuple[Route, ...]:

@@ -21,6 +21,7 @@ from curate import load, load_pipeline, run_pipeline
 from curate.cli import main
 from curate.errors import PipelineError
 from curate.launch import Request, launch, plan_for
+from curate.llm import Asked
 from curate.plan_tokens import Estimate, estimates
 from curate.storage import open_storage
 from tests.conftest import ROOT
@@ -190,8 +191,26 @@ def test_a_plan_estimates_what_it_would_ask(make: Make, capsys: pytest.CaptureFi
     )
     main(["plan", str(path), "--workspace", str(path.parent / "workspace")])
     files = sum(file.stat().st_size for file in path.parent.glob("docs*.jsonl"))
-    said = f"Say asks small: about {files // 4} prompt tokens and at most about {files // 4} output tokens, {files // 4:,.2f} dollars"
-    assert f"llm    said           {said} (estimate: {files} B of files, 4 bytes a token, answers no longer)" in capsys.readouterr().out
+    said = f"Say asks small: about 1 prompt of {files // 4} tokens and at most 1,024 output tokens, at most {files // 4:,.2f} dollars"
+    basis = f"{files} B of files, as documents of 4.00 kB, 4 bytes a token; what was answered before is not taken off"
+    assert f"llm    said           {said} (estimate: {basis})" in capsys.readouterr().out
+
+
+def test_a_price_by_the_hour_is_told_where_an_earlier_run_knows_the_pace(
+    stub: StubProcess, make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = stub.settings | {"price": {"gpu_hour": 3600}, "concurrency": 1}
+    path = make([f"[slow] hourly {n}" for n in range(4)], settings)
+    workspace = str(path.parent / "workspace")
+    main(["plan", str(path), "--workspace", workspace])
+    assert "output tokens, paid by the hour: no earlier run tells how long it takes (estimate: " in capsys.readouterr().out
+    run(path)
+    loaded = load_pipeline(make([f"[slow] hourly {n}" for n in range(8)], settings))
+    [found] = estimates(plan_for(loaded.pipeline, None, open_storage(workspace)))
+    assert found.hours and found.dollars == pytest.approx(found.hours * 3600)
+    assert 0.2 <= found.dollars / found.asked.prompts < 2  # seconds that the stub takes for one
+    main(["plan", str(path), "--workspace", workspace])
+    assert "hours of one worker at the pace of an earlier run (estimate: " in capsys.readouterr().out
 
 
 def test_what_is_read_is_known_exactly_once_it_is_there(stub: StubProcess, make: Make) -> None:
@@ -203,7 +222,7 @@ def test_what_is_read_is_known_exactly_once_it_is_there(stub: StubProcess, make:
     loaded = load_pipeline(path)
     launch(loaded.pipeline, None, Request(str(path.parent / "workspace"), until="clean", on="local", workers=1), lambda event: None)
     made = plan_for(loaded.pipeline, None, open_storage(str(path.parent / "workspace")))
-    assert list(estimates(made)) == [Estimate("said", "Say", "stub", 64, "text", 16, 8, None)]
+    assert list(estimates(made)) == [Estimate("said", "Say", "stub", 64, 8, "text", Asked(8, 16, 8), False, None, None)]
     assert stub.asked().count("12345678") == 0
 
 
@@ -218,6 +237,7 @@ def test_parquet_is_reckoned_unpacked(make: Make) -> None:
     loaded = load_pipeline(path)
     [found] = estimates(plan_for(loaded.pipeline, None, open_storage(str(path.parent / "workspace"))))
     assert found.basis == "reckoned" and found.text_bytes == pytest.approx(40 * 15_000, rel=0.02)
+    assert found.documents == pytest.approx(40, abs=1)
 
 
 def test_an_earlier_dataset_tells_how_much_text_a_stage_makes(stub: StubProcess, make: Make) -> None:
@@ -236,3 +256,4 @@ def test_an_earlier_dataset_tells_how_much_text_a_stage_makes(stub: StubProcess,
     (path.parent / "docs2.jsonl").write_bytes((path.parent / "docs0.jsonl").read_bytes() + (path.parent / "docs1.jsonl").read_bytes())
     [after] = estimates(plan_for(load_pipeline(path).pipeline, None, open_storage(workspace)))
     assert after.basis == "reckoned" and after.text_bytes == pytest.approx(2 * 6 * len("keep this text"), abs=2)
+    assert after.documents == pytest.approx(12, abs=1)
