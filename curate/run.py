@@ -36,7 +36,10 @@ OnEvent = Callable[[Mapping[str, Any]], None]
 
 @dataclass
 class StageResult:
-    """How a stage ended: `done`, `reused`, `failed`, `blocked` or `interrupted`."""
+    """How a stage ended: `done`, `reused`, `failed`, `blocked` or `interrupted`.
+
+    `asked` counts what the shards that this run made asked of language models, by step and parameter.
+    """
 
     name: str
     status: str
@@ -46,6 +49,7 @@ class StageResult:
     error: CurateError | None = None
     new_shards: int = 0
     notes: list[dict[str, Any]] = field(default_factory=list)
+    asked: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -165,6 +169,7 @@ class Run:
         _verify_budget(planned, errored, _samples(done))
         for receipt in self._map(planned, waiting, len(tasks), result):
             done[receipt.shard] = receipt
+            add_nested(result.asked, receipt.measured.models)
             errored += receipt.counts.errored
             _verify_budget(planned, errored, _samples(done))
         return [done[task.shard] for task in tasks]

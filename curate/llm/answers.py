@@ -1,9 +1,9 @@
 """What a model has answered in a workspace: `cache/llm/<model>/<attempt>.jsonl`, one line per answer, written as answers come.
 
-A line is {"key", "text", "finish", "prompt_tokens", "output_tokens", "xxh3"}, the last of them the hash of the others. The key is a hash
-of the prompt and of how long its answer may be, the folder's name one of what else changes answers (model and sampling), so parts of any
-run, stage or worker can be read together: equal keys have equal rights, and nothing is ever locked or changed. A line that a killed process
-left half, or that is damaged, is no line: its prompt is asked again. The folder may be deleted between runs.
+A line is {"key", "text", "finish", "prompt_tokens", "output_tokens", "seconds", "xxh3"}, the last of them the hash of the others. The key
+is a hash of the prompt and of how long its answer may be, the folder's name one of what else changes answers (model and sampling), so parts
+of any run, stage or worker can be read together: equal keys have equal rights, and nothing is ever locked or changed. A line that a killed
+process left half, or that is damaged, is no line: its prompt is asked again. The folder may be deleted between runs.
 
 In memory each worker holds 20 bytes for every answer of its model, and what its present shard was answered.
 """
@@ -84,6 +84,7 @@ class Answers:
             "finish": answer.finish,
             "prompt_tokens": answer.prompt_tokens,
             "output_tokens": answer.output_tokens,
+            "seconds": round(answer.seconds, 6),
         }
         self._log.append(orjson.dumps(told | {"xxh3": _hash(told)}, option=orjson.OPT_APPEND_NEWLINE))
 
@@ -147,4 +148,5 @@ def _numbers(digits: str) -> Any:
 
 
 def _answer(told: dict[str, Any]) -> Answer:
-    return Answer(told["text"], told["finish"], told["prompt_tokens"], told["output_tokens"], cached=True)
+    tokens = told["prompt_tokens"], told["output_tokens"]
+    return Answer(told["text"], told["finish"], *tokens, cached=True, seconds=told["seconds"])

@@ -91,13 +91,17 @@ class Llm:
         if not keys:
             return answers
 
+        begun = since = time.monotonic()
+
         def heard(number: int, answer: Answer) -> None:
+            nonlocal since
+            before, since = since, time.monotonic()
+            answer = dataclasses.replace(answer, seconds=since - before)
             answers[keys[number]] = self._count(answer)
             if self._answers is not None and answer.finish != "error":
                 self._answers.keep(keys[number], answer)
             self._doubt(answer)
 
-        begun = time.monotonic()
         try:
             self._open().answer(list(waiting.values()), heard)
         except TransientError:

@@ -41,7 +41,8 @@ class Answer:
     """What came of a prompt.
 
     `finish` says why it ends: `stop` = the model was done, `length` = `max_tokens` cut it, `error` = there is none, and `error` says
-    why. `cached` = it was taken from the workspace's cache and cost nothing.
+    why. `cached` = it was taken from the workspace's cache and cost nothing. `seconds` = its share of the time that the worker waited for
+    all answers that were under way together.
     """
 
     text: str
@@ -50,6 +51,7 @@ class Answer:
     output_tokens: int = 0
     cached: bool = False
     error: str | None = None
+    seconds: float = field(default=0.0, compare=False)
 
     def required(self, whole: bool = False) -> str:
         """Return the text; raise `Unanswered` where there is none or, if it must be `whole`, where it was cut."""

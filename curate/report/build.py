@@ -9,7 +9,7 @@ from typing import Any
 
 from curate.dataset import join_url
 from curate.errors import CurateError
-from curate.llm.usage import note
+from curate.llm.usage import Usage, note
 from curate.manifest import Manifest
 from curate.plan import Plan, PlannedStage
 from curate.run import RunResult, StageResult
@@ -116,13 +116,16 @@ def told_by(manifest: Manifest) -> dict[str, Any]:
 
 def _asked(plan: Plan, planned: PlannedStage, result: StageResult) -> Iterator[dict[str, Any]]:
     """Yield what the stage asked of language models, as notes."""
-    if result.manifest is None or result.status != "done":
+    if result.status == "reused":
         return
     operators = plan.built.operators.get(planned.name, [])
     steps = {step.label: operator for step, operator in zip(planned.stage.operators, operators, strict=False)}
-    for step, models in result.manifest.measured.models.items():
-        for parameter, counted in models.items():
-            yield note(step, counted, steps[step].models()[parameter].settings, result.seconds)
+    dataset = result.manifest.measured.models if result.manifest else None
+    for step, models in (result.asked if dataset is None else dataset).items():
+        for parameter in models:
+            run = Usage(**result.asked.get(step, {}).get(parameter, {}))
+            whole = None if dataset is None else Usage(**models[parameter])
+            yield note(step, run, whole, steps[step].models()[parameter].settings, result.seconds)
 
 
 def _told(error: CurateError | None) -> dict[str, Any] | None:

@@ -74,13 +74,16 @@ def test_a_run_asks_once_and_a_rerun_with_another_chain_asks_nothing(stub: StubP
     assert texts_of(report) == [text.upper() for text in texts]
     asked = [text for text in stub.asked() if text.startswith("once")]
     assert sorted(asked) == sorted(set(texts))
-    assert counted(report) | {"seconds": 0} == {
+    assert counted(report) | dict.fromkeys(("seconds", "cached_seconds", "dataset_seconds"), 0) == {
         "prompts": 14, "cached": 7, "failed": 0, "prompt_tokens": 14, "output_tokens": 14,
-        "cached_prompt_tokens": 14, "cached_output_tokens": 14, "seconds": 0, "dollars": 7.014,
+        "cached_prompt_tokens": 14, "cached_output_tokens": 14, "seconds": 0, "cached_seconds": 0, "dollars": 7.014,
+        "dataset_prompts": 14, "dataset_prompt_tokens": 28, "dataset_output_tokens": 28, "dataset_seconds": 0, "dataset_dollars": 14.028,
     }  # fmt: skip
     message = report["stages"][0]["notes"][0]["message"]
     assert message.startswith("Say asked stub: 14 prompts, 7 answered before; 14 prompt tokens and 14 output tokens; ")
-    assert message.endswith(" in each worker; 7.01 dollars")
+    assert message.endswith(
+        " in each worker; 7.01 dollars; with what was asked before, at most 28 prompt tokens and 28 output tokens, 14.03 dollars"
+    )
     again = run(make(texts, stub.settings, trace="documents"))
     assert again["stages"][0]["new_shards"] == 2 and texts_of(again) == texts_of(report)
     assert (counted(again)["cached"], counted(again)["prompt_tokens"]) == (14, 0)
@@ -137,6 +140,26 @@ def test_a_dead_server_ends_the_stage_and_a_rerun_goes_on_from_what_was_answered
         again = run(make(texts[:20], stub.settings))
         assert again["status"] == "done" and texts_of(again) == [text.upper() for text in texts[:20]]
         assert len(stub.asked()) == 20 - kept.count(b"\n")
+    assert counted(again)["prompt_tokens"] == 2 * (20 - kept.count(b"\n"))
+    assert counted(again)["dataset_prompt_tokens"] == 2 * 20
+    assert counted(again)["dataset_seconds"] >= 20 * 0.2 / 4  # four at a time
+
+
+def test_what_a_stopped_run_paid_is_told_by_it_and_by_the_one_that_goes_on(make: Make, tmp_path: Path) -> None:
+    price = {"price": {"gpu_hour": 3600}, "concurrency": 1, "patience_s": 0.5}
+    texts = [*(f"[slow] {n}" for n in range(7)), "[fault die 1]"]
+    memory = tmp_path / "faults"
+    with StubProcess(memory) as stub:
+        first = run(make(texts, stub.settings | price))
+    assert first["status"] == "failed" and counted(first)["prompt_tokens"] == 8
+    assert first["stages"][0]["notes"][0]["message"].endswith("; shards that did not end are not counted")
+    with StubProcess(memory) as stub:
+        again = run(make(texts, stub.settings | price))
+    told = counted(again)
+    assert (told["prompts"], told["cached"]) == (4, 3)  # of the second shard
+    assert (told["dataset_prompts"], told["dataset_prompt_tokens"]) == (8, 7 * 2 + 3)
+    assert told["dataset_seconds"] >= 7 * 0.2 > told["seconds"]
+    assert told["dataset_dollars"] >= told["dollars"] + 7 * 0.2
 
 
 @pytest.mark.parametrize("victim", ["driver", "worker"])
