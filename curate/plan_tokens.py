@@ -115,7 +115,8 @@ def _made(plan: Plan, name: str) -> _Size:
         return _Size(counts.text_bytes_out, "text", counts.rows_out)
     size, before = _read(plan, name), _earlier(plan, name)
     if before is None:
-        return _Size(size.bytes, "files" if size.basis == "files" else "reckoned", size.documents)
+        basis: Basis = "files" if size.basis == "files" else "reckoned"
+        return _Size(size.bytes, basis, size.documents)
     counts = before.counts
     made = size.bytes * counts.text_bytes_out // max(counts.bytes_in if size.basis == "files" else counts.text_bytes_in, 1)
     return _Size(made, "reckoned", made * counts.rows_out // max(counts.text_bytes_out, 1))
