@@ -86,17 +86,16 @@ def _price(asked: Asked, settings: Settings, before: Mapping[str, Any]) -> tuple
     """Return hours and dollars; `before` counts what an earlier run asked, and how long it took."""
     if "gpu_hour" not in settings.price:
         return None, dollars(Usage(prompt_tokens=asked.prompt_tokens, output_tokens=asked.output_tokens), settings, 0.0)
-    paid = before.get("prompts", 0) - before.get("cached", 0)
-    if not paid:
+    if not before:
         return None, None
-    seconds = asked.prompts * float(before["seconds"]) / paid
+    seconds = asked.prompts * (before["seconds"] + before["cached_seconds"]) / before["prompts"]
     return seconds / 3600, dollars(Usage(seconds=seconds), settings, seconds)
 
 
 def _read(plan: Plan, name: str) -> _Size:
     """Return the text that a stage reads, of all its documents."""
     sources = [_files(plan, source) if plan.reads_files(name, source) else _made(plan, source) for source in plan.stages[name].documents]
-    basis = max((size.basis for size in sources), key=_SURE.index, default="text")
+    basis: Basis = max((size.basis for size in sources), key=_SURE.index, default="text")
     return _Size(sum(size.bytes for size in sources), basis, sum(size.documents for size in sources))
 
 
