@@ -88,7 +88,7 @@ def _price(asked: Asked, settings: Settings, before: Mapping[str, Any]) -> tuple
         return None, dollars(Usage(prompt_tokens=asked.prompt_tokens, output_tokens=asked.output_tokens), settings, 0.0)
     if not before:
         return None, None
-    seconds = asked.prompts * (before["seconds"] + before["cached_seconds"]) / before["prompts"]
+    seconds = asked.prompts * (before["seconds"] + before.get("cached_seconds", 0.0)) / before["prompts"]
     return seconds / 3600, dollars(Usage(seconds=seconds), settings, seconds)
 
 
