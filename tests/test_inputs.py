@@ -194,7 +194,7 @@ class _EvenReader:
 sizes = st.lists(st.integers(0, 300), min_size=1, max_size=40)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(sizes, sizes, st.integers(1, 200))
 def test_units_hold_everything_once_in_order_and_are_stable(first: list[int], more: list[int], target: int) -> None:
     def grouped(sizes: list[int]) -> list[tuple[Slice, ...]]:

@@ -102,7 +102,7 @@ def by_parent_and_step(found: list[Any], steps: list[str]) -> list[Any]:
     return sorted(found, key=lambda row: (row[0].partition("/")[0], steps.index(row[1])))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(texts=TEXTS, cuts=st.lists(st.integers(1, 25), max_size=5))
 def test_the_batch_size_does_not_matter(texts: list[str | None], cuts: list[int]) -> None:
     whole = batch(texts)
@@ -117,7 +117,7 @@ def test_the_batch_size_does_not_matter(texts: list[str | None], cuts: list[int]
     assert counts.rows_in == len(texts) and counts.rows_out == len(expected["rows"]) and counts.errored == len(expected["errors"])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(texts=TEXTS, cuts=st.lists(st.integers(1, 25), max_size=3))
 def test_edits_are_counted_to_the_byte(texts: list[str | None], cuts: list[int]) -> None:
     story = Story([ChainStep(my_ops.Upper("2"), "upper", "upper")], pieces(batch(texts), cuts))

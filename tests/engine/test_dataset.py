@@ -92,7 +92,7 @@ def test_a_missing_file_is_an_error(dataset: Dataset) -> None:
         small.rows(dataset)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(sizes=st.lists(st.integers(0, 5), max_size=8), data=st.data())
 def test_a_row_stream_hands_out_any_numbers(sizes: list[int], data: st.DataObject) -> None:
     total = sum(sizes)

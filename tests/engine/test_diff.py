@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import shuffle
@@ -80,7 +80,7 @@ def size(docs: list[dict[str, Any]]) -> int:
     return sum(len((doc["text"] or "").encode()) for doc in docs)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(old=DOCS, new=DOCS, shards=st.sampled_from([1, 2, 5]), partitions=st.sampled_from([1, 3, 16]))
 def test_agrees_with_plain_python(old: Any, new: Any, shards: int, partitions: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("diff")

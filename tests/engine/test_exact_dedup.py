@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import shuffle
@@ -72,7 +72,7 @@ def told(dataset: Any) -> Marks:
     return [(row["id"], row["keep"], row["kept_id"]) for row in rows]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(
     values=st.lists(TEXTS, min_size=1, max_size=30),
     shards=st.sampled_from([1, 2, 3, 7]),
@@ -114,7 +114,7 @@ COPIES = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("rule", range(len(RULES)), ids=[str(keep) for keep, _ in RULES])
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6)
 @given(copies=st.lists(COPIES, min_size=1, max_size=25), shards=st.sampled_from([1, 3, 8]), partitions=st.sampled_from([1, 2, 7]))
 def test_which_copy_stays(
     rule: int, copies: list[dict[str, Any]], shards: int, partitions: int, tmp_path_factory: pytest.TempPathFactory

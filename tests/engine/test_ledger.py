@@ -62,7 +62,7 @@ def told(pieces: list[pa.RecordBatch], report_by: list[str], moved: bool = False
     return ledger
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     sites=st.lists(st.none() | st.sampled_from(["a", "b", "other", ""]) | st.text(max_size=3), min_size=1, max_size=60),
     size=st.integers(1, 60),

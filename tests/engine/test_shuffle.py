@@ -34,7 +34,7 @@ def batches(partitions: list[list[int]], file: int) -> list[tuple[Any, pa.Record
     return made
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(files=FILES, count=st.integers(1, 12), flush=st.sampled_from([1, 300, 64 << 20]))
 def test_rows_come_back_by_partition_in_order(
     files: list[list[list[int]]], count: int, flush: int, tmp_path_factory: pytest.TempPathFactory

@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import thresholds_table
@@ -155,7 +155,7 @@ DOCS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(drawn=DOCS, steps=st.sampled_from([1, 3, 10, 100]), highest=st.booleans(), shards=st.sampled_from([1, 4]))
 def test_agrees_with_a_sorted_list(drawn: Docs, steps: int, highest: bool, shards: int) -> None:
     docs: Docs = [{"id": f"d{i}"} | doc for i, doc in enumerate(drawn)]

@@ -70,7 +70,7 @@ def with_offset(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.Table.from_batches([batch, batch, batch]).combine_chunks().to_batches()[0].slice(batch.num_rows, batch.num_rows)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=ROWS,
     cuts=st.lists(st.integers(0, 40), max_size=6),
@@ -154,7 +154,7 @@ def test_lists_and_structs_count_towards_a_row_group(monkeypatch: pytest.MonkeyP
     assert pq.ParquetFile(io.BytesIO(data)).metadata.num_row_groups == rows * (8 * 1024) // (1 << 20) + 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows=ROWS, start=st.integers(0, 10))
 def test_row_bytes_are_those_of_each_row_alone(rows: list[dict[str, Any]], start: int) -> None:
     batch = pa.RecordBatch.from_pylist(rows, SCHEMA).slice(min(start, len(rows)))

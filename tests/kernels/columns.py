@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import settings
 from hypothesis import strategies as st
 
 SIGNS = [*"\n\r\v\x1c\x85\u2028 \xa0\u3000\u200d\0.…-•!?,'’#{[(«%+$€/:@=。", "\r\n", "..."]
@@ -26,7 +25,6 @@ BROKEN = [
     b"\xe0\x80\x80",
 ]
 AWKWARD = [*(piece.encode("utf-8", "surrogatepass") for piece in [*SIGNS, *LETTERS]), *BROKEN]
-unhurried = settings(deadline=None)  # the first example may compile
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,6 @@ def test_characters_of_real_texts(real_texts: pa.Array) -> None:
     check(real_texts, real_texts.to_pylist())
 
 
-@columns.unhurried
 @given(columns.columns())
 def test_characters_of_any_bytes(column: columns.Column) -> None:
     check(column.array, [plain.decode(content) for content in column.contents])
@@ -70,7 +69,6 @@ def test_span_counts_of_real_texts(real_texts: pa.Array) -> None:
     check_spans(real_texts, real_texts.to_pylist())
 
 
-@columns.unhurried
 @given(columns.columns())
 def test_span_counts_of_any_bytes(column: columns.Column) -> None:
     check_spans(column.array, [plain.decode(content) for content in column.contents])
@@ -81,7 +79,6 @@ def entropy(text: str) -> float:
     return -sum(share * math.log2(share) for share in shares) if shares else math.nan
 
 
-@columns.unhurried
 @given(columns.columns())
 def test_entropy_of_any_bytes(column: columns.Column) -> None:
     wanted = [entropy(plain.decode(content)) for content in column.contents]
@@ -94,7 +91,6 @@ def test_occurrences_in_real_texts(real_texts: pa.Array, needle: str) -> None:
     assert found.tolist() == [text.count(needle) for text in real_texts.to_pylist()]
 
 
-@columns.unhurried
 @given(columns.columns())
 def test_occurrences_in_any_bytes(column: columns.Column) -> None:
     for needle in ("..", "aa", "\ufffd", "a"):
@@ -106,7 +102,6 @@ def test_occurrences_do_not_overlap() -> None:
     assert kernels.occurrences(kernels.Texts.of(pa.array(["....", "....." * 2, "aXa"])), "..").tolist() == [2, 5, 0]
 
 
-@columns.unhurried
 @given(columns.columns())
 def test_phrases_in_any_bytes(column: columns.Column) -> None:
     texts = kernels.Texts.of(column.array)

@@ -6,7 +6,7 @@ import unicodedata
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate import kernels
@@ -54,7 +54,6 @@ def plain(text: str, punctuation: bool) -> str:
     return " ".join(filter(None, words))
 
 
-@settings(deadline=None)
 @given(TEXTS, st.booleans())
 def test_agrees_with_plain_python(texts: list[str | None], punctuation: bool) -> None:
     made = kernels.folded(kernels.texts(pa.array(texts, pa.string())), punctuation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate import kernels
@@ -26,7 +26,6 @@ def test_grams_of_real_lines(real_texts: pa.Array, size: int) -> None:
     assert len({*zip(keys.tolist(), wanted, strict=True)}) == len(set(wanted)) == len(set(keys.tolist()))
 
 
-@columns.unhurried
 @given(columns.columns())
 def test_grams_of_any_bytes(column: columns.Column) -> None:
     texts = kernels.Texts.of(column.array)
@@ -49,7 +48,6 @@ def plain(documents: list[tuple[bool, Document]]) -> tuple[list[bool], set[int]]
     return seen, known
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.booleans(), st.lists(st.tuples(st.booleans(), st.lists(st.integers(1, 9), max_size=5)), max_size=4)), max_size=8)
 )

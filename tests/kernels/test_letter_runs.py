@@ -37,7 +37,6 @@ def test_a_run_of_letters_becomes_others(real_texts: pa.Array) -> None:
     assert sum(one != other for one, other in zip(made[::2], made[1::2], strict=True)) >= np.count_nonzero(count[::2] > 5)
 
 
-@columns.unhurried
 @given(columns.columns())
 def test_any_bytes(column: columns.Column) -> None:
     texts = kernels.Texts.of(column.array)

@@ -47,13 +47,11 @@ def test_lines_of_real_texts(real_texts: pa.Array, breaks: Breaks) -> None:
 
 
 @pytest.mark.parametrize("breaks", ["any", "feed", "runs"])
-@columns.unhurried
 @given(columns.columns())
 def test_lines_of_any_bytes(breaks: Breaks, column: columns.Column) -> None:
     check(column.array, [plain.decode(content) for content in column.contents], breaks)
 
 
-@columns.unhurried
 @given(columns.columns())
 def test_paragraphs_of_any_bytes(column: columns.Column) -> None:
     check(column.array, [plain.decode(content) for content in column.contents], "blank")
@@ -107,7 +105,6 @@ def test_kinds_of_lines(line: str, bits: int) -> None:
     assert kernels.lines(kernels.Texts.of(pa.array([line]))).kind.tolist() == [bits]
 
 
-@columns.unhurried
 @given(columns.columns())
 def test_plain_words_of_any_bytes(column: columns.Column) -> None:
     texts = kernels.Texts.of(column.array)
@@ -117,7 +114,6 @@ def test_plain_words_of_any_bytes(column: columns.Column) -> None:
     assert longest.tolist() == [max(map(len, words), default=0) for words in runs]
 
 
-@columns.unhurried
 @given(columns.columns())
 def test_joining_all_lines_gives_the_text_back(column: columns.Column) -> None:
     texts = kernels.Texts.of(column.array)
@@ -126,7 +122,6 @@ def test_joining_all_lines_gives_the_text_back(column: columns.Column) -> None:
     assert joined.cast(pa.large_binary()).to_pylist() == list(column.rows)
 
 
-@columns.unhurried
 @given(columns.columns())
 def test_joining_the_long_lines(column: columns.Column) -> None:
     texts = kernels.Texts.of(column.array)

@@ -63,7 +63,6 @@ def contents(table: kernels.SpanTable) -> list[bytes]:
 
 
 @pytest.mark.parametrize(("style", "digits"), EXPRESSIONS)
-@columns.unhurried
 @given(texts_of_parts)
 def test_pieces_are_what_the_expression_finds(style: piece_spans.Style, digits: int, texts: list[str]) -> None:
     column = pa.array(["before", *texts], pa.string())[1:]
@@ -75,7 +74,6 @@ def test_pieces_are_what_the_expression_finds(style: piece_spans.Style, digits: 
     assert spans(column, *kernels.pieces(view, classes, style, digits)) == expected
 
 
-@columns.unhurried
 @given(st.lists(texts_of_parts, max_size=4))
 def test_equal_pieces_have_one_number_and_lists_are_put_together(batches: list[list[str]]) -> None:
     classes = np.full(piece_spans.CODES, piece_spans.UNSEEN, np.uint8)
@@ -116,7 +114,6 @@ ALPHABET = "abc"
 PAIRS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
 
 
-@columns.unhurried
 @given(PAIRS, st.lists(st.text(ALPHABET, max_size=12), max_size=4))
 def test_byte_pairs_are_merged_in_the_order_of_their_ranks(chosen: list[tuple[int, int]], texts: list[str]) -> None:
     names = [*ALPHABET]  # a merge may use what earlier ones made

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from curate import kernels
 from curate.kernels.line_spans import Breaks
 from curate.kernels.repeats import Counting
-from tests.kernels import columns, plain
+from tests.kernels import plain
 
 TOP, REPEATED = (2, 3, 4), (5, 6, 7, 8, 9, 10)
 COUNTINGS = get_args(Counting)
@@ -35,14 +35,12 @@ def test_grams_of_real_texts(real_texts: pa.Array, counting: Counting) -> None:
 
 
 @pytest.mark.parametrize("counting", COUNTINGS)
-@columns.unhurried
 @given(texts=st.lists(repetitive, max_size=4))
 def test_grams_of_repetitive_texts(counting: Counting, texts: list[str]) -> None:
     check_grams(pa.array(texts, pa.string()), counting)
 
 
 @pytest.mark.parametrize(("top", "repeated"), [((), ()), ((3,), (5, 9)), ((2, 7), ()), ((), (2,)), ((4,), (2, 3))])
-@columns.unhurried
 @given(texts=st.lists(repetitive, max_size=3))
 def test_any_choice_of_n(top: tuple[int, ...], repeated: tuple[int, ...], texts: list[str]) -> None:
     check_grams(pa.array(texts, pa.string()), "later", top, repeated)
@@ -67,7 +65,6 @@ def test_repeated_lines_of_real_texts(real_texts: pa.Array, breaks: Breaks, coun
 
 
 @pytest.mark.parametrize("counting", COUNTINGS)
-@columns.unhurried
 @given(st.lists(st.lists(st.sampled_from(["", " ", "a", "b", "-"]), max_size=30).map("\n".join), max_size=4))
 def test_repeated_lines_of_repetitive_texts(counting: Counting, texts: list[str]) -> None:
     for skip in (False, True):
@@ -83,7 +80,6 @@ def test_worked_lines() -> None:
     assert [counts.tolist() for counts in kernels.repeated_lines(lines, "all", skip_empty=True)] == [[4], [3], [6]]
 
 
-@columns.unhurried
 @given(st.lists(st.lists(st.integers(-5, 5), max_size=5), max_size=6))
 def test_sums(values: list[list[int]]) -> None:
     first = np.concatenate([[0], np.cumsum([len(one) for one in values])]).astype(np.int64)
@@ -92,7 +88,6 @@ def test_sums(values: list[list[int]]) -> None:
     assert kernels.sums(flat > 0, first).tolist() == [sum(value > 0 for value in one) for one in values]
 
 
-@columns.unhurried
 @given(st.lists(st.text("ab .", max_size=20), max_size=4), st.lists(st.sampled_from(["a", "b", "ab", ".", "x"]), max_size=5))
 def test_matches(texts: list[str], wanted: list[str]) -> None:
     view = kernels.Texts.of(pa.array(texts, pa.string()))

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate import kernels
-from tests.kernels import columns
 
 WORDS = st.lists(st.sampled_from(["a", "B", "cc", "d_1", "é", "x-y", "don't", "日本語", "Ünï", "42"]), max_size=12).map(" ".join)
 
@@ -38,7 +37,6 @@ def similarity(one: set[object], other: set[object]) -> float:
     return len(one & other) / len(one | other) if one | other else 0.0
 
 
-@columns.unhurried
 @given(st.lists(WORDS, min_size=2, max_size=5), st.integers(1, 6))
 def test_shingles_of_words(texts: list[str], n: int) -> None:
     found, wanted = sets(texts, n), [plain(text, n) for text in texts]
@@ -47,7 +45,6 @@ def test_shingles_of_words(texts: list[str], n: int) -> None:
         assert similarity({*found[0]}, {*found[k]}) == similarity({*wanted[0]}, {*wanted[k]})
 
 
-@columns.unhurried
 @given(st.lists(st.text("aB é\n日.", max_size=12), min_size=2, max_size=4), st.integers(1, 4))
 def test_shingles_of_characters(texts: list[str], n: int) -> None:
     lower = [" ".join(text.lower().split()) for text in texts]
@@ -142,7 +139,6 @@ def test_a_bucket_is_a_whole_band() -> None:
     assert len({*found.ravel().tolist()}) == 5
 
 
-@columns.unhurried
 @given(
     st.integers(1, 30).flatmap(
         lambda n: st.tuples(st.just(n), st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=40))
@@ -161,7 +157,6 @@ def test_groups(graph: tuple[int, list[tuple[int, int]]]) -> None:
     assert kernels.roots(parents).tolist() == wanted
 
 
-@columns.unhurried
 @given(st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11), st.sampled_from([0.8, 0.9, 1.0])), max_size=40))
 def test_who_goes_and_by_which_edge(edges: list[tuple[int, int, float]]) -> None:
     ordered = sorted((b, a, weight) for a, b, weight in edges if a < b)

@@ -65,7 +65,6 @@ def test_forms_of_real_lines(real_texts: pa.Array, ignored: set[str]) -> None:
     check(some, some.to_pylist(), ignored)
 
 
-@columns.unhurried
 @given(columns.columns())
 def test_forms_of_any_bytes(column: columns.Column) -> None:
     for ignored in CHOICES:

@@ -43,7 +43,6 @@ def values(found: Any, origin: int = 0) -> dict[str, list[int]]:
     return {name: (getattr(found, name) - (origin if name in ("start", "end") else 0)).tolist() for name in names}
 
 
-@columns.unhurried
 @given(columns.columns())
 def test_a_view_has_the_rows_of_its_column(column: columns.Column) -> None:
     texts = kernels.Texts.of(column.array)
@@ -53,7 +52,6 @@ def test_a_view_has_the_rows_of_its_column(column: columns.Column) -> None:
     assert texts.sizes.tolist() == [len(content) for content in column.contents]
 
 
-@columns.unhurried
 @given(columns.columns())
 def test_a_slice_gives_the_same_as_a_copy(column: columns.Column) -> None:
     texts, copy = kernels.Texts.of(column.array), kernels.Texts.of(columns.of(*column.contents))
@@ -63,7 +61,6 @@ def test_a_slice_gives_the_same_as_a_copy(column: columns.Column) -> None:
         assert values(compute(texts), int(texts.offsets[0])) == values(compute(copy))
 
 
-@columns.unhurried
 @given(columns.columns())
 def test_nulls_are_empty_texts(column: columns.Column) -> None:
     texts = kernels.Texts.of(column.array)
@@ -73,7 +70,6 @@ def test_nulls_are_empty_texts(column: columns.Column) -> None:
         assert np.array_equal(one.first, other.first) if hasattr(one, "first") else values(one) == values(other)
 
 
-@columns.unhurried
 @given(columns.columns(), st.data())
 def test_what_is_known_is_carried_over_to_the_rows_that_are_left(column: columns.Column, data: st.DataObject) -> None:
     kept = np.array(data.draw(st.lists(st.booleans(), min_size=len(column.rows), max_size=len(column.rows))), np.bool_)
@@ -94,7 +90,6 @@ def _computed_anew(texts: kernels.Texts) -> Any:
     pytest.fail("computed anew")
 
 
-@columns.unhurried
 @given(columns.columns(), st.randoms(use_true_random=False), st.sampled_from(["en", "de", "fr"]))
 def test_words_are_carried_over_to_the_lines_that_are_left(column: columns.Column, draw: random.Random, language: str) -> None:
     before = kernels.texts(column.array)
@@ -127,7 +122,6 @@ def test_what_follows_from_lines_is_not_computed_anew() -> None:
     assert kernels.texts(after).remember("other", lambda texts: "computed") == "computed"
 
 
-@columns.unhurried
 @given(columns.columns(), columns.columns())
 def test_chunks_are_put_together(one: columns.Column, other: columns.Column) -> None:
     chunks = [column.array.cast(pa.large_binary()).cast(pa.large_string(), safe=False) for column in (one, other) if _valid(column)]

@@ -130,7 +130,6 @@ def test_every_run_of_awkward_pieces_is_cut_by_the_rules(language: str, pieces: 
 
 
 @pytest.mark.parametrize("language", RULES)
-@columns.unhurried
 @given(st.lists(st.lists(st.sampled_from([*PIECES, " ", "."]), max_size=10).map("".join), max_size=20))
 def test_longer_texts_are_cut_by_the_rules(language: str, texts: list[str]) -> None:
     assert words_of(texts, language) == [word_rules.words(text, *RULES[language]) for text in texts]
@@ -181,7 +180,6 @@ def test_kinds_lengths_and_hashes_of_both_paths() -> None:
 
 
 @pytest.mark.parametrize("language", RULES)
-@columns.unhurried
 @given(columns.columns())
 def test_words_of_any_bytes_cover_what_is_no_white_space(language: str, column: columns.Column) -> None:
     texts = kernels.Texts.of(column.array)

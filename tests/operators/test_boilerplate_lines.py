@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import explain, shuffle
@@ -85,7 +85,7 @@ def told(dataset: Any) -> list[tuple[str, bool, list[int], list[int]]]:
     return [(row["id"], row["keep"], row["lines"], row["documents"]) for row in rows]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30)
 @given(
     docs=st.lists(st.tuples(URLS, st.lists(LINES, max_size=6)), min_size=1, max_size=24),
     shards=st.sampled_from([1, 2, 5]),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate import kernels
@@ -148,7 +148,6 @@ lines = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(lines.map(" ".join))
 def test_a_second_time_changes_nothing(text: str) -> None:
     once = left(C4Lines(), text)

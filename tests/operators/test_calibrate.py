@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import CurateError, OperatorError, PipelineError
@@ -85,7 +85,7 @@ def midranks(reference: list[float | None], values: list[float]) -> Any:
 SCORES = st.one_of(st.sampled_from([None, math.nan, 0.5, 0.25, -0.0, 0.0, math.inf, -math.inf]), st.floats())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(scores=st.lists(SCORES, min_size=1, max_size=60), steps=st.sampled_from([1, 3, 10, 1000]), shards=st.sampled_from([1, 3]))
 def test_agrees_with_a_sorted_reference(scores: list[float | None], steps: int, shards: int) -> None:
     with workplace() as place:

@@ -140,7 +140,7 @@ def test_equals_plain_python_on_real_documents(data: Path) -> None:
 
 
 @given(st.lists(st.text(alphabet="aB1 é\n.-3likes", max_size=60), max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_is_left_is_prose_and_a_second_pass_changes_nothing(texts: list[str]) -> None:
     once = DclmLines().map(batch(list(texts)))
     twice = DclmLines().map(once)

@@ -89,7 +89,7 @@ def test_runs_do_not_cross_documents(benchmarks: str) -> None:
     assert told(Decontaminate(benchmarks), " ".join(words[:8]), " ".join(words[8:])) == [None, ("in_sea_quiz", len(words) - 8)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.sampled_from(["a", "b", "c"]), max_size=40),
     st.lists(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=9), min_size=1, max_size=4),

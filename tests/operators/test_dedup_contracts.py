@@ -79,7 +79,7 @@ DOCS = st.lists(
 )
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(drawn=DOCS, shards=st.sampled_from([1, 3]))
 def test_every_mark_is_true(drawn: list[Doc], shards: int, place: Path) -> None:
     docs = [{"id": f"d{number:02}"} | doc for number, doc in enumerate(drawn)]

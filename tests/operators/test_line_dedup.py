@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import explain, shuffle
@@ -89,7 +89,7 @@ def told(dataset: Any) -> list[tuple[Any, ...]]:
     return [tuple(row[name] for name in ("id", "keep", "kept_id", "lines", "documents", "first_ids")) for row in rows]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(
     docs=st.lists(st.tuples(URLS, st.lists(LINES, max_size=7)), min_size=1, max_size=20),
     shards=st.sampled_from([1, 2, 5]),

@@ -167,7 +167,7 @@ def _entropy(text: str) -> float:
 
 
 @given(st.lists(st.text(max_size=300), max_size=4))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_entropy_of_any_text(texts: list[str]) -> None:
     found = Measure(measures=("entropy",)).score(batch(list(texts))).to_pylist()
     for text, row in zip(texts, found, strict=True):

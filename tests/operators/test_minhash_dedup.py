@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import shuffle
@@ -113,7 +113,7 @@ def test_planted_duplicates(similarity: float, tmp_path: Path) -> None:
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "A"]), max_size=9).map(" ".join) | st.sampled_from(["", "...", "a b c d e f g"])
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12)
 @given(
     texts=st.lists(WORDS, min_size=1, max_size=24),
     shards=st.sampled_from([1, 2, 5]),

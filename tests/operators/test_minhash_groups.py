@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import shuffle
@@ -40,7 +40,7 @@ def apart(partitions: int = 3, block: int = 1 << 20, piece: int = 1 << 20, held:
         yield
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8)
 @given(
     texts=st.lists(WORDS, min_size=1, max_size=24),
     shards=st.sampled_from([1, 2, 5]),
@@ -144,7 +144,7 @@ class Alone:
         return [fn(item, Place(self.storage, f"{phase}/{number}")) for number, item in enumerate(items)]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(edges=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=60), partitions=st.sampled_from([1, 4]))
 def test_everybody_hangs_on_the_first(edges: list[tuple[int, int]], partitions: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     assert stars(edges, partitions, tmp_path_factory.mktemp("stars"))[0] == least(edges)

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import shuffle
@@ -61,7 +61,7 @@ def marks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{name: row[name] for name in MARKS} for row in rows]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12)
 @given(
     texts=st.lists(st.lists(WORDS, min_size=1, max_size=10), min_size=2, max_size=3),
     shards=st.sampled_from([1, 2, 3]),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import kernels, shuffle
@@ -101,7 +101,7 @@ def check_firsts(docs: list[dict[str, Any]], wanted: list[Told], rows: list[dict
         assert row["kept_id"] in {None, *row["first_ids"][:1]}
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15)
 @given(
     texts=st.lists(st.lists(LINES, max_size=4).map("\n".join), min_size=1, max_size=14),
     shards=st.sampled_from([1, 2, 5]),

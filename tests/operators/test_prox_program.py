@@ -261,7 +261,7 @@ programs = st.lists(st.sampled_from(PIECES), max_size=40).map("".join) | st.text
 texts = st.lists(st.text(alphabet="ab \n\u2028é", max_size=8), max_size=8).map("\n".join)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(programs, texts)
 def test_any_program_leaves_lines_of_the_text_alone_or_does_what_it_tells(program: str, text: str) -> None:
     done = after(program, text)
@@ -324,7 +324,6 @@ def test_windows_are_packed_greedily(long_lines: bool) -> None:
     assert [w.start for w in windows(text, words, 3, long_lines)] == ([0, 1, 3, 4, 6] if long_lines else [0, 1, 4, 6])
 
 
-@settings(deadline=None)
 @given(texts, st.integers(1, 9))
 def test_windows_hold_every_line_once_in_order(text: str, most: int) -> None:
     shown = [line for window in windows(text, words, most, long_lines=True) for line in window.lines]

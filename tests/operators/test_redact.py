@@ -191,7 +191,7 @@ FRAGMENTS = [
 PIECES = st.sampled_from([*"@.-+ \n:/()'\"=_<>é邮\U0001f600", *VALUES, *FRAGMENTS])
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.lists(PIECES, max_size=14).map("".join))
 def test_a_second_pass_changes_nothing(text: str) -> None:
     once = masked(text)
@@ -199,7 +199,7 @@ def test_a_second_pass_changes_nothing(text: str) -> None:
     assert not find(pa.array([once], pa.large_string()), ALL_KINDS, True)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.lists(PIECES, max_size=8).map("".join), min_size=1, max_size=5))
 def test_neighbours_do_not_matter(texts: list[str]) -> None:
     together = EVERYTHING.map(batch(["212-736-", *texts, "@x.org"]).slice(1, len(texts)))

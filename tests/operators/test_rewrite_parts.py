@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import CurateError, DatasetError, PipelineError
@@ -147,7 +147,6 @@ def test_segments(text: str, given: dict[str, Any], found: tuple[str, ...], left
     assert (cut.segments, cut.left_out) == (found, left_out)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet='ab .é\n。")', max_size=200), st.integers(4, 40))
 def test_segments_fit_and_lose_nothing_but_white_space(text: str, most: int) -> None:
     tokens = Estimate()

@@ -14,7 +14,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import CurateError, OperatorError, PipelineError
@@ -212,7 +212,7 @@ PARAMS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(drawn=DOCS, amount=AMOUNT, params=PARAMS, shards=st.sampled_from([1, 2, 5]), seed=st.integers(0, 9))
 def test_agrees_with_a_plain_sort(drawn: Docs, amount: dict[str, Any], params: dict[str, Any], shards: int, seed: int) -> None:
     names = [f"é{i}" if i % 3 else f"d{i:03}" for i in range(len(drawn))]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import dataset, shuffle
@@ -89,7 +89,7 @@ def told(rows: list[dict[str, Any]]) -> list[list[tuple[int, int, str, int]]]:
     return [list(zip(row["starts"], row["ends"], row["first_ids"], row["first_starts"], strict=True)) for row in rows]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(
     texts=st.lists(TEXTS, min_size=1, max_size=8),
     shards=st.sampled_from([1, 2, 4]),

@@ -84,14 +84,14 @@ PARTS = st.sampled_from(
 ADDRESSES = st.none() | st.lists(PARTS, max_size=9).map("".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(ADDRESSES, max_size=6))
 def test_an_address_does_not_depend_on_its_neighbours(urls: list[str | None]) -> None:
     whole = one_form(pa.array(urls, pa.string())).to_pylist()
     assert whole == [form(url) for url in urls]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(["/", "a", "B", "?", "&b=2", "&a=1", "#x", "%7e", "%41", "é", "utm_x=1&", ":"]), max_size=8).map("".join))
 def test_a_form_has_itself_as_its_form(rest: str) -> None:
     once = form(f"https://www.example.org/{rest}")

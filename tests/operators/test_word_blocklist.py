@@ -109,7 +109,7 @@ def search(words: list[str], text: str) -> int:
     return sum(len(re.findall(rf"(?<![\w])(?={re.escape(word)}(?![\w]))", text)) for word in set(words) if word in text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     words=st.lists(st.text("ab é.中", min_size=1, max_size=3).map(str.strip).filter(bool), min_size=1, max_size=6),
     texts=st.lists(st.text("abé .中\n", max_size=30), min_size=1, max_size=4),

@@ -128,7 +128,7 @@ PLAIN = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(params=st.dictionaries(st.text(min_size=1), PLAIN, max_size=4), name=st.text(), size=st.integers(1, 2**63))
 def test_any_parameters_survive_yaml(params: dict[str, object], name: str, size: int) -> None:
     step = Step("op", params, name=name)
@@ -264,7 +264,7 @@ FRAGMENT_TEXTS = [
 FRAGMENTS = st.sampled_from(FRAGMENT_TEXTS)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(text=st.lists(FRAGMENTS | st.text(max_size=3), max_size=30).map("".join))
 def test_no_text_gives_anything_but_a_pipeline_error(text: str) -> None:
     check_only_pipeline_errors(text)
@@ -273,7 +273,7 @@ def test_no_text_gives_anything_but_a_pipeline_error(text: str) -> None:
 VALID = FULL.read_text().splitlines(keepends=True)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(line=st.integers(0, len(VALID) - 1), column=st.integers(0, 40), insert=FRAGMENTS | st.just(""), cut=st.integers(0, 6))
 def test_no_damage_to_a_good_file_gives_anything_but_a_pipeline_error(line: int, column: int, insert: str, cut: int) -> None:
     damaged = list(VALID)

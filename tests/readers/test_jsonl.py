@@ -236,7 +236,7 @@ def test_a_truncated_archive_keeps_what_came_and_says_what_is_missing(tmp_path: 
 documents = st.lists(st.text(st.characters(codec="utf-8"), max_size=40), min_size=1, max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(documents, st.integers(1, 200), st.integers(1, 4000))
 def test_no_split_and_no_batch_size_changes_what_is_read(read_folder: Read, texts: list[str], target: int, batch_bytes: int) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -248,7 +248,7 @@ def test_no_split_and_no_batch_size_changes_what_is_read(read_folder: Read, text
         assert cut.rows == whole.rows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(documents, st.data())
 def test_a_slice_owns_the_lines_that_start_in_it(texts: list[str], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -273,7 +273,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.dictionaries(st.sampled_from(["p", "q", "r"]), json_values, max_size=3), min_size=1, max_size=6))
 def test_every_object_is_refused_for_a_conflict_or_kept_whole(read_folder: Read, objects: list[dict[str, Any]]) -> None:
     """Columns and `extra` together hold all that is not null."""

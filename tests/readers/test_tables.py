@@ -170,7 +170,7 @@ def test_damage_in_a_row_group_loses_countable_rows_and_no_other_group(tmp_path:
 rows = st.lists(st.tuples(st.text(max_size=20), st.none() | st.integers(-5, 5)), min_size=1, max_size=40)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows, st.integers(1, 15), st.integers(1, 3000), st.integers(1, 2000))
 @pytest.mark.parametrize("format", TABLES)
 def test_no_split_and_no_batch_size_changes_what_is_read(
@@ -183,7 +183,7 @@ def test_no_split_and_no_batch_size_changes_what_is_read(
         assert read_folder(format, Path(name), ReadOptions("in", batch_bytes=batch_bytes), target).rows == whole.rows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_damaged_parquet_never_raises_and_says_what_is_missing(read_folder: Read, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as name:

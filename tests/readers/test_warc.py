@@ -238,7 +238,7 @@ def test_a_truncated_archive_keeps_what_is_whole_and_has_one_error(tmp_path: Pat
     assert [row["html"] for row in found.rows] == [PAGE + random.Random(n).randbytes(3000).hex().encode() for n in range(len(found.rows))]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(cut=st.integers(0, 3000), kind=st.sampled_from(["plain", "members", "gz"]))
 @example(cut=241, kind="gz")
 def test_a_cut_anywhere_is_told(tmp_path_factory: pytest.TempPathFactory, read_folder: Read, cut: int, kind: str) -> None:

@@ -68,7 +68,7 @@ def test_units_have_length_one_on_a_grid() -> None:
     assert np.array_equal(unit(rows.astype(np.float16)), np.concatenate([unit(row[None].astype(np.float16)) for row in rows]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32), k=st.integers(1, 40), count=st.integers(0, 60), dimension=st.sampled_from([1, 2, 7, 64]))
 @pytest.mark.parametrize("name", SEARCHES)
 def test_the_nearest_is_that_of_whole_numbers(name: str, seed: int, k: int, count: int, dimension: int) -> None:
@@ -165,7 +165,7 @@ def test_seeds_draw_different_vectors() -> None:
     assert {tuple(row) for one in begun for row in one.tolist()} <= {tuple(row) for row in vectors.tolist()}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 1000), k=st.integers(1, 60), kinds=st.integers(1, 30), copies=st.integers(1, 5))
 def test_the_objective_is_never_worse(seed: int, k: int, kinds: int, copies: int) -> None:
     vectors = np.repeat(blobs(80, kinds, 12, seed), copies, axis=0)

@@ -201,7 +201,7 @@ lines = st.sampled_from(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(lines, max_size=5), st.lists(lines, max_size=5))
 def test_whatever_a_person_writes_it_is_kept_or_the_file_is_left_alone(
     tmp_path_factory: pytest.TempPathFactory, one: list[str], two: list[str]

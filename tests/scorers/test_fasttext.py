@@ -71,7 +71,6 @@ def test_probabilities_are_the_official_ones(folder: Path, name: str) -> None:
     assert (words > 0).all()
 
 
-@columns.unhurried
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=60), min_size=1, max_size=6))
 def test_any_text(texts: list[str]) -> None:
     ours = read_model(SHIPPED_MODEL)
@@ -82,7 +81,6 @@ def test_any_text(texts: list[str]) -> None:
         assert np.abs(row - np.minimum(expected(theirs, text, ours.labels), 1.0)).max() <= 1e-6
 
 
-@columns.unhurried
 @given(columns.columns())
 def test_any_bytes(column: columns.Column) -> None:
     found, words = read_model(SHIPPED_MODEL).probabilities(column.array)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate import kernels
@@ -54,7 +54,6 @@ def remembered(tokenizer: Any, texts: list[str], end: int | None = None) -> list
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
-@settings(deadline=None)
 @given(st.one_of(texts_of_parts, st.lists(st.text(max_size=20), max_size=3)))
 def test_tokens_are_those_of_the_whole_text(name: str, texts: list[str]) -> None:
     assert remembered(MADE[name], texts) == [each.ids for each in MADE[name].encode_batch(texts, add_special_tokens=False)]

@@ -154,7 +154,7 @@ def test_fewer_documents_than_asked_for_is_a_warning(docs: Docs, tmp_path: Path)
     assert made["kept"].rows == 112 and made["sample"].manifest.about["splits"]["train"] == 108
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=60), st.integers(1, 5), st.integers(1, 4))
 def test_the_lowest_of_tables_cut_at_any_place(rows: list[tuple[int, int]], quota: int, held: int) -> None:
     before, phases.HELD = phases.HELD, held

@@ -188,7 +188,7 @@ def both(folder: Path, docs: Docs, eps: float, shards: int) -> dict[str, Docs]:
     return {name: small.rows(planned.dataset(name)) for name in variants}
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10**6), eps=st.sampled_from([0.02, 0.1, 0.4]), rows=st.integers(4, 40))
 def test_blocks_change_no_bit_and_greedy_keeps_more(seed: int, eps: float, rows: int) -> None:
     docs = crowd(60, 5, 3, seed)

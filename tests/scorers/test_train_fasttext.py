@@ -27,7 +27,6 @@ from curate_scorers.fasttext_training_run import zero_end
 from curate_scorers.fasttext_training_text import clean
 from curate_scorers.train_fasttext import TrainFastText
 from tests.engine import small
-from tests.kernels import columns
 from tests.scorers import fasttext_models
 
 FAST: Mapping[str, Any] = {"dim": 8, "bucket": 2000, "word_ngrams": 2, "lr": 0.5, "epoch": 20}
@@ -227,7 +226,6 @@ WORDS = st.sampled_from(["a", "b</s>", "</s>", "__label__x", "x__label__", "é",
 GAPS = st.sampled_from([" ", "  ", "\n", "\t", "\r\n", "\v", "\f", "\x00", " \n "])
 
 
-@columns.unhurried
 @given(st.lists(st.lists(st.tuples(WORDS, GAPS), max_size=8), min_size=1, max_size=5), GAPS)
 def test_cleaning_leaves_the_words_that_count(texts: list[list[tuple[str, str]]], lead: str) -> None:
     raw = [lead + "".join(word + gap for word, gap in text) for text in texts]

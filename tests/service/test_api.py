@@ -53,7 +53,7 @@ def test_whatever_is_sent_is_answered_as_the_document_says(app: FastAPI, served:
 
 
 def _try(operation: Any, token: str) -> None:
-    @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=EXAMPLES, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy())
     def tried(case: Any) -> None:
         answer = case.call_and_validate(headers={"Authorization": f"Bearer {token}"}, checks=CHECKS)

@@ -120,7 +120,7 @@ def first_existing(clock: datetime, zone: ZoneInfo) -> datetime:
     return moment
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(minute=field(range(60)), hour=field(range(24)), weekday=st.one_of(st.just("*"), field(range(7))), data=st.data())
 def test_times_are_those_that_a_look_at_every_minute_finds(minute: str, hour: str, weekday: str, data: st.DataObject) -> None:
     zone = data.draw(st.sampled_from(ZONES))
