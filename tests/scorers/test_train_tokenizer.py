@@ -160,5 +160,14 @@ def test_mistakes_are_told_with_a_remedy(tmp_path: Path) -> None:
     ]:
         with pytest.raises(PipelineError, match=told):
             TrainTokenizer(**params)
-    with pytest.raises(OperatorError, match="no text to train on"):
+    with pytest.raises(OperatorError, match="no text to train on") as told:
         train(tmp_path, [{"id": "a", "text": ""}])
+    assert told.value.hint == "none of the corpus's documents has any: look at what made them"
+
+
+def test_a_long_run_of_letters_is_counted_in_pieces(tmp_path: Path) -> None:
+    docs = [*documents(), *({"id": f"long{n}", "text": "a" * 3000, "lang": "en"} for n in range(4))]
+    found = loaded(train(tmp_path, docs))
+    longest = max(found.get_vocab(), key=len)
+    assert set(longest) == {"a"} and 64 <= len(longest) <= 256  # one of 3,000 letters is the fewest tokens for all of it
+    assert found.decode(found.encode("a" * 3000).ids) == "a" * 3000

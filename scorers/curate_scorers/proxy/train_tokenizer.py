@@ -42,10 +42,10 @@ class TrainTokenizer(DatasetOperator):
 
     ## What it does
     Takes about `max_bytes` of text, chosen by a seeded hash of the ids, splits it by `pattern` and merges the most frequent pairs until
-    there are `size` tokens. Every byte is a token, so every text can be told in tokens and read back. The artifact has the tokenizer as
-    a Hugging Face folder, which `tokenize` and transformers read; what is held out is measured: bytes per token, and tokens per word
-    (fertility), by each of the columns `report_by`. The same documents give the same bytes for any number of workers and any layout
-    of shards.
+    there are `size` tokens. What `pattern` leaves in one piece of more than 256 characters, such as a sequence of DNA, is counted in
+    pieces of 256. Every byte is a token, so every text can be told in tokens and read back. The artifact has the tokenizer as a Hugging
+    Face folder, which `tokenize` and transformers read; what is held out is measured: bytes per token, and tokens per word (fertility),
+    by each of the columns `report_by`. The same documents give the same bytes for any number of workers and any layout of shards.
 
     ## Why
     A tokenizer of another corpus costs one's own up to several times the tokens, and languages unequally: the table says which.
@@ -71,6 +71,7 @@ class TrainTokenizer(DatasetOperator):
     Sennrich et al., *Neural Machine Translation of Rare Words with Subword Units* (2016); the package `tokenizers`.
     """
 
+    version: ClassVar[int] = 2
     cost: ClassVar[Cost] = "costly"
     emits: ClassVar[Literal["documents", "attributes", "artifact"]] = "artifact"
 
@@ -116,7 +117,8 @@ class TrainTokenizer(DatasetOperator):
         chosen = self._chosen(inputs, work)
         files = [one["files"]["trained"] for one in chosen if one["rows"]["trained"]]
         if not files:
-            hint = "look at what is left of the corpus; a larger `max_bytes` takes more of it"
+            some = any(one["rows"]["held"] for one in chosen)
+            hint = "a larger `max_bytes` takes more of it" if some else "none of the corpus's documents has any: look at what made them"
             raise OperatorError("train_tokenizer: there is no text to train on", hint)
         task = {"files": files, "size": self.size, "pattern": self.pattern, "special": self._special, "min_count": self.min_count}
         trained_bytes = sum(one["bytes"] for one in chosen)

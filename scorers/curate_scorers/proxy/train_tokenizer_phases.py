@@ -30,6 +30,7 @@ from curate_scorers.proxy.tokenizer_patterns import PATTERNS
 MEASURES = {"bytes": pa.int64(), "words": pa.int64(), "tokens": pa.int64()}
 BATCH_ROWS = 256
 UNKNOWN = "unknown"
+LONG_PIECE = r"(?m:.{256})"  # to count the pairs of a longer one takes the square of its length
 
 
 def count_shard(item: Item, place: Place) -> Item:
@@ -65,7 +66,9 @@ def train(item: Item, place: Place) -> Item:
     pieces = tokenizers.pre_tokenizers
     made = tokenizers.Tokenizer(tokenizers.models.BPE())
     split = pieces.Split(tokenizers.Regex(PATTERNS[item["pattern"]]), "isolated")
-    made.pre_tokenizer = pieces.Sequence([split, pieces.ByteLevel(add_prefix_space=False, use_regex=False)])
+    cut = pieces.Split(tokenizers.Regex(LONG_PIECE), "isolated")
+    letters = pieces.ByteLevel(add_prefix_space=False, use_regex=False)
+    made.pre_tokenizer = pieces.Sequence([split, cut, letters])
     made.decoder = tokenizers.decoders.ByteLevel()
     trainer = tokenizers.trainers.BpeTrainer(
         vocab_size=item["size"],
@@ -75,6 +78,7 @@ def train(item: Item, place: Place) -> Item:
         show_progress=False,
     )
     made.train_from_iterator(_texts(item["files"], place), trainer)
+    made.pre_tokenizer = pieces.Sequence([split, letters])
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": item["special"][0], "clean_up_tokenization_spaces": False}
     config |= {"additional_special_tokens": item["special"][1:]} if len(item["special"]) > 1 else {}
     data = {TOKENIZER: made.to_str(pretty=True).encode(), CONFIG: orjson.dumps(config, option=orjson.OPT_INDENT_2)}
