@@ -152,6 +152,7 @@ class Walk:
             operator.verify_lineage(sources, {name: self._kinds(stages[name]) for name in sources if name in stages})
             made = [name for name, kind in sources.items() if kind == "artifact" and name in stages]
             operator.verify_tables({name: self.results[name].schema() for name in made})
+            operator.verify_stages(self.built.operators)
         except CurateError as error:
             self.mistakes.add_said(place, str(stage.use), error)
 

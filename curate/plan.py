@@ -145,7 +145,8 @@ class Plan:
         operator = self.built.operators[name][0] if planned.operator is not None else None
         if not isinstance(operator, DatasetOperator) or self.status(name) == "done":
             return None
-        return operator.announce({source: self.built.kinds.get(source, "documents") for source in planned.stage.sources})
+        sources = {source: self.built.kinds.get(source, "documents") for source in planned.stage.sources}
+        return operator.announce(sources, self.built.operators)
 
 
 def input_schemas(pipeline: Pipeline) -> dict[str, pa.Schema]:

@@ -176,8 +176,18 @@ class DatasetOperator(Operator):
         """Raise `PipelineError` when the artifacts among its sources, by their stages' names, will not have the columns that it needs."""
         return
 
-    def announce(self, sources: Mapping[str, Kind]) -> str | None:
-        """Return what a run will cost, in one sentence, where a person should know it beforehand: `curate plan` shows it."""
+    def verify_stages(self, stages: Mapping[str, Sequence[Operator]]) -> None:
+        """Raise `PipelineError` when a stage that it reads, or that a parameter names, will not make what it needs.
+
+        `stages` holds the operators of every stage of the pipeline by its name, one of a dataset operator.
+        """
+        return
+
+    def announce(self, sources: Mapping[str, Kind], stages: Mapping[str, Sequence[Operator]]) -> str | None:
+        """Return what a run will cost, in one sentence, where a person should know it beforehand: `curate plan` shows it.
+
+        `stages` as for `verify_stages`.
+        """
         return None
 
     def verify_artifacts(self, artifacts: Sequence[Dataset]) -> None:

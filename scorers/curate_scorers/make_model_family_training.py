@@ -12,6 +12,7 @@ import numpy as np
 
 from curate.errors import OperatorError
 from curate_scorers.lm_loss_model import MODELS, package
+from curate_scorers.proxy.sizes import Shape
 
 END = "<|end|>"
 BATCH = 16  # windows of a step
@@ -36,10 +37,21 @@ class Recipe:
     mixture: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.models < 2 or self.width < HEAD or self.width % HEAD or min(self.tokens, self.layers, self.window) < 1:
-            raise OperatorError("no family: two models at least, a width that is a multiple of 32, and some tokens, layers and window")
+        if self.models < 2:
+            raise OperatorError(f"no family: two models at least, not {self.models}")
+        if self.width < HEAD or self.width % HEAD:
+            raise OperatorError(f"no family: it needs a width that is a multiple of {HEAD}, not {self.width}")
+        if min(self.tokens, self.layers, self.window) < 1:
+            raise OperatorError("no family: tokens, layers and window are 1 at least")
         if self.vocabulary < 257:
             raise OperatorError(f"a vocabulary of {self.vocabulary} has no room for 256 bytes and the end of a text")
+
+    @property
+    def flops(self) -> float:
+        """The operations of training all its models."""
+        members = recipes(self, ["one", "other"])
+        shapes = ((Shape(each.width, each.layers, each.width * 8 // 3, each.width // HEAD), each.tokens) for each in members)
+        return sum(shape.flops(tokens, self.vocabulary, 0) for shape, tokens in shapes)
 
     @staticmethod
     def of(options: argparse.Namespace) -> Recipe:

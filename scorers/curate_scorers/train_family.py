@@ -24,13 +24,14 @@ from curate.dataset import Dataset
 from curate.document import SOURCE, TEXT, type_at
 from curate.errors import OperatorError, PipelineError
 from curate.manifest import Kind
-from curate.protocols import Cost, DatasetOperator, Reproducible
+from curate.protocols import Cost, DatasetOperator, Operator, Reproducible
 from curate.report.units import plural
 from curate.work import Verdict, Work
 from curate_scorers import train_family_phases as phases
 from curate_scorers.lm_loss_model import package
 from curate_scorers.make_model_family_ranking import MEASURED, mean_score, ranked
 from curate_scorers.make_model_family_training import Recipe, recipes
+from curate_scorers.proxy.compare_cost import told_operations
 from curate_scorers.train_family_phases import FAMILY, Item
 
 NEARLY_ALL = 0.9  # of the held-out documents
@@ -144,8 +145,9 @@ class TrainFamily(DatasetOperator):
             hint = "write `from: [TEXT, TARGET]`: what to train on, and what the models should be good at"
             raise PipelineError(f"train_family reads two sets of documents, not {told}", hint)
 
-    def announce(self, sources: Mapping[str, Kind]) -> str:
-        return f"{self.members} models {self.width} wide, {self.layers} layers deep, on at most {self.tokens:,} tokens each"
+    def announce(self, sources: Mapping[str, Kind], stages: Mapping[str, Sequence[Operator]]) -> str:
+        told = f"{self.members} models {self.width} wide, {self.layers} layers deep, on at most {self.tokens:,} tokens each"
+        return f"{told}: {told_operations(self.recipe.flops)}"
 
     def adds(self) -> Mapping[str, pa.DataType]:
         return phases.MADE

@@ -16,14 +16,18 @@ from starlette.testclient import TestClient
 
 import curate
 from curate.errors import CurateError, OperatorError, PipelineError
+from curate.manifest import Kind
 from curate.pipeline_yaml import load_pipeline
 from curate_scorers.proxy import proxy_trials
-from curate_scorers.proxy.compare_cost import told_cost
+from curate_scorers.proxy.compare_cost import announced, told_cost, vocabulary_of
 from curate_scorers.proxy.compare_effects import Comparison, Results, compare, read_results
+from curate_scorers.proxy.pack import Pack
 from curate_scorers.proxy.proxy_compare import ProxyCompare
 from curate_scorers.proxy.proxy_trials import ProxyTrials
 from curate_scorers.proxy.recipe import Recipe
 from curate_scorers.proxy.statistics import Effect
+from curate_scorers.proxy.train_tokenizer import TrainTokenizer
+from curate_scorers.train_family import TrainFamily
 from tests.conftest import ROOT
 from tests.contracts.workspaces import run
 from tests.engine import small
@@ -257,7 +261,19 @@ def test_the_cost_is_told_beforehand(folder: Path, tmp_path: Path) -> None:
 def test_the_cost_worked_by_hand() -> None:
     """150M without embeddings and a head of 32,768 × 1,024, 100 tokens a parameter, 10 trainings: 6 × 185.4 M × 151.8 billion = 1.7e20."""
     told = told_cost(Recipe(size="150M", tokens_per_parameter=100), 10)
-    assert told.startswith("10 trainings of 150M on 15.2 billion tokens each, 152 billion in all: about 1.7e+02 exaFLOP, 1.2e+02 hours of")
+    assert told.startswith("10 trainings of 150M on 15.2 billion tokens each, 152 billion in all: about 170 exaFLOP, 120 hours of")
+
+
+def test_the_cost_counts_the_vocabulary_that_the_pipeline_names() -> None:
+    """A head of 4,096 × 192 beside 1.9 M parameters: 20 × 6 × 2.7 M × 75,000 = 2.4e13. Llamas: 2 × 6 × 1.05 M × 1 M = 1.3e13."""
+    stages = {"words": [TrainTokenizer(size=4096)], "packed": [Pack("stage:words", 256)]}
+    sources: dict[str, Kind] = {"packed": "artifact", "held": "documents"}
+    assert vocabulary_of(sources, stages) == 4096 and vocabulary_of({"held": "documents"}, stages) is None
+    told = announced(Recipe(size="2M", tokens=75_000), None, 20, sources, stages)
+    assert told.endswith("in all: about 24 teraFLOP, less than a second of an H100 or 14 minutes of a CPU core")
+    assert announced(Recipe(), "stage:earlier", 1, sources, stages) == "1 training of 2M, each on 20% of the tokens that the base read"
+    family = TrainFamily(members=2, tokens=1_000_000, width=128, layers=4, vocabulary=2048).announce({}, {})
+    assert family.endswith("on at most 1,000,000 tokens each: about 13 teraFLOP, less than a second of an H100 or 7 minutes of a CPU core")
 
 
 @pytest.mark.parametrize(

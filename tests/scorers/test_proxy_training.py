@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ import numpy as np
 import pytest
 
 from curate.errors import CurateError, OperatorError, PipelineError
+from curate_scorers.proxy import annealing
+from curate_scorers.proxy.annealing import STABLE
 from curate_scorers.proxy.recipe import Recipe
 from curate_scorers.proxy.schedule import Schedule
+from curate_scorers.proxy.train_proxy import TrainProxy
 from tests.scorers import proxy_corpora
 from tests.scorers.proxy_corpora import LENGTH, TINY, Files
 
@@ -22,7 +26,7 @@ from curate_scorers.proxy.batches import Order  # noqa: E402
 from curate_scorers.proxy.folder import WEIGHTS, load_weights  # noqa: E402
 from curate_scorers.proxy.model import Proxy  # noqa: E402
 from curate_scorers.proxy.optimizers import Optimizer, orthogonalised  # noqa: E402
-from curate_scorers.proxy.train import STABLE, train  # noqa: E402
+from curate_scorers.proxy.train import train  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +106,26 @@ def test_a_budget_is_cut_into_steps() -> None:
     assert Recipe(TINY, tokens=500, snapshots=4, decay_ratio=0.5).snapshot_steps(Schedule(100, 0, 50)) == [60, 70, 80, 90]
 
 
+def test_a_step_is_no_larger_than_the_budget_and_nothing_is_read_more_often_than_allowed() -> None:
+    packed = proxy_corpora.corpus()
+    recipe = Recipe(TINY, tokens=10 * LENGTH, batch_tokens=1_000_000)
+    assert (recipe.rows_a_step(packed), recipe.steps(packed)) == (10, 1)
+    large = Recipe(TINY, tokens=4 * packed.tokens, batch_tokens=round(2.6 * packed.rows * LENGTH))
+    assert large.steps(packed) * large.rows_a_step(packed) <= 4 * packed.rows
+
+
+def test_snapshots_of_a_short_decay_are_never_what_it_begins_with() -> None:
+    recipe = Recipe(TINY, tokens=500, snapshots=5)
+    assert recipe.snapshot_steps(Schedule(2, 0, 2)) == [1] and recipe.snapshot_steps(Schedule(10, 0, 2)) == [9]
+
+
+def test_a_step_in_smaller_passes_learns_the_same() -> None:
+    packed = proxy_corpora.corpus()
+    recipes = (Recipe(TINY, tokens=5_000, batch_tokens=512, micro_tokens=micro) for micro in (None, LENGTH))
+    whole, small = (train(packed, recipe, Files()).losses for recipe in recipes)
+    assert small != whole and small == pytest.approx(whole, rel=1e-3)
+
+
 def test_a_model_learns_one_batch_by_heart() -> None:
     packed = proxy_corpora.corpus(12, parts=1)
     recipe = Recipe(TINY, tokens=100 * packed.tokens, batch_tokens=packed.rows * LENGTH, max_epochs=1000)
@@ -165,6 +189,47 @@ def test_a_stable_model_is_annealed(tmp_path: Path) -> None:
     assert annealed.losses[0] < 0.8 * fresh.losses[0] and annealed.losses[-1] < fresh.losses[-1]
 
 
+def test_a_base_that_is_damaged_or_no_base_is_told(tmp_path: Path) -> None:
+    files = Files()
+    train(proxy_corpora.corpus(50), Recipe(TINY, tokens=500, keep_stable=True), files)
+    spoilt = {"no such file": None, "is damaged": files[STABLE][:-1], "weights alone": files[WEIGHTS], "no safetensors file": b"x" * 50}
+    for told, data in spoilt.items():
+        if data is not None:
+            (tmp_path / STABLE).write_bytes(data)
+        with pytest.raises(OperatorError, match=told) as error:
+            TrainProxy().verify_file("anneal", tmp_path)
+        assert error.value.hint and "keep_stable: true" in error.value.hint
+        with pytest.raises(OperatorError, match=told):
+            train(proxy_corpora.corpus(50), Recipe(TINY, tokens=500), Files(), base=str(tmp_path))
+
+
+def test_a_base_of_another_tokenizer_is_told(tmp_path: Path) -> None:
+    files, packed = Files(), proxy_corpora.corpus(50)
+    train(packed, Recipe(TINY, tokens=500, keep_stable=True), files)
+    for name in ("base", "corpus"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tokenizer.json").write_text("{}")
+    (tmp_path / "base" / STABLE).write_bytes(files[STABLE])
+    corpus = dataclasses.replace(packed, tokenizer=[tmp_path / "corpus/tokenizer.json"])
+    annealing.verify_base(str(tmp_path / "base"), corpus)
+    corpus.tokenizer[0].write_text('{"other": 1}')
+    with pytest.raises(OperatorError, match="was trained on tokens of another tokenizer"):
+        annealing.verify_base(str(tmp_path / "base"), corpus)
+
+
+def test_annealing_without_a_budget_is_as_long_as_the_decay_of_its_base(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match=r"has no training.json that says how many tokens it read"):
+        annealing.budgeted(Recipe(TINY), str(tmp_path))
+    (tmp_path / "training.json").write_text('{"tokens": 40000}')
+    assert annealing.budgeted(Recipe(TINY), str(tmp_path)) == Recipe(TINY, tokens=8000)
+    assert annealing.budgeted(Recipe(TINY, decay_ratio=0.1), str(tmp_path)).budget == 4000
+    for kept in (Recipe(TINY, tokens=5), Recipe(TINY, tokens_per_parameter=2)):
+        assert annealing.budgeted(kept, str(tmp_path)) == kept
+    stages = {"base": [TrainProxy(size=TINY, tokens=40_000, keep_stable=True)]}
+    assert annealing.planned(Recipe(TINY), "stage:base", stages) == Recipe(TINY, tokens=8000)
+    assert annealing.planned(Recipe(TINY), "stage:earlier", stages) is None
+
+
 def test_a_base_of_another_shape_is_told(tmp_path: Path) -> None:
     packed, files = proxy_corpora.corpus(), Files()
     train(packed, Recipe(TINY, tokens=2_000, keep_stable=True), files)
@@ -189,7 +254,7 @@ def test_no_memory_is_told_with_a_remedy() -> None:
     endless = type(packed)(1 << 50, packed.length, packed.tokens, packed.eos, packed.parts, [])
     with pytest.raises(OperatorError, match="no memory for 32x2 on this machine") as told:
         train(endless, Recipe(TINY, tokens=500), Files())
-    assert told.value.hint and "smaller vocabulary" in told.value.hint
+    assert told.value.hint and "smaller vocabulary" in told.value.hint and "`micro_tokens` below 2,048" in told.value.hint
 
 
 @pytest.mark.parametrize(

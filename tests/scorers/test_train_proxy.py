@@ -150,6 +150,30 @@ def test_sources_that_are_no_artifact_are_told_at_check(tmp_path: Path) -> None:
         small.plan(small.pipeline(source, {"proxy": Stage("crawl", use="train_proxy")}), tmp_path / "ws")
 
 
+def test_a_stage_that_keeps_no_base_is_told_at_check(tmp_path: Path) -> None:
+    source = small.write_jsonl(tmp_path / "docs.jsonl", small.documents(1))
+    stages = {"packed": Stage("crawl", use="proxy_packer.py:Plant"), "plain": Stage("packed", use="train_proxy", params={"size": TINY})}
+    with pytest.raises(PipelineError, match="anneal: `plain` keeps no stable"):
+        ProxyTrials(anneal="stage:plain").verify_stages({"plain": [TrainProxy()]})
+    for name in ("packed", "plain"):
+        annealed = Stage("packed", use="train_proxy", params={"size": TINY, "anneal": f"stage:{name}"})
+        with pytest.raises(PipelineError, match=rf"anneal: `{name}` keeps no stable\.safetensors"):
+            small.plan(small.pipeline(source, stages | {"annealed": annealed}, folder=Path(__file__).parent), tmp_path / "ws")
+
+
+@pytest.mark.slow
+def test_a_base_is_annealed_in_a_fraction_of_its_time(tmp_path: Path) -> None:
+    pipe = pipeline(tmp_path, {}, size=TINY, tokens=4000, batch_tokens=256, keep_stable=True)
+    annealed = Stage("packed", use="train_proxy", params={"size": TINY, "batch_tokens": 256, "anneal": "stage:proxy"})
+    planned = small.plan(dataclasses.replace(pipe, stages={**pipe.stages, "annealed": annealed}), tmp_path / "ws")
+    assert str(planned.announced("annealed")).startswith("1 training of 32x2 on 800 tokens: about ")
+    result = small.execute(planned, 2)
+    if result.error is not None:
+        raise result.error
+    base, made = (planned.dataset(name).manifest.about for name in ("proxy", "annealed"))
+    assert made["tokens"] == pytest.approx(0.2 * base["tokens"], rel=0.2) and made["decay_from_tokens"] == 0
+
+
 def test_annealing_keeps_no_stable_state() -> None:
     with pytest.raises(PipelineError, match="annealing has no stable part"):
         TrainProxy(anneal="base", keep_stable=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 from curate_scorers.proxy.attention import block_mask
 from curate_scorers.proxy.packed import Packed, Pieces
 
-MICRO_TOKENS = {"cpu": 2048, "cuda": 32768}  # of a forward pass: on a CPU more does not fit its cache
+MICRO_TOKENS = {"cpu": 2048, "cuda": 32768}  # of a forward pass, unless a recipe says another: on a CPU more does not fit its cache
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,12 @@ class Batch:
     where: Any
 
 
-def batches(packed: Packed, rows: list[int], device: torch.device) -> Iterator[Batch]:
-    """Yield the rows of a step, so many at a time as one forward pass takes; on a GPU all have one shape, since it is compiled for it."""
-    count = max(1, MICRO_TOKENS[device.type] // packed.length)
+def batches(packed: Packed, rows: list[int], device: torch.device, micro_tokens: int | None = None) -> Iterator[Batch]:
+    """Yield the rows of a step, so many at a time as one forward pass takes: `micro_tokens`, one row at least.
+
+    On a GPU all have one shape, since it is compiled for it.
+    """
+    count = max(1, (micro_tokens or MICRO_TOKENS[device.type]) // packed.length)
     for place in range(0, len(rows), count):
         pieces = packed.take(rows[place : place + count])
         yield batch_of(pieces if device.type == "cpu" else filled(pieces, count * packed.length), device)

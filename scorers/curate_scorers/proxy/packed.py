@@ -12,6 +12,7 @@ lacks its last token, which nothing follows: all its tokens are predicted, each 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,11 @@ class Packed:
         return sum(len(part.tokens) for part in self.parts)
 
     @property
+    def tokenizer_digest(self) -> str:
+        """The hash of the tokenizer that made the tokens, an empty text where it is not kept."""
+        return tokenizer_digest(self.tokenizer)
+
+    @property
     def context(self) -> float:
         """How many tokens a token sees on average."""
         squares = sum(float(np.square(part.lengths, dtype=np.float64).sum()) for part in self.parts)
@@ -90,6 +96,11 @@ class Packed:
                 return part.row(row)
             row -= len(part.tokens)
         raise IndexError(row)
+
+
+def tokenizer_digest(files: Sequence[Path]) -> str:
+    """Return the SHA-256 of the `tokenizer.json` among a tokenizer's files, an empty text where there is none."""
+    return next((hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.name == TOKENIZER[0]), "")
 
 
 def pieces(tokens: Any, lengths: Any, eos: int, vocabulary: int) -> Pieces:

@@ -6,9 +6,9 @@ Rows and columns: `evaluate_results`; the model of a row is `CORPUS/SEED`.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,12 +17,13 @@ import pyarrow as pa
 from curate.dataset import Dataset, resolve
 from curate.errors import OperatorError, PipelineError
 from curate.manifest import Kind
-from curate.protocols import Cost, DatasetOperator, Reproducible
+from curate.protocols import Cost, DatasetOperator, Operator, Reproducible
 from curate.report.units import plural
 from curate.work import Place, Verdict, Work
+from curate_scorers.proxy import annealing
 from curate_scorers.proxy import evaluate_results as results
 from curate_scorers.proxy import evaluate_sets as sets
-from curate_scorers.proxy.compare_cost import told_cost
+from curate_scorers.proxy.compare_cost import announced
 from curate_scorers.proxy.evaluate_checkpoints import averaged, trained_models
 from curate_scorers.proxy.evaluate_sets import Item
 from curate_scorers.proxy.pack import FIELDS
@@ -31,7 +32,6 @@ from curate_scorers.proxy.recipe import Precision, Recipe
 from curate_scorers.proxy.statistics import signal_to_noise
 from curate_scorers.proxy.train_proxy import train_task, training
 
-TOKENIZER = "tokenizer.json"
 LEAST_SEEDS = 3
 PACKED = "name the stages that use `pack` in `from`"
 
@@ -59,13 +59,14 @@ class ProxyTrials(DatasetOperator):
           params: {size: 20M, tokens_per_parameter: 20, questions: [questions], by: {held_out: domain}}
 
     ## Parameters
-    - `size`, `tokens`, `tokens_per_parameter`, `batch_tokens`, `max_epochs`, `matrix_rate`, `other_rate`, `precision`: as `train_proxy`
-      has them.
+    - `size`, `tokens`, `tokens_per_parameter`, `batch_tokens`, `micro_tokens`, `max_epochs`, `matrix_rate`, `other_rate`, `precision`:
+      as `train_proxy` has them.
     - `seeds`: trainings of each corpus, three at least; five give an interval that is not much wider than more would.
     - `seed`: the first of them.
     - `snapshots`: also measure so many checkpoints in the decay, and average.
-    - `anneal`: the folder of a proxy with `stable.safetensors`, `stage:NAME` or a path: each trial is only the decay from there, a
-      fraction of the cost.
+    - `anneal`: the folder of a proxy with `stable.safetensors` and the same tokenizer, `stage:NAME` or a path: each trial is only the
+      decay from there, without a budget a fifth of the tokens that the base read. All trials then begin with one set of weights: the
+      seed decides the order of the rows alone, and the spread over seeds says nothing of other weights.
     - `questions`, `by`, `max_items`: as `evaluate_proxy` has them.
 
     ## Source
@@ -83,6 +84,7 @@ class ProxyTrials(DatasetOperator):
     tokens: int | None = None
     tokens_per_parameter: float | None = None
     batch_tokens: int | None = None
+    micro_tokens: int | None = None
     max_epochs: float = 4
     matrix_rate: float = 0.02
     other_rate: float | None = None
@@ -120,9 +122,15 @@ class ProxyTrials(DatasetOperator):
     def verify_artifacts(self, artifacts: Sequence[Dataset]) -> None:
         self.verify_tables({artifact.name: artifact.schema for artifact in artifacts})
 
-    def announce(self, sources: Mapping[str, Kind]) -> str:
+    def verify_file(self, parameter: str, path: Path) -> None:
+        annealing.stable_file(str(path))
+
+    def verify_stages(self, stages: Mapping[str, Sequence[Operator]]) -> None:
+        annealing.verify_maker(self.anneal, stages)
+
+    def announce(self, sources: Mapping[str, Kind], stages: Mapping[str, Sequence[Operator]]) -> str:
         corpora = sum(kind == "artifact" for kind in sources.values())
-        return told_cost(self._recipe(self.seed), corpora * self.seeds)
+        return announced(self._recipe(self.seed), self.anneal, corpora * self.seeds, sources, stages)
 
     def adds(self) -> Mapping[str, pa.DataType]:
         return results.FIELDS
@@ -146,7 +154,7 @@ class ProxyTrials(DatasetOperator):
         work.about = {
             "operator": "proxy_trials",
             "corpora": {name: dataset.manifest.fingerprint for name, dataset in corpora.items()},
-            "recipe": dataclasses.asdict(self._recipe(self.seed)) | {"anneal": self.anneal is not None},
+            "recipe": dataclasses.asdict(self._budgeted(self.seed)) | {"anneal": self.anneal is not None},
             "trials": told,
             "models": found,
         }
@@ -160,32 +168,32 @@ class ProxyTrials(DatasetOperator):
         same = {field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe) if hasattr(self, field.name)}
         return Recipe(**same | {"seed": seed})
 
+    def _budgeted(self, seed: int) -> Recipe:
+        """Return the recipe of a run, in which `anneal` is a folder."""
+        return annealing.budgeted(self._recipe(seed), self.anneal)
+
     def _trial(self, dataset: Dataset, seed: int, work: Work) -> dict[str, Any]:
         """Return what `train_task` needs, and the corpus's name."""
-        return training(dataset.url, _files(dataset), self._recipe(seed), self.anneal, work) | {"corpus": dataset.name}
+        return training(dataset.url, _files(dataset), self._budgeted(seed), self.anneal, work) | {"corpus": dataset.name}
 
     def _verify_alike(self, packed: Mapping[str, Packed]) -> None:
         """Raise `OperatorError` unless the corpora are packed alike and large enough: models differ in their text alone."""
-        kinds = {name: (each.vocabulary, each.length, _tokenizer(each)) for name, each in packed.items()}
+        kinds = {name: (each.vocabulary, each.length, each.tokenizer_digest) for name, each in packed.items()}
         first, *others = kinds
+        annealing.verify_base(self.anneal, packed[first])
         for name in others:
             if kinds[name] != kinds[first]:
                 hint = "`tokenize` and `pack` all corpora with one tokenizer and one length"
                 raise OperatorError(f"proxy_trials: `{name}` and `{first}` are not packed alike", hint)
         for name, each in packed.items():
             try:
-                self._recipe(self.seed).steps(each)
+                self._budgeted(self.seed).steps(each)
             except OperatorError as error:
                 raise OperatorError(f"corpus `{name}`: {error.message.removeprefix('train_proxy: ')}", error.hint) from error
 
 
 def _files(dataset: Dataset) -> list[str]:
     return [file.name for file in dataset.manifest.files]
-
-
-def _tokenizer(packed: Packed) -> str:
-    """Return the hash of the tokenizer that a corpus was packed with."""
-    return next((hashlib.sha256(path.read_bytes()).hexdigest() for path in packed.tokenizer if path.name == TOKENIZER), "")
 
 
 def measure_trial(item: Item, place: Place) -> Iterator[pa.RecordBatch]:

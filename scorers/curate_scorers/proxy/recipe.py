@@ -25,6 +25,7 @@ class Recipe:
     tokens: int | None = None
     tokens_per_parameter: float | None = None
     batch_tokens: int | None = None
+    micro_tokens: int | None = None
     max_epochs: float = 4
     matrix_rate: float = 0.02
     other_rate: float | None = None
@@ -41,7 +42,7 @@ class Recipe:
         shape(self.size)
         if self.tokens is not None and self.tokens_per_parameter is not None:
             raise PipelineError("tokens and tokens_per_parameter are both given", "leave one of them out")
-        for name in ("tokens", "tokens_per_parameter", "batch_tokens", "max_epochs", "matrix_rate", "other_rate"):
+        for name in ("tokens", "tokens_per_parameter", "batch_tokens", "micro_tokens", "max_epochs", "matrix_rate", "other_rate"):
             if (value := getattr(self, name)) is not None and value <= 0:
                 raise PipelineError(f"{name} is not above 0: {value}")
         for name in ("weight_decay", "snapshots", "seed", "warm_up_ratio", "decay_ratio"):
@@ -70,23 +71,21 @@ class Recipe:
         return -(-packed.vocabulary // ALIGNED) * ALIGNED
 
     def rows_a_step(self, packed: Packed) -> int:
-        """Return how many rows make a step."""
+        """Return how many rows make a step, which is no larger than the budget."""
         wanted = self.batch_tokens or min(batch_tokens(self.size), self.budget / LEAST_STEPS)
-        return max(1, round(wanted / packed.length))
+        return max(1, round(min(wanted, self.budget) / packed.length))
 
     def steps(self, packed: Packed) -> int:
         """Return how many steps the budget is; raise `OperatorError` when the corpus is too small for it."""
         if not packed.tokens:
             raise OperatorError("train_proxy: the packed corpus is empty", "look at what its stage dropped")
-        if self.epochs(packed) > self.max_epochs:
-            told = f"a budget of {self.budget:,} tokens reads a corpus of {packed.tokens:,} {self.epochs(packed):.1f} times"
+        epochs = self.budget / packed.tokens
+        if epochs > self.max_epochs:
+            told = f"a budget of {self.budget:,} tokens reads a corpus of {packed.tokens:,} {epochs:.1f} times"
             hint = "more text, a smaller budget, or a higher max_epochs"
             raise OperatorError(f"train_proxy: {told}, more than `max_epochs: {self.max_epochs:g}`", hint)
-        return max(1, round(self.budget * packed.rows / (packed.tokens * self.rows_a_step(packed))))
-
-    def epochs(self, packed: Packed) -> float:
-        """Return how often each token is read."""
-        return self.budget / packed.tokens
+        steps_an_epoch = packed.rows / self.rows_a_step(packed)
+        return max(1, min(round(epochs * steps_an_epoch), int(self.max_epochs * steps_an_epoch)))
 
     def schedule(self, packed: Packed, anneals: bool) -> Schedule:
         """Return the schedule; annealing is nothing but its decay."""
@@ -94,6 +93,10 @@ class Recipe:
         return Schedule(steps, 0, steps) if anneals else Schedule.of(steps, self.warm_up_ratio, self.decay_ratio)
 
     def snapshot_steps(self, schedule: Schedule) -> list[int]:
-        """Return the steps whose weights are kept beside the last: evenly over the decay, which they divide into `snapshots` + 1 parts."""
+        """Return the steps whose weights are kept beside the last: evenly over the decay, which they divide into `snapshots` + 1 parts.
+
+        A decay of few steps has fewer; what it begins with is none of them.
+        """
         gap = schedule.decay / (self.snapshots + 1)
-        return sorted({schedule.steps - round(gap * k) for k in range(1, self.snapshots + 1)} - {schedule.steps})
+        steps = {schedule.steps - round(gap * k) for k in range(1, self.snapshots + 1)}
+        return sorted(steps - {schedule.stable_until, schedule.steps})

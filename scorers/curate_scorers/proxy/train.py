@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from curate.errors import OperatorError
-from curate.files import local_file
 from curate_scorers.proxy import batches, folder, speed
+from curate_scorers.proxy.annealing import STABLE, stable_file
 from curate_scorers.proxy.checkpoint import Checkpoints, Keeper, State
 from curate_scorers.proxy.losses import losses
 from curate_scorers.proxy.model import Proxy
@@ -28,7 +28,6 @@ from curate_scorers.proxy.replica import ALONE, Replica
 from curate_scorers.proxy.schedule import Schedule
 
 CLIP = 1.0
-STABLE = "stable.safetensors"
 
 Tell = Callable[[str], None]
 
@@ -81,7 +80,7 @@ class Training:
         rows = batches.Order(self.packed.rows, recipe.seed).take(state.step * count, count)
         tokens = self.packed.used(rows)
         total = torch.zeros((), dtype=torch.float64, device=self.replica.device)
-        for batch in batches.batches(self.packed, self.replica.own(rows), self.replica.device):
+        for batch in batches.batches(self.packed, self.replica.own(rows), self.replica.device, recipe.micro_tokens):
             total += self.accumulate(batch, tokens)
         self.replica.add(total, state.model)
         loss = float(total) / tokens
@@ -139,7 +138,7 @@ def train(
     """Train a model, alone or as one of several replicas; `base` is the folder of one trained with `keep_stable`, and is annealed."""
     device = replica.device
     schedule = recipe.schedule(packed, base is not None)
-    with _told_of_memory(recipe, packed):
+    with _told_of_memory(recipe, packed, device):
         model = Proxy(recipe.shape, recipe.vocabulary(packed), packed.length, recipe.tied_head, recipe.seed).to(device)
         state = State(model, optimizer_of(model, recipe))
         if base is not None:
@@ -160,7 +159,7 @@ def optimizer_of(model: Proxy, recipe: Recipe) -> Optimizer:
 
 def _start_from(base: str, state: State[Proxy]) -> None:
     """Take weights and optimizer of a stable checkpoint; raise `OperatorError` when they are of another model."""
-    path = local_file(f"{base}/{STABLE}")
+    path = stable_file(base)
     try:
         state.restore(path.read_bytes())
     except (RuntimeError, KeyError) as error:
@@ -170,12 +169,14 @@ def _start_from(base: str, state: State[Proxy]) -> None:
 
 
 @contextmanager
-def _told_of_memory(recipe: Recipe, packed: Packed) -> Iterator[None]:
+def _told_of_memory(recipe: Recipe, packed: Packed, device: torch.device) -> Iterator[None]:
     """Turn what torch says when memory runs out into an error with a remedy."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
-            hint = f"rows of fewer than {packed.length:,} tokens, a smaller vocabulary, or a smaller size need less"
+            rows = max(packed.length, recipe.micro_tokens or batches.MICRO_TOKENS[device.type])
+            hint = f"a `micro_tokens` below {rows:,}" if rows > packed.length else f"rows of fewer than {rows:,} tokens"
+            hint += ", a smaller vocabulary, or a smaller size need less"
             raise OperatorError(f"train_proxy: no memory for {recipe.size} on this machine: {str(error).strip()[:200]}", hint) from error
         raise

@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import orjson
@@ -18,16 +19,18 @@ import pyarrow as pa
 from curate.dataset import Dataset
 from curate.errors import OperatorError, PipelineError
 from curate.manifest import Kind
-from curate.protocols import DatasetOperator, Reproducible
+from curate.protocols import DatasetOperator, Operator, Reproducible
 from curate.work import Curve, Place, Verdict, Work
 from curate_scorers.lm_loss_model import package
+from curate_scorers.proxy import annealing
+from curate_scorers.proxy.annealing import TRAINING
+from curate_scorers.proxy.compare_cost import announced
 from curate_scorers.proxy.keeping import Kept, Teller
 from curate_scorers.proxy.packed import DESCRIPTION, Packed, read_packed
 from curate_scorers.proxy.recipe import Precision, Recipe
 
 CURVE = {"step": pa.int64(), "tokens": pa.int64(), "loss": pa.float64(), "rate": pa.float64()}
 POINTS = 200
-TRAINING = "training.json"
 
 Item = Mapping[str, Any]
 
@@ -54,19 +57,24 @@ class TrainProxy(DatasetOperator):
 
     ## Parameters
     - `size`: 2M, 5M, 20M, 60M, 150M or 400M parameters without embeddings, or `WIDTHxLAYERS`, such as 128x4.
-    - `tokens`: the budget; or `tokens_per_parameter`, of parameters without embeddings. Neither = 20 a parameter.
-    - `batch_tokens`: tokens of a step; null = what suits the size, or less, so that the budget has about 200 steps.
+    - `tokens`: the budget; or `tokens_per_parameter`, of parameters without embeddings. Neither = 20 a parameter, and with `anneal` the
+      share `decay_ratio` of the tokens that the base read, which is as long as its own decay.
+    - `batch_tokens`: tokens of a step, which is no larger than the budget; null = what suits the size, or less, so that the budget has
+      about 200 steps.
+    - `micro_tokens`: tokens of a forward pass, one row at least: fewer need less memory, and a step has more of them; null = 2,048 on a
+      CPU, 32,768 on a GPU.
     - `max_epochs`: how often the corpus may be read; a budget beyond it is an error, beyond one epoch a warning.
-    - `matrix_rate`, `other_rate`: peak learning rates of Muon and AdamW; null = 0.004 × √(768 / width), as narrow networks like it.
+    - `matrix_rate`: peak learning rate of Muon, the same for any width.
+    - `other_rate`: peak learning rate of AdamW; null = 0.004 × √(768 / width), as narrow networks like it.
     - `weight_decay`: of both, times the rate.
-    - `warm_up_ratio`, `decay_ratio`: shares of the steps at their beginning and end.
+    - `warm_up_ratio`, `decay_ratio`: shares of the steps at their beginning and end; with `anneal` all steps are decay.
     - `tied_head`: embeddings are the matrix of the head too.
     - `precision`: of matrix products; `auto` = bfloat16 on a GPU, float32 on a CPU, where bfloat16 is faster if it has AVX-512 BF16 or
       AMX. Weights and sums are float32 always.
     - `snapshots`: also keep the weights of so many steps in the decay, `step-000900.safetensors`, to average over.
     - `keep_stable`: keep the state before the decay, `stable.safetensors`, to anneal.
-    - `anneal`: the folder of a proxy with `stable.safetensors`, `stage:NAME` or a path: go on from there; all steps are then decay.
-    - `seed`: of the first weights and of the order of rows.
+    - `anneal`: the folder of a proxy with `stable.safetensors` and the same tokenizer, `stage:NAME` or a path: go on from there.
+    - `seed`: of the first weights, which with `anneal` are the base's, and of the order of rows.
 
     With `resources: {gpus: 8}` eight GPUs of a machine share each step's rows.
 
@@ -75,7 +83,7 @@ class TrainProxy(DatasetOperator):
     Models* (2023), by which up to four are nearly as good as new text; sizes and rates are ours.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reproducible: ClassVar[Reproducible] = "tolerance"
     cost: ClassVar[Literal["cheap", "costly"]] = "costly"
     emits: ClassVar[Literal["documents", "attributes", "artifact"]] = "artifact"
@@ -86,6 +94,7 @@ class TrainProxy(DatasetOperator):
     tokens: int | None = None
     tokens_per_parameter: float | None = None
     batch_tokens: int | None = None
+    micro_tokens: int | None = None
     max_epochs: float = 4
     matrix_rate: float = 0.02
     other_rate: float | None = None
@@ -125,14 +134,25 @@ class TrainProxy(DatasetOperator):
         for dataset in artifacts:
             _check_packed(dataset)
 
+    def verify_file(self, parameter: str, path: Path) -> None:
+        annealing.stable_file(str(path))
+
+    def verify_stages(self, stages: Mapping[str, Sequence[Operator]]) -> None:
+        annealing.verify_maker(self.anneal, stages)
+
+    def announce(self, sources: Mapping[str, Kind], stages: Mapping[str, Sequence[Operator]]) -> str:
+        return announced(self.recipe, self.anneal, 1, sources, stages)
+
     def run(self, inputs: list[Dataset], work: Work) -> None:
         package("torch")
         [corpus] = inputs
         _check_packed(corpus)
         names = [file.name for file in corpus.manifest.files]
         packed = read_packed(corpus.url, names)
-        self.recipe.steps(packed)
-        item = training(corpus.url, names, self.recipe, self.anneal, work)
+        annealing.verify_base(self.anneal, packed)
+        recipe = annealing.budgeted(self.recipe, self.anneal)
+        recipe.steps(packed)
+        item = training(corpus.url, names, recipe, self.anneal, work)
         [made] = work.map("train", train_task, [item], [packed.tokens], listen=True)
         work.write_shards(curve_shard, [made["curve"]])
         for name, path in made["files"].items():
@@ -151,7 +171,7 @@ class TrainProxy(DatasetOperator):
         curve = Curve("tokens", f"loss / ln({about['vocabulary']:,})", {"loss": line}, marks=marks)
         work.note("training", Verdict(True, told, measures, curve))
         if about["epochs"] > 1:
-            told = f"the corpus has {packed.tokens:,} tokens, fewer than the budget: each is read {about['epochs']:.1f} times"
+            told = f"the corpus has {packed.tokens:,} tokens, fewer than are trained on: each is read {about['epochs']:.1f} times"
             work.note("epochs", Verdict(False, told))
 
 
