@@ -185,6 +185,21 @@ def test_mistakes_are_told_with_a_remedy(tmp_path: Path) -> None:
         Pack("tokenizer", 8).verify_sources({"tokens": "attributes"})
 
 
+@pytest.mark.parametrize("use", ["pack", "export_tokens"])
+def test_a_tokenizer_of_another_stage_is_told_at_check(tmp_path: Path, use: str) -> None:
+    params = {"pack": {"length": LENGTH}, "export_tokens": {"format": "megatron"}}[use]
+    words = {name: Stage("crawl", use="train_tokenizer") for name in ("words", "others")}
+    tokens = Stage("crawl", [Step("tokenize", {"tokenizer": "stage:words"}, into="tokens")])
+    for name in ("words", "others"):
+        stage = Stage(["crawl", "tokens"], use=use, params={"tokenizer": f"stage:{name}", **params})
+        pipe = small.pipeline(small.write_jsonl(tmp_path / "docs.jsonl", documents(3)), {**words, "tokens": tokens, "made": stage})
+        if name == "words":
+            small.plan(pipe, tmp_path / "ws")
+            continue
+        with pytest.raises(PipelineError, match=f"`{use}`: `tokens` makes its tokens with `stage:words`, not with `stage:others`"):
+            small.plan(pipe, tmp_path / "ws")
+
+
 def test_a_tokenizer_without_an_end_may_be_given_one(tmp_path: Path) -> None:
     save_tokenizer(tmp_path / "tokenizer", eos=None)
     step = Step("tokenize", {"tokenizer": "tokenizer", "eos": "<|endoftext|>"}, into="tokens")

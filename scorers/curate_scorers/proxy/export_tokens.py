@@ -13,7 +13,7 @@ tokenizer. Its rows say which document lies where:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -27,7 +27,7 @@ from curate.dataset import Dataset
 from curate.document import ID
 from curate.errors import PipelineError
 from curate.manifest import Kind
-from curate.protocols import DatasetOperator
+from curate.protocols import DatasetOperator, Operator
 from curate.report.units import plural
 from curate.work import Place, Verdict, Work
 from curate_scorers.proxy import token_files, token_order, tokenizer_files
@@ -88,6 +88,9 @@ class ExportTokens(DatasetOperator):
 
     def verify_sources(self, sources: Mapping[str, Kind]) -> None:
         beside.verify_sources("export_tokens", sources, token_order.SOURCES)
+
+    def verify_stages(self, stages: Mapping[str, Sequence[Operator]]) -> None:
+        token_order.verify_tokenizer("export_tokens", self.tokenizer, self.column, stages)
 
     def verify_file(self, parameter: str, path: Path) -> None:
         tokenizer_files.describe(str(path))

@@ -35,7 +35,7 @@ from curate.dataset import Dataset
 from curate.document import ID
 from curate.errors import OperatorError, PipelineError
 from curate.manifest import Kind
-from curate.protocols import DatasetOperator
+from curate.protocols import DatasetOperator, Operator
 from curate.report.units import plural, share
 from curate.work import Place, Verdict, Work
 from curate_scorers.proxy import packing, token_order, tokenizer_files
@@ -109,6 +109,9 @@ class Pack(DatasetOperator):
 
     def verify_sources(self, sources: Mapping[str, Kind]) -> None:
         beside.verify_sources("pack", sources, token_order.SOURCES)
+
+    def verify_stages(self, stages: Mapping[str, Sequence[Operator]]) -> None:
+        token_order.verify_tokenizer("pack", self.tokenizer, self.column, stages)
 
     def verify_file(self, parameter: str, path: Path) -> None:
         self._described(str(path))

@@ -24,9 +24,12 @@ from curate.dataset import Dataset
 from curate.document import ID, leaf, type_at
 from curate.errors import OperatorError, PipelineError
 from curate.hashing import hash64
+from curate.pipeline_graph import REFERENCE
+from curate.protocols import Operator
 from curate.report.units import plural
 from curate.shuffle import Range, ShuffleFile
 from curate.work import Place, Work
+from curate_scorers.proxy.tokenize import Tokenize
 from curate_scorers.proxy.tokenizer_files import Tokenizer
 
 PART_BYTES = 128 << 20  # of tokens in a file; a task holds about four times as much
@@ -53,6 +56,15 @@ def verify_column(use: str, schema: pa.Schema, path: str) -> None:
     inside = [f"`{path}.{one.name}`" for one in kind if is_list(one.type)] if pa.types.is_struct(kind) else []
     hint = f"name {inside[0]}" if inside else "name the column that `tokenize` made: `tokens.tokens.ids`"
     raise PipelineError(f"{use}: column `{path}` is {kind}, not a list of tokens", hint)
+
+
+def verify_tokenizer(use: str, tokenizer: str, column: str, stages: Mapping[str, Sequence[Operator]]) -> None:
+    """Raise `PipelineError` when the stage that a column comes from tokenises with that of another stage than `tokenizer` names."""
+    stage = column.partition(".")[0]
+    makers = [each.tokenizer for each in stages.get(stage, ()) if isinstance(each, Tokenize)]
+    if makers and tokenizer not in makers and all(name.startswith(REFERENCE) for name in (tokenizer, *makers)):
+        told = f"{use}: `{stage}` makes its tokens with `{makers[0]}`, not with `{tokenizer}`"
+        raise PipelineError(told, "give the tokenizer that made the tokens")
 
 
 def is_list(kind: pa.DataType) -> bool:
