@@ -94,7 +94,13 @@ def prepare(item: Item, place: Place) -> Item:
     text = _texts(item["text"], None, place)
     in_target = sum(each in aims for group in text.values() for each in group)
     text = {name: [each for each in group if each not in aims] for name, group in text.items()}
-    trained, held_out = grouped(text, item["max_groups"], recipe)
+    try:
+        trained, held_out = grouped(text, item["max_groups"], recipe)
+    except OperatorError as error:
+        if not in_target:
+            raise
+        hint = "give it text that is not in the target"
+        raise OperatorError(f"{error.message}; {in_target:,} are left out, whose text is in the target", hint) from error
     tokenizer = make_tokenizer([each for group in trained.values() for each in group], recipe.vocabulary)
     tokens = streams(tokenizer, trained, recipe.window)
     what, texts = zip(*((name, each) for name, group in measured(held_out, target).items() for each in group), strict=True)

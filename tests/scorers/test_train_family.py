@@ -221,7 +221,8 @@ def test_the_battery() -> None:
     ("params", "told"),
     [
         ({"members": 1}, "train_family: no family: two models at least"),
-        ({"width": 40}, "a width that is a multiple of 32"),
+        ({"width": 40}, "a width that is a multiple of 32, not 40"),
+        ({"layers": 0}, "tokens, layers and window are 1 at least"),
         ({"vocabulary": 200}, "no room for 256 bytes"),
         ({"by": None}, "one group of text makes no mixtures"),
         ({"max_groups": 1}, "one group of text makes no mixtures"),
@@ -257,7 +258,11 @@ def test_mistakes_are_told_at_check(tmp_path: Path, sources: tuple[str, ...], pa
         (ROWS, [{"id": "t", "text": " "}], "the target has no text"),
         ([{"id": "a", "text": " ", "kind": "a"}], TARGET, "0 documents to train on"),
         (ROWS[:1], TARGET, "1 document to train on, less text than a window of 64 tokens"),
-        ([row | {"kind": "metals"} for row in TARGET], TARGET, "0 documents to train on"),
+        (
+            [row | {"kind": "metals"} for row in TARGET],
+            TARGET,
+            "0 documents to train on, less text than a window of 64 tokens; 20 are left out, whose text is in the target",
+        ),
     ],
 )
 def test_texts_that_make_no_family_are_told(tmp_path: Path, rows: list[dict[str, Any]], target: list[dict[str, Any]], told: str) -> None:
