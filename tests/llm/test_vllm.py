@@ -209,7 +209,8 @@ def test_a_killed_driver_asks_for_nothing_that_was_answered(tiny: VllmProcess, m
 
 
 def test_a_small_model_knows_the_capital_of_france(patient: None, smollm2: VllmProcess) -> None:
-    (answer,) = Llm(smollm2.settings | {"max_tokens": 32}).ask([Prompt.user("What is the capital of France?")])
+    # Asked "What is …?", its two likeliest first words are a tenth of a nat apart, which rounding decides; here no two are nearer than one.
+    (answer,) = Llm(smollm2.settings | {"max_tokens": 32}).ask([Prompt.user("Name the capital of France.")])
     assert "Paris" in answer.text and answer.finish == "stop"
 
 
