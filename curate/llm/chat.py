@@ -57,7 +57,7 @@ def parsed(data: bytes) -> Answer:
     if isinstance(text, str) and finish is not None:
         return Answer(text, finish, *tokens)
     why = refusal or ("the answer is empty" if finish is not None else f"it ended by `{reason}`")
-    return Answer("", "error", *tokens, error=f"the server gives no text: {why}")
+    return Answer("", "error", *tokens, error=f"the server gives no text: {why}", refused=True)
 
 
 def said(data: bytes) -> str:

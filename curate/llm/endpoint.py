@@ -185,7 +185,7 @@ class _Asking:
         if response.status == 200:
             return parsed(data)
         await self._refuse(response.status, data, response.headers)
-        return Answer("", "error", error=f"the server refuses the prompt: {response.status} {said(data)}")
+        return Answer("", "error", error=f"the server refuses the prompt: {response.status} {said(data)}", refused=True)
 
     async def _refuse(self, status: int, data: bytes, headers: Mapping[str, str]) -> None:
         """Raise what a status says; return where it is the prompt's fault."""

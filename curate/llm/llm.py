@@ -100,10 +100,13 @@ class Llm:
             answers[keys[number]] = self._count(answer)
             if self._answers is not None and answer.finish != "error":
                 self._answers.keep(keys[number], answer)
-            self._doubt(answer)
+            self._unanswered += answer.finish == "error"
+            if not answer.refused:  # refusals come at once, before the first answer can
+                self._doubt(answer)
 
         try:
             self._open().answer(list(waiting.values()), heard)
+            self._doubt(answers[keys[-1]])
         except TransientError:
             self._engine = None  # a model that died in this process is loaded anew
             raise
@@ -120,7 +123,6 @@ class Llm:
 
     def _doubt(self, answer: Answer) -> None:
         """Raise `CurateError` where the model has answered nothing yet, here or before, and enough was asked of it."""
-        self._unanswered += answer.finish == "error"
         if not self._answers_at_all and self._unanswered >= HOPELESS:
             self._unanswered = 0
             raise CurateError(

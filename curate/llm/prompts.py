@@ -41,8 +41,9 @@ class Answer:
     """What came of a prompt.
 
     `finish` says why it ends: `stop` = the model was done, `length` = `max_tokens` cut it, `error` = there is none, and `error` says
-    why. `cached` = it was taken from the workspace's cache and cost nothing. `seconds` = its share of the time that the worker waited for
-    all answers that were under way together.
+    why. `cached` = it was taken from the workspace's cache and cost nothing. `refused` = the server is well, and has no answer for what
+    this prompt is: too long, or filtered. `seconds` = its share of the time that the worker waited for all answers that were under way
+    together.
     """
 
     text: str
@@ -51,6 +52,7 @@ class Answer:
     output_tokens: int = 0
     cached: bool = False
     error: str | None = None
+    refused: bool = False
     seconds: float = field(default=0.0, compare=False)
 
     def required(self, whole: bool = False) -> str:

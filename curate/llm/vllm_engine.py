@@ -43,7 +43,7 @@ class VllmEngine:
                 engine.add_request(request, {"prompt_token_ids": self._tokens(prompt)}, self._sampling(prompt))
                 numbers[request] = number
             except self._refusals as error:  # longer than the model's window, or not what its template takes
-                heard(number, Answer("", "error", error=f"vLLM refuses the prompt: {error}"))
+                heard(number, Answer("", "error", error=f"vLLM refuses the prompt: {error}", refused=True))
         try:
             while engine.has_unfinished_requests():
                 for output in engine.step():
@@ -78,7 +78,7 @@ def _answer(output: Any) -> Answer:
     tokens = len(output.prompt_token_ids), len(said.token_ids)
     if said.finish_reason in FINISHES:
         return Answer(said.text, FINISHES[said.finish_reason], *tokens)
-    return Answer("", "error", *tokens, error=f"vLLM gives no text: it ended by `{said.finish_reason}`")
+    return Answer("", "error", *tokens, error=f"vLLM gives no text: it ended by `{said.finish_reason}`", refused=True)
 
 
 def _imported() -> Any:

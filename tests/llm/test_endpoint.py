@@ -175,6 +175,15 @@ def test_a_model_that_answers_nothing_at_all_is_no_fault_of_rows(stub: StubProce
     assert [answer.finish for answer in answers] == ["stop"] + ["error"] * HOPELESS
 
 
+def test_refused_prompts_say_nothing_of_those_that_are_slower(stub: StubProcess) -> None:
+    refused = [f"too long {n} [fault 400 99]" for n in range(HOPELESS)]
+    answers = ask(stub, *refused, "in a while [slow]")
+    assert [answer.finish for answer in answers] == ["error"] * HOPELESS + ["stop"]
+    assert all(answer.refused for answer in answers[:-1])
+    with pytest.raises(CurateError, match=f"none of the first {HOPELESS} prompts: the server refuses the prompt: 400"):
+        ask(stub, *refused)
+
+
 def test_it_can_be_asked_where_a_loop_runs_already(stub: StubProcess) -> None:
     async def notebook() -> list[Answer]:
         return ask(stub, "inside")
