@@ -19,6 +19,7 @@ from curate.pipeline import Input, Stage, Step
 from curate.storage import open_storage
 from curate_scorers.lm_loss import LmLoss
 from curate_scorers.lm_loss_model import LanguageModel, read_model
+from curate_scorers.proxy import evaluate_results as results
 from curate_scorers.proxy.benchmarks import Question, marks, questions
 from curate_scorers.proxy.evaluate import answer_bits, text_bits
 from curate_scorers.proxy.pack import FIELDS
@@ -320,6 +321,25 @@ def test_checkpoints_are_averaged(tmp_path: Path, folder: Path) -> None:
             for key in ("bits", "correct_prob", "right"):
                 values = [alone[path][number][key] for path in measured_by]
                 assert row[key] == (None if values[0] is None else pytest.approx(np.mean(values), rel=1e-6))
+            assert row["bits_at"] == pytest.approx([alone[path][number]["bits"] for path in measured_by], rel=1e-6)
+
+
+def test_signal_and_noise_of_each_set(tmp_path: Path, folder: Path) -> None:
+    """The noise is how much a model's checkpoints differ, the signal how much the models do; one checkpoint tells of no noise."""
+    models = [varied(folder, tmp_path / f"model_{seed}", seed) for seed in range(4)]
+    for model, snapshot in ((models[0], models[1]), (models[2], models[3])):
+        shutil.copy(snapshot / "model.safetensors", model / "step-000001.safetensors")
+    alone = [run(tmp_path / f"alone_{n}", model, DOCS, QUESTIONS, checkpoints=1) for n, model in enumerate(models)]
+    both = [run(tmp_path / f"both_{n}", models[n], DOCS, QUESTIONS) for n in (0, 2)]
+    found = results.table({str(n): each.manifest.about["models"]["model"] for n, each in enumerate(both)}, ["0", "1"])
+    assert set(found) == {"asked", "crawl"}
+    for name, row in found.items():
+        bits = np.array([each.manifest.about["models"]["model"][name]["bits_per_byte"] for each in alone]).reshape(2, 2)
+        noise = np.sqrt((bits.std(axis=1, ddof=1) ** 2).mean())
+        spread = bits.mean(axis=1).std(ddof=1)
+        assert (row["noise"], row["spread"]) == (pytest.approx(noise, abs=1e-4), pytest.approx(spread, abs=1e-4))
+        assert row["signal_to_noise"] == pytest.approx(spread / noise, rel=1e-3)
+    assert all("noise" not in each.manifest.about["models"]["model"]["crawl"] for each in alone)
 
 
 @pytest.mark.s3

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pyarrow as pa
 
 from curate.shuffle import opened
@@ -34,7 +33,7 @@ def averaged(models: Sequence[LanguageModel], name: str, item: Item, place: Plac
     """Yield the results of one training on a shard under one name: means over its checkpoints."""
     streams = [results.measured(model, name, item, place) for model in models]
     for batches in zip(*streams, strict=True):
-        yield batches[0] if len(batches) == 1 else _mean(batches)
+        yield batches[0] if len(batches) == 1 else results.mean(batches)
 
 
 def checkpoints(names: Iterable[str]) -> list[str]:
@@ -74,16 +73,3 @@ def _copied(files: Mapping[str, str], weights: str, storage: Storage) -> Languag
             with opened(storage.open_input, path) as source, target.open("wb") as out:
                 shutil.copyfileobj(cast(Any, source), out, 4 << 20)
         return lm_loss_model.read_model(folder)
-
-
-def _mean(batches: tuple[pa.RecordBatch, ...]) -> pa.RecordBatch:
-    """Return rows whose numbers are the means of the same rows' numbers."""
-    first = batches[0]
-    columns = []
-    for field in first.schema:
-        if pa.types.is_floating(field.type):
-            values = np.mean([batch.column(field.name).to_numpy(zero_copy_only=False) for batch in batches], axis=0)
-            columns.append(pa.array(values, field.type, from_pandas=True))
-        else:
-            columns.append(first.column(field.name))
-    return pa.RecordBatch.from_arrays(columns, schema=first.schema)

@@ -37,9 +37,10 @@ class EvaluateProxy(DatasetOperator):
     Reads the documents in `from`, text held out or questions, and measures them by every model: the one that `model` names, and each
     artifact in `from`, such as what `train_proxy` makes. Rows are items under models with bits, bytes and tokens; of questions, also
     how probable the right answer is, per byte and beside the wrong ones, and whether it wins: raw, per byte and per token. Notes and
-    `about` in the manifest hold the means of each set, and with several models (checkpoints, seeds) their spread. Text is read
-    whole, in windows; answers behind their questions, both as they stand. Of a model with snapshots (`train_proxy` keeps them) an
-    item's measure is the mean over its last checkpoints. All sets and models are looked at before anything is measured.
+    `about` in the manifest hold the means of each set. Text is read whole, in windows; answers behind their questions, both as they
+    stand. Of a model with snapshots (`train_proxy` keeps them) an item's measure is the mean over its last checkpoints; how much a
+    set's bits per byte differ between these is its `noise`, and the spread over several models is its signal: which sets tell models
+    apart. All sets and models are looked at before anything is measured.
 
     ## Why
     Bits per byte and the probability of right answers tell small models apart long before accuracy leaves chance.
@@ -63,7 +64,7 @@ class EvaluateProxy(DatasetOperator):
     Magnusson et al., *DataDecide* (2025); Heineman et al., *Signal and Noise* (2025). Tokens of answers as in lm-evaluation-harness.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reproducible: ClassVar[Reproducible] = "tolerance"
     cost: ClassVar[Cost] = "costly"
     emits: ClassVar[Literal["documents", "attributes", "artifact"]] = "artifact"

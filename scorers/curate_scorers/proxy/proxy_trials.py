@@ -73,7 +73,7 @@ class ProxyTrials(DatasetOperator):
     Magnusson et al., *DataDecide* (2025); Heineman et al., *Signal and Noise* (2025).
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     reproducible: ClassVar[Reproducible] = "tolerance"
     cost: ClassVar[Cost] = "costly"
     emits: ClassVar[Literal["documents", "attributes", "artifact"]] = "artifact"
