@@ -18,11 +18,13 @@ FINISHES: dict[str, Finish] = {"stop": "stop", "length": "length"}
 class Fault(Exception):
     """A try that failed through no fault of the prompt's.
 
-    `later` = it was no try at all, since the server is busy or not there; `wait_s` is how long it asks to be left alone, if it says so.
+    `late` = the deadline ended it. `later` = it was no try at all, since the server is busy or not there; `wait_s` is how long it asks to
+    be left alone, if it says so.
     """
 
-    def __init__(self, said: str, later: bool = False, wait_s: float | None = None) -> None:
+    def __init__(self, said: str, later: bool = False, wait_s: float | None = None, late: bool = False) -> None:
         super().__init__(said)
+        self.late = late
         self.later = later
         self.wait_s = wait_s
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import dataclasses
 import os
 import random
 import time
@@ -122,15 +123,16 @@ class _Asking:
 
     async def answer(self, prompt: Prompt) -> Answer:
         """Try until there is an answer, or until the prompt has used up its tries."""
-        failed = 0
+        failed = late = 0
         while True:
             try:
-                return await self._patiently(prompt, alone=failed > 0 and failed >= min(ALONE_AFTER, self._settings.attempts - 1))
+                answer = await self._patiently(prompt, alone=failed > 0 and failed >= min(ALONE_AFTER, self._settings.attempts - 1))
+                return dataclasses.replace(answer, late=late)
             except Fault as fault:
-                failed += 1
+                failed, late = failed + 1, late + fault.late
                 await self._until_alive(time.monotonic())
                 if failed >= self._settings.attempts:
-                    return Answer("", "error", error=f"{fault} (try {failed} of {failed})")
+                    return Answer("", "error", error=f"{fault} (try {failed} of {failed})", late=late)
             await asyncio.sleep(_pause(failed))
 
     async def _patiently(self, prompt: Prompt, alone: bool) -> Answer:
@@ -173,7 +175,7 @@ class _Asking:
             async with self._session.post(f"{self._url}/chat/completions", data=body(prompt, self._settings)) as response:
                 data = await response.read()
         except TimeoutError as error:
-            raise Fault(f"no answer within {self._settings.deadline_s:g} s") from error
+            raise Fault(f"no answer within {self._settings.deadline_s:g} s", late=True) from error
         except aiohttp.InvalidURL as error:
             raise PipelineError(f"llm: `endpoint` is no address: {self._url}") from error
         except aiohttp.ClientConnectorError as error:

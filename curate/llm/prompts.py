@@ -42,8 +42,8 @@ class Answer:
 
     `finish` says why it ends: `stop` = the model was done, `length` = `max_tokens` cut it, `error` = there is none, and `error` says
     why. `cached` = it was taken from the workspace's cache and cost nothing. `refused` = the server is well, and has no answer for what
-    this prompt is: too long, or filtered. `seconds` = its share of the time that the worker waited for all answers that were under way
-    together.
+    this prompt is: too long, or filtered. `late` = how many tries the deadline ended, whose tokens went for nothing. `seconds` = its share
+    of the time that the worker waited for all answers that were under way together.
     """
 
     text: str
@@ -53,6 +53,7 @@ class Answer:
     cached: bool = False
     error: str | None = None
     refused: bool = False
+    late: int = field(default=0, compare=False)
     seconds: float = field(default=0.0, compare=False)
 
     def required(self, whole: bool = False) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from curate.llm.prompts import Answer
 from curate.llm.settings import Settings
+from curate.report.units import plural
 
 BYTES_PER_TOKEN = 4  # of English text under the tokenizers of present models
 
@@ -32,6 +33,8 @@ class Asked:
 class Usage:
     """Counts of one step: `cached` prompts had an answer before, `failed` ones have none; `seconds` were spent waiting for answers.
 
+    `late` is how many requests the deadline ended.
+
     The other `cached_` counts are what the answers of `cached` prompts took when they were asked, by whatever run that was; an answer that
     is used several times counts as often.
     """
@@ -39,6 +42,7 @@ class Usage:
     prompts: int = 0
     cached: int = 0
     failed: int = 0
+    late: int = 0
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_prompt_tokens: int = 0
@@ -50,6 +54,7 @@ class Usage:
         """Count one prompt."""
         self.prompts += 1
         self.failed += answer.finish == "error"
+        self.late += answer.late
         if answer.cached:
             self.cached += 1
             self.cached_prompt_tokens += answer.prompt_tokens
@@ -79,6 +84,7 @@ def note(step: str, run: Usage, dataset: Usage | None, settings: Settings, stage
     cost = dollars(run, settings, stage_seconds)
     parts = [f"{run.prompts:,} prompts" + (f", {run.cached:,} answered before" if run.cached else "")]
     parts += [f"{run.failed:,} without answer"] if run.failed else []
+    parts += [f"{plural(run.late, 'request')} ended by `deadline_s` ({settings.deadline_s:g} s), for nothing"] if run.late else []
     parts += [_tokens(run)]
     parts += [f"{run.output_tokens / run.seconds:,.0f} output tokens/s in each worker"] if run.seconds and run.output_tokens else []
     parts += [f"{cost:,.2f} dollars"] if cost is not None else []

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 README = Path(__file__).with_name("README.md")
+
+
+def processor() -> str:
+    """Return the name of this machine's processor."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 def marks(name: str) -> tuple[str, str]:

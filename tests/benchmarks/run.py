@@ -166,11 +166,9 @@ def _peak(folder: Path, kind: str, write: Callable[[Path, list[str], int], None]
 
 def machine() -> str:
     """Say where the numbers come from."""
-    model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")),
-        platform.processor(),
+    return (
+        f"{readme.processor()}, {os.cpu_count()} cores; Python {platform.python_version()}, pyarrow {pa.__version__}; one core per command."
     )
-    return f"{model}, {os.cpu_count()} cores; Python {platform.python_version()}, pyarrow {pa.__version__}; one core per command."
 
 
 def main() -> None:

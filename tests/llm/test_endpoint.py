@@ -81,7 +81,9 @@ def test_what_fails_always_is_an_error_of_its_prompt_alone(stub: StubProcess, fa
 
 def test_a_request_that_hangs_ends_at_its_deadline(stub: StubProcess) -> None:
     (answer,) = ask(stub, "hanging [fault hang 99]", deadline_s=0.2, attempts=2)
-    assert answer.error == "no answer within 0.2 s (try 2 of 2)"
+    assert (answer.error, answer.late) == ("no answer within 0.2 s (try 2 of 2)", 2)
+    (slow, failed) = ask(stub, "late at first [fault hang 1]", "no deadline [fault 500 1]", deadline_s=0.2, attempts=3)
+    assert (slow.finish, slow.late, failed.finish, failed.late) == ("stop", 1, "stop", 0)
 
 
 def test_a_cut_answer_says_so(stub: StubProcess) -> None:

@@ -75,7 +75,7 @@ def test_a_run_asks_once_and_a_rerun_with_another_chain_asks_nothing(stub: StubP
     asked = [text for text in stub.asked() if text.startswith("once")]
     assert sorted(asked) == sorted(set(texts))
     assert counted(report) | dict.fromkeys(("seconds", "cached_seconds", "dataset_seconds"), 0) == {
-        "prompts": 14, "cached": 7, "failed": 0, "prompt_tokens": 14, "output_tokens": 14,
+        "prompts": 14, "cached": 7, "failed": 0, "late": 0, "prompt_tokens": 14, "output_tokens": 14,
         "cached_prompt_tokens": 14, "cached_output_tokens": 14, "seconds": 0, "cached_seconds": 0, "dollars": 7.014,
         "dataset_prompts": 14, "dataset_prompt_tokens": 28, "dataset_output_tokens": 28, "dataset_seconds": 0, "dataset_dollars": 14.028,
     }  # fmt: skip
@@ -111,6 +111,13 @@ def test_a_row_without_answer_is_quarantined_and_no_other_is_asked_again(stub: S
     assert (error["id"], error["error"]) == ("0-11", "Unanswered: the server refuses the prompt: 400 fault 400")
     assert sorted(text for text in stub.asked() if text.startswith(("good", "bad"))) == sorted(texts)  # bisecting asked nothing twice
     assert (counted(report)["prompts"], counted(report)["failed"]) == (30, 1)
+
+
+def test_requests_that_the_deadline_ended_are_told(stub: StubProcess, make: Make) -> None:
+    report = run(make(["deadline 1 [fault hang 2]", "deadline 2"], stub.settings | {"deadline_s": 0.3, "attempts": 3}))
+    (note,) = report["stages"][0]["notes"]
+    assert (note["measures"]["late"], note["measures"]["failed"]) == (2, 0)
+    assert "; 2 requests ended by `deadline_s` (0.3 s), for nothing; " in note["message"]
 
 
 def test_in_isolation_nothing_is_asked_twice_either(stub: StubProcess, make: Make) -> None:
