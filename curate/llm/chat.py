@@ -19,12 +19,13 @@ class Fault(Exception):
     """A try that failed through no fault of the prompt's.
 
     `late` = the deadline ended it. `later` = it was no try at all, since the server is busy or not there; `wait_s` is how long it asks to
-    be left alone, if it says so.
+    be left alone, if it says so. `crowded` = it was late because too many were under way, which is no try either.
     """
 
     def __init__(self, said: str, later: bool = False, wait_s: float | None = None, late: bool = False) -> None:
         super().__init__(said)
         self.late = late
+        self.crowded = False
         self.later = later
         self.wait_s = wait_s
 

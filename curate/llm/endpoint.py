@@ -4,6 +4,7 @@
 |--------------------------------------------------|------------------------------------------------------------------------|
 | 400, 413, 422; an answer withheld                | the prompt's fault: an `Answer` that says so, never tried again         |
 | cut connection, deadline, 5xx, damaged answer    | a failed try; the next one waits until the server answers a word at all |
+| deadline, and fewer answered than are under way  | no try at all: half as many are under way then                          |
 | no connection; 429, or 503 with `Retry-After`    | no try at all: it waits, as long as it is asked to                      |
 | all of this for `patience_s`                     | `TransientError`: the stage ends, and a rerun goes on where it was      |
 | 401, 403, 404                                    | `CurateError`: a wrong key or name                                     |
@@ -16,18 +17,18 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import dataclasses
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from curate.errors import CurateError, PipelineError, TransientError
 from curate.llm.chat import Fault, body, parsed, said, seconds
+from curate.llm.gate import Gate, Load
 from curate.llm.prompts import Answer, Heard, Prompt
 from curate.llm.settings import Settings
 from curate.registry import suggest
@@ -55,6 +56,7 @@ class Endpoint:
         self._settings = settings
         self._url = settings.endpoint.rstrip("/")
         self._headers = {"Content-Type": "application/json"} | _key(settings.key_variable)
+        self._load = Load(settings.concurrency, settings.deadline_s)
 
     def answer(self, prompts: Sequence[Prompt], heard: Heard) -> None:
         """Ask all prompts, `concurrency` at a time, and tell each answer as it comes."""
@@ -68,7 +70,7 @@ class Endpoint:
             timeout=aiohttp.ClientTimeout(total=self._settings.deadline_s),
             headers=self._headers,
         ) as session:
-            asking = _Asking(self._settings, self._url, session)
+            asking = _Asking(self._settings, self._url, session, self._load)
             tasks = [asyncio.create_task(_lane(asking, waiting, heard)) for _ in range(lanes)]
             try:
                 await asyncio.gather(*tasks)
@@ -83,43 +85,17 @@ async def _lane(asking: _Asking, waiting: Iterator[tuple[int, Prompt]], heard: H
         heard(number, await asking.answer(prompt))
 
 
-class _Gate:
-    """Lets tries through side by side, or one alone. Who comes first goes first, so that nobody waits for ever."""
-
-    def __init__(self) -> None:
-        self._turn = asyncio.Lock()
-        self._inside = 0
-        self._empty = asyncio.Event()
-        self._empty.set()
-
-    @contextlib.asynccontextmanager
-    async def through(self, alone: bool) -> AsyncIterator[None]:
-        """Wait for a turn, and be inside until the block ends: with others, or `alone`."""
-        async with self._turn:
-            if alone:
-                await self._empty.wait()
-                yield
-                return
-            self._inside += 1
-            self._empty.clear()
-        try:
-            yield
-        finally:
-            self._inside -= 1
-            if not self._inside:
-                self._empty.set()
-
-
 class _Asking:
     """One session with the server, and what is known of its health."""
 
-    def __init__(self, settings: Settings, url: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: Settings, url: str, session: aiohttp.ClientSession, load: Load) -> None:
         self._settings = settings
         self._url = url
         self._session = session
         self._answered_at = -1.0
         self._probing = asyncio.Lock()
-        self._gate = _Gate()
+        self._load = load
+        self._gate = Gate(load)
 
     async def answer(self, prompt: Prompt) -> Answer:
         """Try until there is an answer, or until the prompt has used up its tries."""
@@ -129,7 +105,7 @@ class _Asking:
                 answer = await self._patiently(prompt, alone=failed > 0 and failed >= min(ALONE_AFTER, self._settings.attempts - 1))
                 return dataclasses.replace(answer, late=late)
             except Fault as fault:
-                failed, late = failed + 1, late + fault.late
+                failed, late = failed + (not fault.crowded), late + fault.late
                 await self._until_alive(time.monotonic())
                 if failed >= self._settings.attempts:
                     return Answer("", "error", error=f"{fault} (try {failed} of {failed})", late=late)
@@ -142,13 +118,24 @@ class _Asking:
             try:
                 async with self._gate.through(alone):
                     begun = begun or time.monotonic()
-                    return await self._try(prompt)
+                    return await self._timed(prompt)
             except Fault as fault:
                 if not fault.later:
                     raise
                 waits += 1
                 pause = _pause(waits) if fault.wait_s is None else fault.wait_s + random.random()  # noqa: S311 - spreads tries
                 await self._pause_within(begun, pause, fault)
+
+    async def _timed(self, prompt: Prompt) -> Answer:
+        """Try once, and learn how much the server can take."""
+        mark = self._load.mark()
+        try:
+            answer = await self._try(prompt)
+        except Fault as fault:
+            fault.crowded = fault.late and self._load.is_crowded(mark, self._gate.inside)
+            raise
+        self._load.answered(mark)
+        return answer
 
     async def _until_alive(self, since: float) -> None:
         """Return once the server has answered anything after `since`."""

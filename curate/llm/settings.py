@@ -47,7 +47,7 @@ class Settings:
     - `engine`: `endpoint` is a server that speaks OpenAI's chat completions, `vllm` runs in the worker itself.
     - `endpoint`: its address, such as `http://127.0.0.1:8000/v1`.
     - `key_variable`: the environment variable that holds the key; the key itself never stands in a pipeline.
-    - `concurrency`: requests under way at a time, in each worker.
+    - `concurrency`: requests under way at a time, in each worker; fewer while the server cannot answer so many within `deadline_s`.
     - `deadline_s`: seconds that one request may take.
     - `attempts`: tries of one prompt, where the server fails at it.
     - `patience_s`: seconds to wait for a server that does not answer at all, or asks for patience, before the stage ends.

@@ -54,6 +54,9 @@ class Stub:
             return await self._fail(request, fault[1])
         if "[slow]" in text:
             await asyncio.sleep(0.2)
+        if "[crowded]" in text:  # the more are under way, the longer each takes
+            for _ in range(10):
+                await asyncio.sleep(0.003 * self.under_way)
         words = text.upper().split()
         limit = int(str(told["max_tokens"]))
         finish = "length" if len(words) > limit else "stop"
@@ -114,7 +117,7 @@ async def main(port: int, memory: Path | None) -> None:
     stub = Stub(memory)
     app = web.Application(client_max_size=64 << 20)
     app.add_routes([web.post("/v1/chat/completions", stub.chat), web.get("/v1/models", stub.models), web.get("/asked", stub.tell)])
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)  # as vLLM: who hangs up is forgotten
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()

@@ -12,6 +12,7 @@ import pytest
 
 from curate.errors import CurateError, TransientError
 from curate.llm import Answer, Llm, Prompt, Unanswered, endpoint
+from curate.llm.gate import Gate, Load
 from curate.llm.llm import HOPELESS
 from tests.llm.servers import StubProcess
 
@@ -86,6 +87,44 @@ def test_a_request_that_hangs_ends_at_its_deadline(stub: StubProcess) -> None:
     assert (slow.finish, slow.late, failed.finish, failed.late) == ("stop", 1, "stop", 0)
 
 
+def test_a_crowded_server_gets_as_many_requests_as_it_answers_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes 0.03 s for each request under way: 32 at a time take 0.96 s, which is too long, and 16 take half of it."""
+    monkeypatch.setattr(endpoint, "PAUSE_S", 0.05)
+    texts = [f"[crowded] {n}" for n in range(100)]
+    with StubProcess() as stub:
+        model = Llm(stub.settings | {"deadline_s": 0.7, "attempts": 1})
+        answers = model.ask([Prompt.user(text) for text in texts])
+        assert [answer.text for answer in answers] == [text.upper() for text in texts]
+        assert 10 < sum(answer.late for answer in answers) < 100
+        before = len(stub.asked())
+        more = model.ask([Prompt.user(f"{text} again") for text in texts[:30]])
+        assert {answer.finish for answer in more} == {"stop"} and len(stub.asked()) - before < 45  # what was learnt is not forgotten
+
+
+def test_one_late_prompt_does_not_slow_down_a_quick_server(stub: StubProcess) -> None:
+    load = Load(8, 1.0)
+    early = load.mark()
+    for _ in range(8):
+        load.answered(load.mark())
+    assert not load.is_crowded(early, 8) and load.limit == 8
+    texts = [f"[slow] quick {n}" for n in range(60)]
+    *quick, late = ask(stub, *texts, "for ever [fault hang 99]", deadline_s=1.5, attempts=2, concurrency=8)
+    assert {answer.late for answer in quick} == {0} and (late.finish, late.late) == ("error", 2)
+
+
+def test_a_load_halves_once_for_all_that_are_late_together_and_grows_again() -> None:
+    load = Load(8, 1000.0)
+    marks = [load.mark() for _ in range(8)]
+    assert all(load.is_crowded(mark, 8 - n) for n, mark in enumerate(marks)) and load.limit == 4
+    for _ in range(4):
+        load.answered(load.mark())
+    assert 4.8 < load.limit < 5
+    for _ in range(50):
+        load.answered(load.mark())
+    assert load.limit == 8
+    assert not load.is_crowded(load.mark(), 1)  # alone: then it is the prompt
+
+
 def test_a_cut_answer_says_so(stub: StubProcess) -> None:
     (answer,) = ask(stub, "one two three", max_tokens=2)
     assert (answer.text, answer.finish, answer.output_tokens) == ("ONE TWO", "length", 2)
@@ -142,7 +181,7 @@ def test_with_two_tries_the_second_is_alone(stub: StubProcess, monkeypatch: pyte
 
 def test_tries_alone_wait_for_the_others_and_keep_none_waiting_for_ever() -> None:
     async def tries() -> None:
-        gate, inside, most = endpoint._Gate(), [0, 0], 0
+        gate, inside, most = Gate(Load(100, 1)), [0, 0], 0
 
         async def one(alone: bool) -> None:
             nonlocal most
