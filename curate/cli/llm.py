@@ -27,6 +27,8 @@ def llm() -> None:
 def serve(model: str, python: str, port: int, host: str, name: str | None, wait_s: float, arguments: tuple[str, ...]) -> None:
     """Serve MODEL, a folder or a name, by vLLM until Ctrl-C; a server that dies is started again. ARGUMENTS go to vLLM.
 
+    On a processor that has no instructions for bfloat16, `--dtype float32` is several times as fast as what vLLM does by itself.
+
     \b
     Examples:
       curate llm serve models/SmolLM2-135M-Instruct --python vllm/bin/python

@@ -24,6 +24,7 @@ from curate import Input, Pipeline, Stage, Step, load, run_pipeline
 from tests.benchmarks import readme
 from tests.benchmarks import refiner_pages as pages
 from tests.benchmarks.refiner_pages import Lined
+from tests.llm import environment
 
 NAME = "refiner"
 DATA = Path(os.environ.get("CURATE_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -46,6 +47,7 @@ def write(folder: Path, trained: Sequence[Lined], judged: Sequence[Lined]) -> No
 def training(folder: Path, base: str | None, size: str, tokens: int, epochs: int | None) -> Pipeline:
     """Return the pipeline from pages with programs to a refiner."""
     tokenizer = "stage:words" if base is None else f"{base}/tokenizer.json"
+    precision = environment.dtype()
     make = Step("prox_examples", {"program": "program", "prompt_file": str(PROMPTS), "tokenizer": tokenizer})
     stages = {"examples": Stage("trained", operators=[make])}
     if base is None:
@@ -53,11 +55,11 @@ def training(folder: Path, base: str | None, size: str, tokens: int, epochs: int
             "words": Stage("trained", use="train_tokenizer", params={"size": 4096}),
             "tokens": Stage("examples", operators=[Step("tokenize", {"tokenizer": tokenizer}, into="tokens")]),
             "packed": Stage(["examples", "tokens"], use="pack", params={"tokenizer": tokenizer, "length": LENGTH}),
-            "base": Stage("packed", use="train_proxy", params={"size": size, "tokens": tokens, "max_epochs": 20, "precision": "bfloat16"}),
+            "base": Stage("packed", use="train_proxy", params={"size": size, "tokens": tokens, "max_epochs": 20, "precision": precision}),
         }
     params = {"base": "stage:base"} | dict(FROM_NOTHING) if base is None else {"base": base} | dict(FROM_BASE)
     params |= {"epochs": epochs} if epochs else {}
-    stages["refiner"] = Stage("examples", use="train_refiner", params=params | {"max_tokens": LENGTH, "precision": "bfloat16"})
+    stages["refiner"] = Stage("examples", use="train_refiner", params=params | {"max_tokens": LENGTH, "precision": precision})
     return Pipeline("refiner", {"trained": Input(str(folder / "trained.jsonl"))}, stages)
 
 

@@ -36,6 +36,11 @@ ENVIRONMENT = {
 }
 
 
+def dtype() -> str:
+    """Return vLLM's fastest type of numbers here: without instructions for bfloat16, float32 is several times as fast."""
+    return "bfloat16" if "avx512_bf16" in Path("/proc/cpuinfo").read_text() else "float32"
+
+
 def make() -> None:
     """Make what is missing."""
     if not (HOME / "installed").exists():

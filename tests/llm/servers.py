@@ -88,7 +88,7 @@ class VllmProcess:
     def __init__(self, model: Path, max_model_len: int = 1024) -> None:
         self.name = model.name
         self._port = _free_port()
-        arguments = ["--enforce-eager", "--max-model-len", str(max_model_len)]
+        arguments = ["--enforce-eager", "--max-model-len", str(max_model_len), "--dtype", environment.dtype()]
         options = ["--python", str(environment.PYTHON), "--port", str(self._port)]
         self._command = [sys.executable, "-m", "curate", "llm", "serve", str(model), *options, *arguments]
 
