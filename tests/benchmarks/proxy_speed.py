@@ -6,7 +6,8 @@ over whole rows, AdamW. The Trainer has a Qwen3 of our shape and its own default
 without. Neither keeps documents apart, which would cost them more. Ours and nanoGPT's are timed in parts, a forward and backward pass
 and an update, and added up for a step of as many tokens as the size has by default; so is the Trainer's, whose update is nanoGPT's.
 The last column is a bound: how much faster than the Trainer a training would be that did nothing but multiply by the linear maps of the
-network and by the head, forth and back, on matrices that are there already.
+network and by the head, forth and back, on matrices that are there already. A processor without instructions for bfloat16 has a table of its
+own, in float32.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from curate_scorers.proxy.replicas import Nowhere
 from curate_scorers.proxy.sizes import Shape, batch_tokens, shape
 from curate_scorers.proxy.train import Training, optimizer_of
 from tests.benchmarks import readme
+from tests.llm import environment
 
 DATA = Path(os.environ.get("CURATE_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 LENGTH, VOCABULARY, DOCUMENTS = 512, 8192, 400
@@ -276,10 +278,11 @@ def table(packed: Packed, rounds: int, sizes: list[str], precisions: list[str]) 
 
 def main() -> None:
     """Measure and print a table."""
+    fast = ["float32", "bfloat16"] if environment.dtype() == "bfloat16" else ["float32"]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES.values()), default=list(SIZES.values()))
-    parser.add_argument("--precisions", nargs="+", choices=("float32", "bfloat16"), default=["float32", "bfloat16"])
+    parser.add_argument("--precisions", nargs="+", choices=("float32", "bfloat16"), default=fast)
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
     args = parser.parse_args()
     if not (DATA / "pile_slices").is_dir():
@@ -293,7 +296,7 @@ def main() -> None:
     lines += [f"of {VOCABULARY:,}. One thread ({readme.processor()}), medians of {args.rounds} rounds in turn, CPU time.\n"]
     lines += table(packed, args.rounds, args.sizes, args.precisions)
     if args.write:
-        readme.write("proxy speed", "\n".join(lines))
+        readme.write("proxy speed" if "bfloat16" in fast else "proxy speed without bfloat16", "\n".join(lines))
 
 
 if __name__ == "__main__":

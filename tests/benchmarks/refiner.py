@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from curate import Input, Pipeline, Stage, Step, load, run_pipeline
+from curate import Input, Pipeline, Resources, Stage, Step, load, run_pipeline
 from tests.benchmarks import readme
 from tests.benchmarks import refiner_pages as pages
 from tests.benchmarks.refiner_pages import Lined
@@ -32,7 +32,7 @@ PROMPTS = Path(__file__).with_name("refiner_prompts.yaml")
 LET_PASS = (1, 10)  # errors of a page's programs: ProX's limit, and one that a weak model keeps more often
 LENGTH = 1024  # tokens of an example
 FROM_NOTHING: Mapping[str, Any] = {"epochs": 4, "batch_examples": 16, "rate": 1e-3, "matrix_rate": 0.005, "held_out": 0.05}
-FROM_BASE: Mapping[str, Any] = {"epochs": 2, "batch_examples": 16, "rate": 1e-4, "held_out": 0.05}
+FROM_BASE: Mapping[str, Any] = {"epochs": 2, "batch_examples": 8, "rate": 3e-4, "held_out": 0.05}
 
 
 def write(folder: Path, trained: Sequence[Lined], judged: Sequence[Lined]) -> None:
@@ -59,7 +59,8 @@ def training(folder: Path, base: str | None, size: str, tokens: int, epochs: int
         }
     params = {"base": "stage:base"} | dict(FROM_NOTHING) if base is None else {"base": base} | dict(FROM_BASE)
     params |= {"epochs": epochs} if epochs else {}
-    stages["refiner"] = Stage("examples", use="train_refiner", params=params | {"max_tokens": LENGTH, "precision": precision})
+    params |= {"max_tokens": LENGTH, "precision": precision}
+    stages["refiner"] = Stage("examples", use="train_refiner", params=params, resources=Resources(cpus=os.cpu_count() or 1))
     return Pipeline("refiner", {"trained": Input(str(folder / "trained.jsonl"))}, stages)
 
 

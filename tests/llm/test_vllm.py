@@ -218,6 +218,7 @@ RECIPES = {"prox": ["refined"], "wrap": ["rewritten"], "nemotron_cc": ["rewritte
 """Recipes, and their stages that ask."""
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_run_with_a_real_model(name: str, patient: None, smollm2: VllmProcess, tmp_path: Path) -> None:
     sets = {"vars.model": smollm2.name, "vars.endpoint": smollm2.settings["endpoint"]}
