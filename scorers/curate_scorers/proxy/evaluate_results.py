@@ -25,7 +25,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from curate.dataset import read_shard
@@ -92,6 +91,8 @@ def _questions(model: LanguageModel, batch: pa.RecordBatch, source: str) -> dict
 
 def means(item: Item, place: Place) -> dict[str, dict[str, dict[str, float]]]:
     """Return the measures of every set under every model, from the shards of results."""
+    import polars as pl  # here, since declaring an operator imports nothing heavy
+
     sums: dict[Any, dict[str, Any]] = {}
     for shard in item["shards"]:
         for batch in read_shard(place.storage, shard):
@@ -105,7 +106,7 @@ def means(item: Item, place: Place) -> dict[str, dict[str, dict[str, float]]]:
     return found
 
 
-def _sums(rows: pl.DataFrame) -> dict[str, Any]:
+def _sums(rows: Any) -> dict[str, Any]:
     """Return sums over a model's results on items of one set; those that end with `_at` are arrays, a number for each checkpoint."""
     bits = np.stack(rows["bits_at"].to_list())  # items × checkpoints
     size = rows["bytes"].to_numpy()
