@@ -18,13 +18,13 @@ FINISHES: dict[str, Finish] = {"stop": "stop", "length": "length"}
 class Fault(Exception):
     """A try that failed through no fault of the prompt's.
 
-    `late` = the deadline ended it. `later` = it was no try at all, since the server is busy or not there; `wait_s` is how long it asks to
-    be left alone, if it says so. `crowded` = it was late because too many were under way, which is no try either.
+    `timed_out` = the deadline ended it; `crowded` = that is because too many were under way, so that it was no try. `later` = it was no
+    try at all, since the server is busy or not there; `wait_s` is how long it asks to be left alone, if it says so.
     """
 
-    def __init__(self, said: str, later: bool = False, wait_s: float | None = None, late: bool = False) -> None:
+    def __init__(self, said: str, later: bool = False, wait_s: float | None = None, timed_out: bool = False) -> None:
         super().__init__(said)
-        self.late = late
+        self.timed_out = timed_out
         self.crowded = False
         self.later = later
         self.wait_s = wait_s

@@ -105,7 +105,7 @@ class _Asking:
                 answer = await self._patiently(prompt, alone=failed > 0 and failed >= min(ALONE_AFTER, self._settings.attempts - 1))
                 return dataclasses.replace(answer, late=late)
             except Fault as fault:
-                failed, late = failed + (not fault.crowded), late + fault.late
+                failed, late = failed + (not fault.crowded), late + fault.timed_out
                 await self._until_alive(time.monotonic())
                 if failed >= self._settings.attempts:
                     return Answer("", "error", error=f"{fault} (try {failed} of {failed})", late=late)
@@ -132,9 +132,9 @@ class _Asking:
         try:
             answer = await self._try(prompt)
         except Fault as fault:
-            fault.crowded = fault.late and self._load.is_crowded(mark, self._gate.inside)
+            fault.crowded = fault.timed_out and self._load.was_late(mark, self._gate.inside)
             raise
-        self._load.answered(mark)
+        self._load.was_answered(mark)
         return answer
 
     async def _until_alive(self, since: float) -> None:
@@ -162,7 +162,7 @@ class _Asking:
             async with self._session.post(f"{self._url}/chat/completions", data=body(prompt, self._settings)) as response:
                 data = await response.read()
         except TimeoutError as error:
-            raise Fault(f"no answer within {self._settings.deadline_s:g} s", late=True) from error
+            raise Fault(f"no answer within {self._settings.deadline_s:g} s", timed_out=True) from error
         except aiohttp.InvalidURL as error:
             raise PipelineError(f"llm: `endpoint` is no address: {self._url}") from error
         except aiohttp.ClientConnectorError as error:

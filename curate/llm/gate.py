@@ -36,14 +36,14 @@ class Load:
         """Begin a request."""
         return Mark(time.monotonic(), self._answered)
 
-    def answered(self, mark: Mark) -> None:
-        """A request was answered."""
+    def was_answered(self, mark: Mark) -> None:
+        """Learn that a request was answered."""
         self._answered += 1
         if time.monotonic() - mark.begun < QUICK * self.deadline_s:
             self.limit = min(float(self.most), self.limit + 1 / self.limit)
 
-    def is_crowded(self, mark: Mark, under_way: int) -> bool:
-        """Tell whether a request was late, with so many under way, because there were too many; then there will be fewer."""
+    def was_late(self, mark: Mark, under_way: int) -> bool:
+        """Learn that a request was late, and tell whether that is because so many were under way: then there will be fewer."""
         if mark.begun <= self._cut_at:
             return True  # it went with those that were too many
         if under_way <= 1 or self._answered - mark.answered >= under_way:

@@ -37,7 +37,7 @@ ENVIRONMENT = {
 
 
 def dtype() -> str:
-    """Return vLLM's fastest type of numbers here: without instructions for bfloat16, float32 is several times as fast."""
+    """Return the type of numbers that is fastest here: without instructions for bfloat16, products of float32 are, by several times."""
     return "bfloat16" if "avx512_bf16" in Path("/proc/cpuinfo").read_text() else "float32"
 
 

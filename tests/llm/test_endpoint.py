@@ -105,24 +105,24 @@ def test_one_late_prompt_does_not_slow_down_a_quick_server(stub: StubProcess) ->
     load = Load(8, 1.0)
     early = load.mark()
     for _ in range(8):
-        load.answered(load.mark())
-    assert not load.is_crowded(early, 8) and load.limit == 8
+        load.was_answered(load.mark())
+    assert not load.was_late(early, 8) and load.limit == 8
     texts = [f"[slow] quick {n}" for n in range(60)]
-    *quick, late = ask(stub, *texts, "for ever [fault hang 99]", deadline_s=1.5, attempts=2, concurrency=8)
+    late, *quick = ask(stub, "for ever [fault hang 99]", *texts, deadline_s=1.5, attempts=2, concurrency=8)
     assert {answer.late for answer in quick} == {0} and (late.finish, late.late) == ("error", 2)
 
 
 def test_a_load_halves_once_for_all_that_are_late_together_and_grows_again() -> None:
     load = Load(8, 1000.0)
     marks = [load.mark() for _ in range(8)]
-    assert all(load.is_crowded(mark, 8 - n) for n, mark in enumerate(marks)) and load.limit == 4
+    assert all(load.was_late(mark, 8 - n) for n, mark in enumerate(marks)) and load.limit == 4
     for _ in range(4):
-        load.answered(load.mark())
+        load.was_answered(load.mark())
     assert 4.8 < load.limit < 5
     for _ in range(50):
-        load.answered(load.mark())
+        load.was_answered(load.mark())
     assert load.limit == 8
-    assert not load.is_crowded(load.mark(), 1)  # alone: then it is the prompt
+    assert not load.was_late(load.mark(), 1)  # alone: then it is the prompt
 
 
 def test_a_cut_answer_says_so(stub: StubProcess) -> None:
