@@ -156,7 +156,7 @@ class Work:
             if i not in results
         ]
         number = {task.prefix: i for i, task in enumerate(PhaseTask(self.storage.url, p, function, None) for p in prefixes)}
-        with Listener(self.storage, folder, self._heard(phase)) if listen and tasks else contextlib.nullcontext():
+        with self._listening(phase, folder, listen and bool(tasks)):
             for task, kept in self._run(phase, run_phase_task, tasks, len(items)):
                 results[number[task.prefix]] = kept
         for kept in results.values():
@@ -169,14 +169,17 @@ class Work:
         items: Sequence[Any],
         sizes: Sequence[int] | None = None,
         before: Dataset | None = None,
+        listen: bool = False,
     ) -> None:
         """Write one shard per item from the batches that `fn(item, place)` yields; together they are the dataset.
 
-        The shards of a dataset `before`, which lies in the same workspace, stand first, and nothing of them is copied.
+        The shards of a dataset `before`, which lies in the same workspace, stand first, and nothing of them is copied. `listen` as
+        for `map`.
         """
         taken = [from_sibling(receipt, before.path) for receipt in before.manifest.shards] if before else []
         done = receipts(self.storage, self.folder)
         function = self._function(fn)
+        scratch = join(self.scratch, "emit")
         tasks = [
             EmitTask(
                 self.storage.url,
@@ -186,22 +189,23 @@ class Work:
                 function,
                 item,
                 self.schema,
-                join(self.scratch, "emit", shard_name(shard)),
+                join(scratch, shard_name(shard)),
                 self.epoch,
                 sizes[shard - len(taken)] if sizes else 0,
             )
             for shard, item in enumerate(items, len(taken))
             if shard not in done
         ]
-        for task, receipt in self._run(WRITE, run_emit_task, tasks, len(items)):
-            done[task.shard] = receipt
+        with self._listening(WRITE, scratch, listen and bool(tasks)):
+            for task, receipt in self._run(WRITE, run_emit_task, tasks, len(items)):
+                done[task.shard] = receipt
         self.receipts = [*taken, *(done[shard] for shard in range(len(taken), len(taken) + len(items)))]
 
-    def _heard(self, phase: str) -> Callable[[str, str], None]:
+    def _listening(self, phase: str, folder: str, listen: bool) -> contextlib.AbstractContextManager[None]:
         def pass_on(shard: str, said: str) -> None:
             self._on_event({"event": "task_told", "stage": self._stage, "phase": phase, "shard": shard, "said": said})
 
-        return pass_on
+        return Listener(self.storage, folder, pass_on) if listen else contextlib.nullcontext()
 
     def _run(self, phase: str, fn: Callable[[Any], Any], tasks: Sequence[Any], total: int) -> Iterator[tuple[Any, Any]]:
         name = self._stage

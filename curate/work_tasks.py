@@ -71,7 +71,7 @@ class Place:
         return path
 
     def tell(self, said: str) -> None:
-        """Tell a person how a long task goes, in a few words; `Work.map` passes it on where it is called with `listen`."""
+        """Tell a person how a long task goes, in a few words; `Work` passes it on where it is called with `listen`."""
         self.storage.write(f"{self.prefix}{TOLD}", said.encode())
 
     def read_table(self, path: str) -> pa.Table:

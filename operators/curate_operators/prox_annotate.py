@@ -64,7 +64,7 @@ class ProxAnnotate(Prompted, Scorer):
     Zhou et al., *Programming Every Example* (ProX, 2024), whose three intents these are; the prompts are ours.
     """
 
-    version = 2
+    version = 3
     prompts: ClassVar[str] = "prox_annotate"
     in_pieces: ClassVar[bool] = True
 

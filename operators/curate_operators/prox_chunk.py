@@ -44,8 +44,9 @@ class ProxChunk(Prompted, Mapper):
     Strings are replaced first, all over the document, in lines that another window shows or none does, too; then lines go. A program is
     read, never run: only these calls with literal arguments have an effect. Everything else is an error: another function, a line that
     the window did not show, a blank string or one with a line feed, one of plain letters that begins or ends inside a word of the
-    document (`e`, or `Share` where it says *Shared*; broken characters inside words may go), a replacement that would make the text more
-    than twice as long, the 501st of a document. A range that ends behind the window is cut there, and an error too. With more than
+    document (`e`, or `Share` where it says *Shared*; broken characters inside words may go), one that parts a letter from its marks or
+    brings in control characters, a replacement that would make the text more than twice as long, the 501st of a document. A range that
+    ends behind the window is cut there, and an error too. With more than
     `max_program_errors` the document stays as it was. A line that is longer than a window is not shown, and is not taken out. What a model
     thinks first, up to `</think>`, is no part of its program.
 
@@ -77,7 +78,7 @@ class ProxChunk(Prompted, Mapper):
     Zhou et al., *Programming Every Example* (ProX, 2024), and its published code.
     """
 
-    version = 3
+    version = 4
     prompts: ClassVar[str] = SET
     in_pieces: ClassVar[bool] = True
 

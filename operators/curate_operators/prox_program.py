@@ -28,7 +28,7 @@ SHAPES: Mapping[str, tuple[tuple[str, type], ...]] = {
     "normalize": (("source_str", str), ("target_str", str)),
 } | dict.fromkeys(KEEP, ())
 OPTIONAL: Mapping[str, object] = {"target_str": ""}
-_PADDED = re.compile(r"(?<=[=(, ])0+(?=\d+ *[,)])")  # in a line without strings
+_PADDED = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|(?<=[=(,\s])0+(?=\d+\s*[,)])""")  # a string, which stays, or zeros
 _FENCE = re.compile(r"```\w*")
 
 
@@ -118,9 +118,8 @@ def _call(line: str) -> list[Call]:
 def _parsed(line: str) -> ast.Call:
     if len(line) > MAX_LINE_CHARS:
         raise _Wrong("too long for a call")
-    plain = line if '"' in line or "'" in line else _PADDED.sub("", line)
     try:
-        found = ast.parse(plain, mode="eval").body
+        found = ast.parse(_PADDED.sub(r"\1", line), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise _Wrong("no call") from None
     if not isinstance(found, ast.Call):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate_operators.prox_execute import MAX_REPLACEMENTS, Edited, Replaced, execute
+from curate_operators.prox_execute import MAX_PLACES, MAX_REPLACEMENTS, Edited, Replaced, execute
 from curate_operators.prox_program import MAX_LINES, Program, RemoveLines, Replace, read_program
 from curate_operators.prox_release import execute_as_released
 from curate_operators.prox_windows import numbered, windows
@@ -32,6 +32,9 @@ def after(program: str, text: str = TEXT) -> Edited:
         ("remove_lines(line_start=000, line_end=017)", RemoveLines(0, 17)),
         ("remove_lines( 007,010 )", RemoveLines(7, 10)),
         ("normalize('(007, 01)', '=00)')", Replace("(007, 01)", "=00)")),
+        ("remove_lines(line_start=004, line_end=008) # it's", RemoveLines(4, 8)),
+        ("remove_lines(line_start=\t004,\tline_end=008\t)", RemoveLines(4, 8)),
+        (r'normalize("\"=00)", "(01)")', Replace('"=00)', "(01)")),
         ('normalize(source_str="a, b = (c)", target_str="d")', Replace("a, b = (c)", "d")),
         ("normalize('it''s')", Replace("its", "")),
         (r'normalize(target_str="\u00e9", source_str="\\d+ \"x\"")', Replace(r'\d+ "x"', "é")),
@@ -198,6 +201,26 @@ def test_a_text_cannot_be_blown_up() -> None:
         ("%20", " ", "two%20words", "two words"),
         ("[edit]", "", "A part[edit]of it", "A partof it"),
         ("分享", "", "你好分享世界", "你好世界"),
+        ("Share", "", "你好Share世界", "你好世界"),
+        ("lan", "X", "avec élan", None),
+        ("na", "", "naïveté", None),
+        ("Stra", "Y", "die Straße", None),
+        ("don", "X", "they don't", None),
+        ("t", "", "they don’t", None),
+        ("amour", "", "l’amour", None),
+        ("Share", "", "'Share'", "''"),
+        ("Cafe", "Tea", "Cafe\u0301 Noir", None),
+        ("हिन", "", "हिन्दी", None),
+        ("हिन्दी", "", "हिन्दी में", " में"),
+        ("공유", "", "공유하기", None),
+        ("👩", "", "👩\u200d👧", None),
+        ("👍", "", "👍🏽", None),
+        ("👍", "", "so 👍 it", "so  it"),
+        ("ad", "\0", "an ad", None),
+        ("ad", "\x1b[31m", "an ad", None),
+        ("ad", "\u202e", "an ad", None),
+        ("\t\u202ead", "\u202e", "an \t\u202ead", "an \u202e"),
+        ("ad", "\tx", "an ad", "an \tx"),
     ],
 )
 def test_words_are_not_changed_by_halves(source: str, target: str, text: str, new: str | None) -> None:
@@ -209,6 +232,13 @@ def test_a_document_has_so_many_replacements_and_no_more() -> None:
     begun = time.process_time()
     done = after('normalize("ship", "bird")\nnormalize("bird", "ship")\n' * 2000, "the ship of the harbour " * 400)
     assert len(done.replaced) == MAX_REPLACEMENTS and done.errors == (f"more than {MAX_REPLACEMENTS} replacements",)
+    assert time.process_time() - begun < 5
+
+
+def test_strings_that_stand_everywhere_are_looked_at_so_often_and_no_more() -> None:
+    begun = time.process_time()
+    done = after('normalize("|", "/")\nnormalize("/", "|")\n' * 250, "| " * 300_000)
+    assert len(done.replaced) == 3 and done.errors == (f"more than {MAX_PLACES:,} places to replace strings at",)
     assert time.process_time() - begun < 5
 
 

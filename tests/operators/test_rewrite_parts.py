@@ -54,7 +54,7 @@ def test_shipped_prompts_are_those_of_these_versions() -> None:
     lists = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest()[:8] for path in sorted(FOLDER.glob("*.txt"))}
     steps = (InstructQuery, InstructScore, InstructAnswer)
     assert {cls.version for cls in (Rewrite, RewriteGuard, ProxDocument, LlmJudge, *steps)} == {2}
-    assert ProxChunk.version == 3
+    assert ProxChunk.version == 4
     assert pinned == PROMPTS and lists == LISTS
 
 

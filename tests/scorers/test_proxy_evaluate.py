@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 from curate.dataset import Dataset
 from curate.errors import CurateError, OperatorError, PipelineError
 from curate.launch import plan_for
-from curate.pipeline import Input, Stage, Step
+from curate.pipeline import Input, Pipeline, Stage, Step
 from curate.storage import open_storage
 from curate_scorers.lm_loss import LmLoss
 from curate_scorers.lm_loss_model import LanguageModel, read_model
@@ -144,12 +144,15 @@ def test_marks_worked_by_hand() -> None:
     assert (found.right[0], found.right_per_byte[0], found.right_per_token[0]) == (0, 1, 0)
 
 
-def run(path: Path, folder: Path | None, texts: list[Any], questions: list[Any], workers: int = 1, **params: Any) -> Dataset:
+def measuring(path: Path, folder: Path | None, texts: list[Any], questions: list[Any], **params: Any) -> Pipeline:
     inputs = {"crawl": Input(str(small.write_jsonl(path / "texts.jsonl", texts)))}
     inputs |= {"asked": Input(str(small.write_jsonl(path / "asked.jsonl", questions)))} if questions else {}
     given = {"questions": ("asked",) if questions else (), **({"model": str(folder)} if folder else {}), **params}
-    pipe = small.pipeline(path / "texts.jsonl", {"measured": Stage(tuple(inputs), use="evaluate_proxy", params=given)}, inputs=inputs)
-    return small.run(pipe, path / "workspace", workers)[0].dataset("measured")
+    return small.pipeline(path / "texts.jsonl", {"measured": Stage(tuple(inputs), use="evaluate_proxy", params=given)}, inputs=inputs)
+
+
+def run(path: Path, folder: Path | None, texts: list[Any], questions: list[Any], workers: int = 1, **params: Any) -> Dataset:
+    return small.run(measuring(path, folder, texts, questions, **params), path / "workspace", workers)[0].dataset("measured")
 
 
 DOCS = [{"id": f"d{i}", "text": text, "domain": "even" if i % 2 == 0 else "odd"} for i, text in enumerate(TEXTS)]
@@ -322,6 +325,15 @@ def test_checkpoints_are_averaged(tmp_path: Path, folder: Path) -> None:
                 values = [alone[path][number][key] for path in measured_by]
                 assert row[key] == (None if values[0] is None else pytest.approx(np.mean(values), rel=1e-6))
             assert row["bits_at"] == pytest.approx([alone[path][number]["bits"] for path in measured_by], rel=1e-6)
+
+
+def test_it_is_told_how_far_a_model_is(tmp_path: Path, folder: Path) -> None:
+    model = Path(shutil.copytree(folder, tmp_path / "model"))
+    shutil.copy(model / "model.safetensors", model / "step-000001.safetensors")
+    events: list[Mapping[str, Any]] = []
+    small.execute(small.plan(measuring(tmp_path, model, DOCS, []), tmp_path / "workspace"), 1, events)
+    told = [event["said"] for event in events if event["event"] == "task_told"]
+    assert told[-1] == f"{len(DOCS)} items of `crawl` under `model`, checkpoint 2 of 2"
 
 
 def test_signal_and_noise_of_each_set(tmp_path: Path, folder: Path) -> None:

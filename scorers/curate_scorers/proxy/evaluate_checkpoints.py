@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
+from curate.report.units import plural
 from curate.shuffle import opened
 from curate.storage import Storage, open_storage
 from curate.work import Place
@@ -30,9 +31,16 @@ FOLDER = "curate-proxy-"
 
 
 def averaged(models: Sequence[LanguageModel], name: str, item: Item, place: Place) -> Iterator[pa.RecordBatch]:
-    """Yield the results of one training on a shard under one name: means over its checkpoints."""
-    streams = [results.measured(model, name, item, place) for model in models]
-    for batches in zip(*streams, strict=True):
+    """Yield the results of one training on a shard under one name: means over its checkpoints. It is told how far they are."""
+
+    def told(number: int, model: LanguageModel) -> Iterator[pa.RecordBatch]:
+        items = 0
+        for batch in results.measured(model, name, item, place):
+            items += batch.num_rows
+            place.tell(f"{plural(items, 'item')} of `{item['source']}` under `{name}`, checkpoint {number} of {len(models)}")
+            yield batch
+
+    for batches in zip(*(told(number, model) for number, model in enumerate(models, 1)), strict=True):
         yield batches[0] if len(batches) == 1 else results.mean(batches)
 
 

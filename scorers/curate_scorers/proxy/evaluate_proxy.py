@@ -115,7 +115,7 @@ class EvaluateProxy(DatasetOperator):
         items, sizes = sets.set_items(work, inputs, self.questions, self.by, self.max_items)
         shared = {"device": self.device, "dtype": self.dtype}
         named = [{"model": name, "folder": folder, "weights": own} for (name, folder), own in zip(models.items(), weights, strict=True)]
-        work.write_shards(measure_shard, [item | shared | model for model in named for item in items], sizes * len(models))
+        work.write_shards(measure_shard, [item | shared | model for model in named for item in items], sizes * len(models), listen=True)
         shards = [resolve(work.folder, receipt.data) for receipt in work.receipts]
         [found] = work.map("means", results.means, [{"shards": shards}])
         self._tell(found, models, dict(zip(models, map(len, weights), strict=True)), work)

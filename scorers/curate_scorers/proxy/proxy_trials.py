@@ -144,7 +144,7 @@ class ProxyTrials(DatasetOperator):
         budgets = [packed[trial["corpus"]].tokens for trial in trials.values()]
         made = work.map("train", train_task, list(trials.values()), budgets, listen=True)
         tasks = [item | {"model": name, "files": one["files"]} for name, one in zip(trials, made, strict=True) for item in items]
-        work.write_shards(measure_trial, tasks, sizes * len(trials))
+        work.write_shards(measure_trial, tasks, sizes * len(trials), listen=True)
         [found] = work.map("means", results.means, [{"shards": [resolve(work.folder, receipt.data) for receipt in work.receipts]}])
         told = {
             name: {"corpus": trial["corpus"], "seed": trial["recipe"]["seed"]}
