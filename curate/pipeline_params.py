@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import math
 import re
 import sys
 import types
@@ -167,6 +168,8 @@ def _value(cls: type[Operator], use: str, name: str, value: Any) -> Any:
         raise _explained(error.errors(include_url=False), use, name, hint, value) from None
     if isinstance(valid, int) and abs(valid) >= _TOO_LARGE:
         raise _Wrong(f"`{name}` of `{use}` is too large: {valid}", "whole numbers have 64 bits; null is no limit")
+    if isinstance(valid, float) and math.isnan(valid):
+        raise _Wrong(f"`{name}` of `{use}` must be {in_words(hint)}, found nan")
     return valid
 
 

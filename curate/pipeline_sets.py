@@ -3,6 +3,7 @@
     vars.NAME=VALUE              inputs.NAME.FIELD=VALUE     outputs.NAME.FIELD=VALUE
     STAGE.STEP.PARAM=VALUE       a step of a chain           checks.NAME.PARAM=VALUE
     STAGE.PARAM=VALUE            a dataset operator          PARAM.KEY=VALUE, where a parameter is a mapping
+    STAGE.resources.KEY=VALUE    what a stage's tasks need
 
 Variables are texts and stand in strings only; `$${` is a plain `${`. A variable cannot use another one.
 """
@@ -112,6 +113,8 @@ def _target(data: dict[str, Any], parts: list[str]) -> tuple[dict[str, Any], Pla
         case ["checks", name, *path] if path:
             check = _named(_section(data, "checks"), name, "check")
             return _inside(_section(check, "params"), ("checks", name, "params"), path)
+        case [stage, "resources", name] if stage not in RESERVED:
+            return _section(_named(_section(data, "stages"), stage, "stage"), "resources"), ("stages", stage, "resources"), name
         case [stage, *rest] if stage not in RESERVED and rest:
             return _in_stage(_named(_section(data, "stages"), stage, "stage"), ("stages", stage), rest)
     raise _Refused(f"not the name of something to set: {'.'.join(parts)}", f"write {_FORMS}")

@@ -20,7 +20,8 @@ sets = click.option(
     "sets",
     multiple=True,
     metavar="TARGET=VALUE",
-    help="Override STAGE.STEP.PARAM, STAGE.PARAM of a dataset operator (PARAM.KEY of a mapping), inputs.NAME.FIELD or vars.NAME.",
+    help="Override STAGE.STEP.PARAM, STAGE.PARAM of a dataset operator (PARAM.KEY of a mapping), STAGE.resources.KEY, inputs.NAME.FIELD "
+    "or vars.NAME.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 pipeline = click.argument("pipeline", metavar="PIPELINE.yaml")

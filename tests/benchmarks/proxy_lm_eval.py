@@ -1,8 +1,9 @@
 """`python -m tests.benchmarks.proxy_lm_eval [--work FOLDER] [--data FOLDER] [--write]`: our answers' bits beside lm-evaluation-harness.
 
-Both score the same multiple-choice questions (ARC, OpenBookQA, HellaSwag of the shared data) under the same random network in float32,
-whose logits are as wide as a trained one's. Every answer's log-likelihood, and accuracy raw and per byte, have to agree. Time is CPU time
-of scoring, after loading. `make_env.py lm_eval` makes the peer's environment.
+A tokenizer and a small proxy are trained on the questions' texts; the folder that `train_proxy` leaves is then read by both as it is. They
+score the same multiple-choice questions (ARC, OpenBookQA, HellaSwag of the shared data) and minimal pairs (BLiMP) in float32. Every
+answer's log-likelihood, and accuracy raw and per byte, have to agree. Time is CPU time of scoring, after loading. `make_env.py lm_eval`
+makes the peer's environment.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from curate import Input, Pipeline, Stage, Step, run_pipeline
 from curate_scorers.lm_loss_model import read_model
 from curate_scorers.proxy.benchmarks import marks, questions
 from curate_scorers.proxy.evaluate import answer_bits
@@ -30,7 +32,7 @@ from tests.benchmarks.peers import make_env
 
 SETS = ("arc_easy", "arc_challenge", "openbook_qa", "hellaswag")
 EACH = 150
-END = "<|end|>"
+LENGTH, TOKENS = 512, 400_000
 GRANTED = 1e-4  # relative, of float32 sums in another order
 
 
@@ -47,11 +49,10 @@ def main() -> int:
         return 1
     folder = chosen.work / "proxy_lm_eval"
     folder.mkdir(parents=True, exist_ok=True)
-    rows = asked(chosen.data)
-    file = folder / "asked.jsonl"
-    file.write_bytes(b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
-    model = make_model(folder / "model", [row["text"] for row in rows])
-    ours, theirs = scored(model, rows), harness(peer, model, file)
+    rows, pairs = asked(chosen.data), paired(chosen.data)
+    files = [written(folder / "asked.jsonl", rows), written(folder / "pairs.jsonl", [as_choices(row) for row in pairs])]
+    model = make_model(folder, written(folder / "texts.jsonl", rows))
+    ours, theirs = scored(model, rows, pairs), harness(peer, model, files)
     text = table(ours, theirs)
     print(text)
     if chosen.write:
@@ -72,57 +73,71 @@ def asked(data: Path) -> list[dict[str, Any]]:
     return [row for rows in found.values() for row in rows]
 
 
-def make_model(folder: Path, texts: list[str]) -> Path:
-    """Write a random Llama whose tokenizer puts the end token before each text where special tokens are asked for."""
-    import tokenizers
-    import torch
-    import transformers
-
-    made = tokenizers.Tokenizer(tokenizers.models.BPE())
-    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = tokenizers.decoders.ByteLevel()
-    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-    made.train_from_iterator(
-        texts, tokenizers.trainers.BpeTrainer(vocab_size=4096, special_tokens=[END], initial_alphabet=alphabet, show_progress=False)
-    )
-    made.post_processor = tokenizers.processors.TemplateProcessing(single=f"{END} $A", special_tokens=[(END, made.token_to_id(END))])
-    transformers.PreTrainedTokenizerFast(tokenizer_object=made, eos_token=END, bos_token=END).save_pretrained(folder)
-    torch.manual_seed(1)
-    sizes = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 4}
-    config = transformers.LlamaConfig(vocab_size=len(made.get_vocab()), max_position_embeddings=512, initializer_range=0.2, **sizes)
-    transformers.LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
+def paired(data: Path) -> list[dict[str, Any]]:
+    """Return minimal pairs, every so many-th of all."""
+    with pa.input_stream(str(data / "lm_blimp" / "docs.jsonl.zst"), compression="zstd") as file:
+        rows = [orjson.loads(line) for line in file.read().splitlines()]
+    return [{"id": row["id"], "text": row["text"], "bad": row["bad"]} for row in rows[:: len(rows) // EACH][:EACH]]
 
 
-def scored(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def as_choices(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a minimal pair as lm-eval has it."""
+    return {"id": row["id"], "choices": [row["text"], row["bad"]], "gold": 0}
+
+
+def written(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """Write JSON lines."""
+    path.write_bytes(b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
+    return path
+
+
+def make_model(folder: Path, texts: Path) -> Path:
+    """Train a tokenizer and a model, and return the folder of the model."""
+    tokenizer = "stage:words"
+    stages = {
+        "words": Stage("texts", use="train_tokenizer", params={"size": 4096}),
+        "tokens": Stage("texts", operators=[Step("tokenize", {"tokenizer": tokenizer}, into="tokens")]),
+        "packed": Stage(["texts", "tokens"], use="pack", params={"tokenizer": tokenizer, "length": LENGTH}),
+        "proxy": Stage("packed", use="train_proxy", params={"size": "2M", "tokens": TOKENS, "batch_tokens": 4096, "max_epochs": 100}),
+    }
+    report = run_pipeline(Pipeline("lm_eval", {"texts": Input(str(texts))}, stages), str(folder / "workspace"), on="local", workers=2)
+    if report["error"]:
+        raise SystemExit(report["error"]["message"])
+    return Path(next(stage["dataset"] for stage in report["stages"] if stage["name"] == "proxy"))
+
+
+def scored(folder: Path, rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> dict[str, Any]:
     """Score with ours."""
     model = read_model(str(folder))
-    batch = pa.RecordBatch.from_pylist(rows)
     begun = time.process_time()
-    items = list(questions(batch, "asked"))
-    bits, tokens = answer_bits(model, items)
+    items = [list(questions(pa.RecordBatch.from_pylist(each), "asked")) for each in (rows, pairs)]
+    measured = [answer_bits(model, each) for each in items]
     seconds = time.process_time() - begun
-    found = marks(items, bits, tokens)
-    nats = {item.id: -each * math.log(2) for item, each in zip(items, bits, strict=True)}
+    found, told = (marks(each, bits, tokens) for each, (bits, tokens) in zip(items, measured, strict=True))
+    nats = {
+        item.id: -each * math.log(2) for own, (bits, _) in zip(items, measured, strict=True) for item, each in zip(own, bits, strict=True)
+    }
 
     def differs(theirs: dict[str, Any]) -> float:
         """Return the greatest relative difference of a log-likelihood."""
         pairs = [(nats[name], np.array(other)) for name, other in theirs["loglikelihoods"].items()]
         return float(max((np.abs(own - other) / np.abs(other)).max() for own, other in pairs))
 
-    accuracy = {"acc": float(found.right.mean()), "acc_bytes": float(found.right_per_byte.mean())}
-    return {"seconds": seconds, "differs": differs, "answers": sum(map(len, bits)), **accuracy}
+    means = {"acc": found.right, "acc_bytes": found.right_per_byte, "acc_pairs": told.right}
+    accuracy = {name: float(values.mean()) for name, values in means.items()}
+    return {"seconds": seconds, "differs": differs, "answers": sum(map(len, nats.values())), **accuracy}
 
 
-def harness(peer: str, model: Path, file: Path) -> dict[str, Any]:
+def harness(peer: str, model: Path, files: list[Path]) -> dict[str, Any]:
     """Score with lm-eval; torch and transformers are those of this environment."""
     script = Path(__file__).parent / "peers" / "lm_eval_scores.py"
     environment = os.environ | {
         "PYTHONPATH": sysconfig.get_path("purelib"),
         "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_CACHE": str(file.parent / "cache"),
+        "HF_DATASETS_CACHE": str(files[0].parent / "cache"),
     }
-    done = subprocess.run([peer, "-P", str(script), str(model), str(file)], env=environment, capture_output=True, text=True, check=False)
+    command = [peer, "-P", str(script), str(model), *map(str, files)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"lm-eval failed:\n{done.stderr[-3000:]}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
@@ -133,7 +148,7 @@ def table(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
     lines = [
         "| | lm-eval | `evaluate_proxy` |",
         "|---|---|---|",
-        *(f"| {name} | {theirs[name]:.4f} | {ours[name]:.4f} |" for name in ("acc", "acc_bytes")),
+        *(f"| {name} | {theirs[name]:.4f} | {ours[name]:.4f} |" for name in ("acc", "acc_bytes", "acc_pairs")),
         f"| seconds of CPU | {theirs['seconds']:.1f} | {ours['seconds']:.1f} |",
         "",
         f"{ours['answers']:,} answers; the greatest relative difference of a log-likelihood is {ours['differs'](theirs):.1e}.",

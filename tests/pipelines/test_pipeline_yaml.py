@@ -193,6 +193,8 @@ def test_the_file_has_the_keys_of_the_dataclasses(model: type, cls: type) -> Non
         ("inputs.crawl.max_record_bytes=1MB", ("inputs", "crawl", "max_record_bytes"), "1MB"),
         ("outputs.corpus.path=/tmp/a=b", ("outputs", "corpus", "path"), "/tmp/a=b"),
         ("checks.better.seeds=9", ("checks", "better", "params", "seeds"), 9),
+        ("dedup.resources.gpus=1", ("stages", "dedup", "resources", "gpus"), 1),
+        ("corpus.resources.memory=2GB", ("stages", "corpus", "resources", "memory"), "2GB"),
     ],
 )
 def test_an_override_changes_one_value(override: str, place: tuple[str | int, ...], value: object) -> None:

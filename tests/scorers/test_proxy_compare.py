@@ -136,7 +136,7 @@ def test_every_model_is_measured_on_every_item(trials: curate.Dataset) -> None:
         assert len(own) == len(set(own)) == HELD + ASKED
     tokens = [trial["tokens"] for trial in trials.manifest.about["trials"].values()]
     assert max(tokens) < 1.05 * min(tokens)
-    assert [note["name"] for note in trials.manifest.notes] == ["trials", "epochs"]
+    assert [note["name"] for note in trials.manifest.notes] == ["trials", "epochs", "losses"]
 
 
 def test_seeds_are_models_of_their_own(trials: curate.Dataset) -> None:
@@ -193,6 +193,18 @@ def test_only_the_interval_that_decides_is_wider_beside_several_corpora(trials: 
     assert four.overall.high > one.overall.high and four.overall.p == one.overall.p and four.single == one.single
 
 
+def test_sets_of_few_items_count_for_nothing(trials: curate.Dataset, folder: Path) -> None:
+    results = read_results(trials)
+    rows = {key: table.slice(0, 4) if key[1] == "held" else table for key, table in results.rows.items()}
+    some = Results(results.trials, rows)
+    found, asked = compare(some, "packed_text", "packed_noise", 0.95), compare(results, "packed_text", "packed_noise", 0.95)
+    assert some.too_small() == ["held"] and results.too_small() == []
+    assert {name for name, _ in found.single} == {"asked"} and found.overall == asked.single["asked", "bits_per_byte"]
+    none = Results(results.trials, {key: table.slice(0, 4) for key, table in rows.items()})
+    with pytest.raises(OperatorError, match="no set has 5 items, too few to judge by"):
+        compare(none, "packed_text", "packed_noise", 0.95)
+
+
 def test_a_corpus_is_not_told_apart_from_itself(trials: curate.Dataset) -> None:
     results = read_results(trials)
     twins = {name: trial | {"corpus": "twin"} for name, trial in results.trials.items() if trial["corpus"] == "packed_text"}
@@ -229,6 +241,7 @@ def test_the_report_shows_each_set_and_metric_in_a_table(folder: Path) -> None:
     page = next((folder / "ws/runs").glob("*/report.html")).read_text(encoding="utf-8")
     assert re.search(r"<th[^>]*>difference</th>", page) and "against packed_noise: asked, accuracy_per_byte" in page
     assert "&#x27;difference" not in page
+    assert "losses of the trainings, each on its own corpus, means of the seeds" in page and "loss / ln(" in page
 
 
 def dies(item: Any, place: Any) -> Any:
@@ -237,7 +250,7 @@ def dies(item: Any, place: Any) -> Any:
 
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     write(tmp_path)
-    pipe = load_pipeline(str(pipeline(tmp_path, {}, tokens=2000, snapshots=0))).pipeline
+    pipe = load_pipeline(str(pipeline(tmp_path, {}, tokens=2000, batch_tokens=128, snapshots=0))).pipeline
     for name, said in (("measure_trial", "killed"), ("train_task", None)):  # the second time no training may begin
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(proxy_trials, name, dies)
@@ -328,6 +341,7 @@ def test_trials_need_two_corpora_and_something_to_measure() -> None:
     [
         (128, {}, "`packed_noise` and `packed_text` are not packed alike"),
         (64, {"max_epochs": 1}, "corpus `packed_text`: a budget of 24,000 tokens"),
+        (64, {"tokens": 2_000}, "models would read 2,166 tokens of `packed_text` and 1,810 of `packed_noise`, which differ in padding"),
     ],
 )
 def test_corpora_that_cannot_be_compared(folder: Path, tmp_path: Path, length: int, params: dict[str, Any], said: str) -> None:

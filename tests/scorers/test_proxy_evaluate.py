@@ -194,7 +194,6 @@ def test_no_more_items_than_asked_for(tmp_path: Path, folder: Path) -> None:
     ("row", "said"),
     [
         ({"text": "?", "choices": ["a", "b"], "gold": 2}, "gold is 2, and there are 2 choices"),
-        ({"text": "?", "choices": ["a", "b"]}, "gold is None"),
         ({"text": "?", "choices": ["a", ""], "gold": 0}, "an answer that is empty"),
         ({"text": "?"}, "neither `choices` nor an `answer`"),
         ({"text": "?", "choices": ["a", "b"], "gold": 1, "answer": "a"}, "its `answer` is not the right one of its choices"),
@@ -325,6 +324,21 @@ def test_checkpoints_are_averaged(tmp_path: Path, folder: Path) -> None:
                 values = [alone[path][number][key] for path in measured_by]
                 assert row[key] == (None if values[0] is None else pytest.approx(np.mean(values), rel=1e-6))
             assert row["bits_at"] == pytest.approx([alone[path][number]["bits"] for path in measured_by], rel=1e-6)
+
+
+def test_questions_without_a_known_answer_are_left_out_and_counted(tmp_path: Path, folder: Path) -> None:
+    unknown = [{"id": f"u{n}", "text": "Who?", "choices": ["the cat", "words"], "gold": None, "kind": kind} for n, kind in enumerate("ccd")]
+    plain, mixed = (
+        run(tmp_path / name, folder, DOCS, asked, by={"asked": "kind"}) for name, asked in (("a", QUESTIONS), ("b", QUESTIONS + unknown))
+    )
+    assert small.rows(mixed) == small.rows(plain)
+    [note] = [note for note in mixed.manifest.notes if note["name"] == "unanswered"]
+    assert note["message"] == "3 questions without a right answer (`gold` is null) left out: `asked/c`, `asked/d`" and not note["passed"]
+    assert "unanswered" not in {note["name"] for note in plain.manifest.notes}
+    with pytest.raises(OperatorError, match="`asked` has no question whose right answer is known"):
+        run(tmp_path / "none", folder, DOCS, unknown)
+    with pytest.raises(OperatorError, match="gold is 2, and there are 2 choices"):
+        run(tmp_path / "wrong", folder, DOCS, [*unknown, unknown[0] | {"id": "w", "gold": 2}])
 
 
 def test_it_is_told_how_far_a_model_is(tmp_path: Path, folder: Path) -> None:

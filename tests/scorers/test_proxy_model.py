@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
 import pytest
 
-from tests.scorers import proxy_corpora
+from tests.scorers import proxy_corpora, small_tokenizers
 from tests.scorers.proxy_corpora import LENGTH, TINY, VOCABULARY
+from tests.scorers.small_tokenizers import END
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
+tokenizers = pytest.importorskip("tokenizers")
 
 from curate_scorers.proxy import attention, batches, folder, losses, pointwise, projections, sizes  # noqa: E402
 from curate_scorers.proxy.model import Proxy, Stream  # noqa: E402
-from curate_scorers.proxy.packed import pieces  # noqa: E402
+from curate_scorers.proxy.packed import pieces, tokenizer_digest  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -84,6 +87,50 @@ def test_transformers_computes_the_same_logits(tmp_path: Path, tied: bool) -> No
     again = folder.read_proxy(str(tmp_path))
     assert torch.equal(logits(again, TOKENS, [30, 30]), logits(made, TOKENS, [30, 30]))
     assert orjson.loads((tmp_path / "config.json").read_bytes())["tie_word_embeddings"] is tied
+
+
+PLAIN = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END}
+ADDS = PLAIN | {"tokenizer_class": "LlamaTokenizerFast", "add_bos_token": True, "bos_token": "the"}
+
+
+@pytest.mark.parametrize(
+    ("post_processor", "config"),
+    [
+        (None, PLAIN),
+        (None, None),
+        (
+            {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True},
+            PLAIN | {"tokenizer_class": "GPT2Tokenizer"},
+        ),
+        ({"type": "BertProcessing", "sep": ["t", 5], "cls": ["h", 6]}, ADDS),
+    ],
+    ids=["none", "no_config", "offsets", "other_beginning"],
+)
+def test_texts_begin_with_the_end_token_as_they_do_in_training(tmp_path: Path, post_processor: Any, config: Any) -> None:
+    """Whatever a corpus's tokenizer puts around texts, the folder's puts the end token before them and nothing else."""
+    own = small_tokenizers.save_tokenizer(tmp_path / "own")
+    path = own / "tokenizer.json"
+    path.write_bytes(orjson.dumps(orjson.loads(path.read_bytes()) | {"post_processor": post_processor}))
+    if config is None:
+        (own / "tokenizer_config.json").unlink()
+    else:
+        (own / "tokenizer_config.json").write_bytes(orjson.dumps(config))
+    plain = tokenizers.Tokenizer.from_file(str(path))
+    eos = plain.token_to_id(END)
+    made = tmp_path / "made"
+    made.mkdir()
+    (made / "config.json").write_bytes(folder.config_of(model(), eos))
+    for name, data in folder.tokenizer_files(list(own.iterdir()), eos):
+        (made / name).write_bytes(data)
+    read = transformers.AutoTokenizer.from_pretrained(made, local_files_only=True)
+    for text in ("the harbour", "", "naïve ships"):
+        alone = plain.encode(text, add_special_tokens=False).ids
+        assert read(text)["input_ids"] == [eos, *alone]
+        assert read(text, add_special_tokens=False)["input_ids"] == alone
+        assert read(text, text)["input_ids"] == [eos, *alone, *alone]
+    assert read.bos_token_id == read.eos_token_id == eos
+    files = [[each / "tokenizer.json"] for each in (own, made)]
+    assert tokenizer_digest(files[0]) == tokenizer_digest(files[1]) != ""
 
 
 def test_the_first_loss_is_that_of_a_guess() -> None:

@@ -230,6 +230,12 @@ def test_annealing_without_a_budget_is_as_long_as_the_decay_of_its_base(tmp_path
     assert annealing.planned(Recipe(TINY), "stage:earlier", stages) is None
 
 
+def test_annealing_needs_a_budget_or_a_share() -> None:
+    with pytest.raises(PipelineError, match="decay_ratio: annealing takes this share of what its base read"):
+        TrainProxy(size=TINY, anneal="stage:base", decay_ratio=0)
+    TrainProxy(size=TINY, anneal="stage:base", decay_ratio=0, tokens=500)
+
+
 def test_a_base_of_another_shape_is_told(tmp_path: Path) -> None:
     packed, files = proxy_corpora.corpus(), Files()
     train(packed, Recipe(TINY, tokens=2_000, keep_stable=True), files)
@@ -267,6 +273,9 @@ def test_no_memory_is_told_with_a_remedy() -> None:
         ({"matrix_rate": -1.0}, "matrix_rate is not above 0"),
         ({"warm_up_ratio": 0.6, "decay_ratio": 0.5}, "more than 1 together"),
         ({"snapshots": -1}, "snapshots is less than 0"),
+        ({"tokens_per_parameter": float("inf")}, "tokens_per_parameter is no finite number: inf"),
+        ({"max_epochs": float("nan")}, "max_epochs is no finite number: nan"),
+        ({"matrix_rate": float("nan")}, "matrix_rate is no finite number: nan"),
     ],
 )
 def test_recipes_that_make_no_sense_are_told(params: dict[str, Any], told: str) -> None:

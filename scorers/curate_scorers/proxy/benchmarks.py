@@ -5,7 +5,7 @@
 | `id`      | the question's name                                                                         |
 | `text`    | what stands before the answer, ready to be continued; an empty text = nothing               |
 | `choices` | the answers to choose from; null or missing = there is only the right one                   |
-| `gold`    | the number of the right choice, from 0                                                      |
+| `gold`    | the number of the right choice, from 0; null = nobody knows, and the question is left out   |
 | `answer`  | the right answer where there are no choices; beside choices it is the right one of them     |
 | `bad`     | of a minimal pair: the wrong sentence, `text` being the right one; there is nothing before  |
 
@@ -72,6 +72,12 @@ class Marks:
 def columns_of(schema: pa.Schema) -> list[str]:
     """Return the columns of a question that there are."""
     return [ID, *(name for name in COLUMNS if name in schema.names)]
+
+
+def answered(batch: pa.RecordBatch) -> Any:
+    """Tell of each question whether its right answer is known: benchmarks keep back those of some, whose `gold` is null."""
+    rows = batch.select([name for name in ("choices", "gold", "answer", "bad") if name in batch.schema.names]).to_pylist()
+    return np.array([not row.get("choices") or any(row.get(name) is not None for name in ("gold", "answer", "bad")) for row in rows], bool)
 
 
 def questions(batch: pa.RecordBatch, source: str) -> Iterator[Question]:

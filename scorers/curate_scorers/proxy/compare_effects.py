@@ -15,6 +15,7 @@ from curate_scorers.proxy.evaluate_results import ACCURACY, MARKS
 from curate_scorers.proxy.statistics import Effect, effect, holm, ratio_differences
 
 BITS_PER_BYTE = "bits_per_byte"
+LEAST_ITEMS = 5  # of a set: how much fewer vary says nothing of others, and their intervals would miss zero too often
 READ = ("model", "set", "item", "question", "bits", "bytes", *MARKS)
 
 
@@ -38,6 +39,11 @@ class Results:
     def numbers(self, corpus: str, name: str, column: str) -> Any:
         """Return a column of a set under all models of a corpus, seeds × items; NaN for null."""
         return np.stack([self.rows[model, name].column(column).to_numpy() for model in self.models(corpus)])
+
+    def too_small(self) -> list[str]:
+        """Return the sets of too few items to be judged by."""
+        model = next(iter(self.trials))
+        return [name for name in self.sets if len(self.rows[model, name]) < LEAST_ITEMS]
 
     def is_question(self, name: str) -> bool:
         """Tell whether a set is of questions."""
@@ -72,14 +78,20 @@ class Comparison:
 def compare(results: Results, candidate: str, baseline: str, confidence: float, comparisons: int = 1) -> Comparison:
     """Return the differences candidate − baseline; overall is the mean over sets of bits per byte.
 
-    The interval of `overall` is as much wider as makes those of so many comparisons true together (Bonferroni).
+    The interval of `overall` is as much wider as makes those of so many comparisons true together (Bonferroni). What has fewer than
+    `LEAST_ITEMS` items is left out; raises `OperatorError` when nothing is left.
     """
     single, main = {}, []
     for name in results.sets:
         for metric, values in _metrics(results, name, candidate, baseline).items():
+            if values.shape[1] < LEAST_ITEMS:
+                continue
             single[name, metric] = effect([values], confidence)
             if metric == BITS_PER_BYTE:
                 main.append(values)
+    if not main:
+        hint = "hold out more documents or questions, raise `max_items`, or join sets in a source without `by`"
+        raise OperatorError(f"proxy_compare: no set has {LEAST_ITEMS} items, too few to judge by", hint)
     p = holm({f"{name}\n{metric}": each.p for (name, metric), each in single.items()})
     adjusted = {(name, metric): p[f"{name}\n{metric}"] for name, metric in single}
     return Comparison(effect(main, 1 - (1 - confidence) / comparisons), single, adjusted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -60,40 +61,61 @@ def set_items(
             items.append(told | {"path": dataset.shard_path(shard)})
             sizes.append(receipt.data.bytes)
     found: dict[str, list[int]] = {}
-    for lowest in work.map("sets", look_at_shard, [item | {"most": max_items or 1} for item in items], sizes):
-        for name, hashes in lowest.items():
+    unanswered: Counter[str] = Counter()
+    for shard in work.map("sets", look_at_shard, [item | {"most": max_items or 1} for item in items], sizes):
+        unanswered.update(shard["unanswered"])
+        for name, hashes in shard["lowest"].items():
             found.setdefault(name, []).extend(hashes)
-    _tell_empty(found, work)
+    _tell_empty(found, questions, work)
+    _tell_unanswered(unanswered, work)
     if max_items is None:
         return items, sizes
     limits = {name: max(sorted(hashes)[:max_items], default=0) for name, hashes in found.items()}
     return [item | {"limits": limits} for item in items], sizes
 
 
-def _tell_empty(found: Mapping[str, Sequence[int]], work: Work) -> None:
-    """Raise `OperatorError` for a source all of whose texts are empty, and note groups of this kind, which are left out."""
+def _tell_empty(found: Mapping[str, Sequence[int]], questions: Sequence[str], work: Work) -> None:
+    """Raise `OperatorError` for a source with nothing to measure on, and note groups without text, which are left out."""
     full = {name.partition("/")[0] for name, hashes in found.items() if hashes}
     empty = sorted(name for name, hashes in found.items() if not hashes)
     for name in empty:
-        if (source := name.partition("/")[0]) not in full:
+        source = name.partition("/")[0]
+        if source not in full and source in questions:
+            raise OperatorError(f"`{source}` has no question whose right answer is known: `gold` is null in all of them", HINT)
+        if source not in full:
             raise OperatorError(f"`{source}` has no text to measure on: all its texts are empty", HINT)
-    if empty:
-        more = f" and {len(empty) - LISTED} more" if len(empty) > LISTED else ""
-        told = ", ".join(f"`{name}`" for name in empty[:LISTED])
-        work.note("empty", Verdict(False, f"{plural(len(empty), 'set')} without text left out: {told}{more}"))
+    if without := [name for name in empty if name.partition("/")[0] not in questions]:
+        work.note("empty", Verdict(False, f"{plural(len(without), 'set')} without text left out: {_listed(without)}"))
 
 
-def look_at_shard(item: Item, place: Place) -> dict[str, list[int]]:
-    """Return the lowest hashes by set of a shard's items, `most` of each; raise `OperatorError` for what cannot be measured."""
+def _tell_unanswered(found: Mapping[str, int], work: Work) -> None:
+    """Note how many questions are left out because their right answers are not known."""
+    if count := sum(found.values()):
+        message = f"{plural(count, 'question')} without a right answer (`gold` is null) left out: {_listed(sorted(found))}"
+        work.note("unanswered", Verdict(False, message))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(f"`{name}`" for name in names[:LISTED]) + more
+
+
+def look_at_shard(item: Item, place: Place) -> dict[str, dict[str, Any]]:
+    """Return the lowest hashes by set of a shard's items, `most` of each, and how many of its questions have no known answer.
+
+    Raises `OperatorError` for what cannot be measured.
+    """
     found: dict[str, Any] = {}
+    unanswered: Counter[str] = Counter()
     for names, batch in _batches(item, place):
-        if item["questions"]:
-            benchmarks.verify_questions(batch, item["source"])
         hashes, measurable = hash64(batch.column(ID), SEED), _measurable(batch, item)
+        if item["questions"]:
+            benchmarks.verify_questions(batch.filter(pa.array(measurable)), item["source"])
+            unanswered.update(names[~measurable].tolist())
         for name in np.unique(names):
             both = np.concatenate([found.get(name, np.empty(0, np.uint64)), hashes[(names == name) & measurable]])
             found[name] = np.sort(both)[: item["most"]]
-    return {name: hashes.tolist() for name, hashes in found.items()}
+    return {"lowest": {name: hashes.tolist() for name, hashes in found.items()}, "unanswered": dict(unanswered)}
 
 
 def rows_of(item: Item, place: Place) -> Iterator[tuple[Any, pa.RecordBatch]]:
@@ -112,9 +134,9 @@ def _batches(item: Item, place: Place) -> Iterator[tuple[Any, pa.RecordBatch]]:
 
 
 def _measurable(batch: pa.RecordBatch, item: Item) -> Any:
-    """Tell of each row whether it can be measured: every question, and every text that is not empty."""
+    """Tell of each row whether it can be measured: questions whose right answer is known, and texts that are not empty."""
     if item["questions"]:
-        return np.ones(batch.num_rows, bool)
+        return benchmarks.answered(batch)
     return np.array([bool(text) for text in batch.column(TEXT).to_pylist()], bool)
 
 

@@ -1,8 +1,13 @@
-"""A proxy model as a Hugging Face folder: weights in safetensors under Qwen3's names, its configuration, and the tokenizer beside them."""
+"""A proxy model as a Hugging Face folder: weights in safetensors under Qwen3's names, its configuration, and the tokenizer beside them.
+
+The tokenizer of the folder puts the token that ends documents before each text, where special tokens are asked for: so texts begin in
+training, and so other programs have to read them to find what we find.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,6 +20,8 @@ from curate_scorers.proxy.model import EPSILON, INITIAL, THETA, Proxy
 from curate_scorers.proxy.sizes import Shape
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+TOKENIZER, TOKENIZER_CONFIG, TOKENS = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
+BEGINNINGS = ("TemplateProcessing", "BertProcessing", "RobertaProcessing")  # of texts, as the package tokenizers has them
 
 
 def config_of(model: Proxy, eos: int) -> bytes:
@@ -39,11 +46,45 @@ def config_of(model: Proxy, eos: int) -> bytes:
         "rope_parameters": {"rope_type": "default", "rope_theta": THETA},
         "tie_word_embeddings": model.tied,
         "initializer_range": INITIAL,
-        "bos_token_id": None,
+        "bos_token_id": eos,
         "eos_token_id": eos,
         "dtype": "float32",
     }
     return orjson.dumps(told, option=orjson.OPT_INDENT_2)
+
+
+def tokenizer_files(paths: Sequence[Path], eos: int) -> Iterator[tuple[str, bytes]]:
+    """Yield a tokenizer's files, changed so that texts begin with the token that ends documents; one without that token as they are."""
+    files = {path.name: orjson.loads(path.read_bytes()) for path in paths}
+    tokenizer = files.get(TOKENIZER, {})
+    if (token := _token(tokenizer, eos)) is not None:
+        files[TOKENIZER] = tokenizer | {"post_processor": _beginning(token, eos, tokenizer.get("post_processor"))}
+        told = {"eos_token": token} | files.get(TOKENIZER_CONFIG, {})
+        told = {name: value for name, value in told.items() if name not in ("add_bos_token", "add_eos_token")}
+        files[TOKENIZER_CONFIG] = told | {
+            "bos_token": token,
+            "tokenizer_class": "PreTrainedTokenizerFast",
+        }  # others make their own beginning
+        if TOKENS in files:
+            files[TOKENS] |= {"bos_token": token}
+    for name, content in files.items():
+        yield name, orjson.dumps(content, option=orjson.OPT_INDENT_2)
+
+
+def _token(tokenizer: Mapping[str, Any], number: int) -> str | None:
+    """Return the text of a special token, None where a tokenizer has none of this number."""
+    return next((each["content"] for each in tokenizer.get("added_tokens") or () if each["id"] == number), None)
+
+
+def _beginning(token: str, number: int, before: Any) -> dict[str, Any]:
+    """Return what puts a token before each text, behind what a tokenizer did already; what began texts otherwise is left out."""
+    special = {"SpecialToken": {"id": token, "type_id": 0}}
+    first, second = ({"Sequence": {"id": name, "type_id": kind}} for name, kind in (("A", 0), ("B", 1)))
+    tokens = {token: {"id": token, "ids": [number], "tokens": [token]}}
+    begun = {"type": "TemplateProcessing", "single": [special, first], "pair": [special, first, second], "special_tokens": tokens}
+    steps = before["processors"] if before and before["type"] == "Sequence" else [before] if before else []
+    kept = [step for step in steps if step["type"] not in BEGINNINGS]
+    return {"type": "Sequence", "processors": [*kept, begun]} if kept else begun
 
 
 def weights_of(model: Module) -> dict[str, Tensor]:

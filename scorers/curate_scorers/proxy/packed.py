@@ -99,8 +99,15 @@ class Packed:
 
 
 def tokenizer_digest(files: Sequence[Path]) -> str:
-    """Return the SHA-256 of the `tokenizer.json` among a tokenizer's files, an empty text where there is none."""
-    return next((hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.name == TOKENIZER[0]), "")
+    """Return the SHA-256 of what the `tokenizer.json` among some files makes of texts, an empty text where there is none.
+
+    What it puts around them, which a model's folder has otherwise, counts for nothing.
+    """
+    for path in files:
+        if path.name == TOKENIZER[0]:
+            told = orjson.loads(path.read_bytes()) | {"post_processor": None}
+            return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return ""
 
 
 def pieces(tokens: Any, lengths: Any, eos: int, vocabulary: int) -> Pieces:

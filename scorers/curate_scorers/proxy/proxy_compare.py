@@ -13,7 +13,7 @@ from curate.manifest import Kind
 from curate.protocols import Judge
 from curate.report.units import plural
 from curate.work import Verdict, Work
-from curate_scorers.proxy.compare_effects import BITS_PER_BYTE, Comparison, compare, read_results, verify_corpora
+from curate_scorers.proxy.compare_effects import BITS_PER_BYTE, LEAST_ITEMS, Comparison, compare, read_results, verify_corpora
 from curate_scorers.proxy.statistics import Effect
 
 SAID = {"better": "better than", "worse": "worse than", "cannot tell": "not told apart from"}
@@ -36,7 +36,8 @@ class ProxyCompare(Judge):
     corpora at once each interval is as much wider as makes all of them true together (Bonferroni), and corrected p are as much larger.
     Judging the same trials again under other names until one passes is not corrected for. Every set, a source or a group of one, weighs
     the same whatever its size, so that a noisy one drowns the others: bits per byte of answers of a digit or two vary by whole bits.
-    Leave sets with such answers or with few items out of the trials, or join them in a source without `by`.
+    Leave sets with such answers or with few items out of the trials, or join them in a source without `by`; sets and metrics of fewer
+    than five items count for nothing.
 
     ## Example
         checks:
@@ -88,8 +89,10 @@ class ProxyCompare(Judge):
         found = {other: compare(results, self.candidate, other, self.confidence, len(others)) for other in others}
         passed = all(each.overall.high < 0 or 0 < self.max_loss >= each.overall.high for each in found.values())
         told = [self._said(other, each.overall, 1 - (1 - self.confidence) / len(others)) for other, each in found.items()]
-        seeds = len(results.models(self.candidate))
-        verdict = Verdict(passed, f"{'; '.join(told)} ({plural(seeds, 'seed')}, {plural(len(results.sets), 'set')})", self._table(found))
+        small = results.too_small()
+        counts = f"{plural(len(results.models(self.candidate)), 'seed')}, {plural(len(results.sets) - len(small), 'set')}"
+        counts += f"; left out for fewer than {LEAST_ITEMS} items: {', '.join(f'`{name}`' for name in small)}" if small else ""
+        verdict = Verdict(passed, f"{'; '.join(told)} ({counts})", self._table(found))
         proofs.keep(work, verdict, [trials], self._entry(trials, found))
         return verdict
 

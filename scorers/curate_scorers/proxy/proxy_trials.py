@@ -6,6 +6,7 @@ Rows and columns: `evaluate_results`; the model of a row is `CORPUS/SEED`.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from curate.errors import OperatorError, PipelineError
 from curate.manifest import Kind
 from curate.protocols import Cost, DatasetOperator, Operator, Reproducible
 from curate.report.units import plural
-from curate.work import Place, Verdict, Work
+from curate.work import Curve, Place, Verdict, Work
 from curate_scorers.proxy import annealing
 from curate_scorers.proxy import evaluate_results as results
 from curate_scorers.proxy import evaluate_sets as sets
@@ -33,6 +34,7 @@ from curate_scorers.proxy.statistics import signal_to_noise
 from curate_scorers.proxy.train_proxy import train_task, training
 
 LEAST_SEEDS = 3
+UNEVEN = 0.05  # by how much one corpus's models may read more than another's
 PACKED = "name the stages that use `pack` in `from`"
 
 
@@ -159,6 +161,7 @@ class ProxyTrials(DatasetOperator):
             "models": found,
         }
         _tell(found, told, work)
+        _tell_losses(trials, made, work)
 
     @property
     def _seeds(self) -> range:
@@ -185,11 +188,16 @@ class ProxyTrials(DatasetOperator):
             if kinds[name] != kinds[first]:
                 hint = "`tokenize` and `pack` all corpora with one tokenizer and one length"
                 raise OperatorError(f"proxy_trials: `{name}` and `{first}` are not packed alike", hint)
+        read = {}
         for name, each in packed.items():
             try:
-                self._budgeted(self.seed).steps(each)
+                read[name] = self._budgeted(self.seed).tokens_read(each)
             except OperatorError as error:
                 raise OperatorError(f"corpus `{name}`: {error.message.removeprefix('train_proxy: ')}", error.hint) from error
+        least, most = min(read, key=read.__getitem__), max(read, key=read.__getitem__)
+        if read[most] > (1 + UNEVEN) * read[least]:
+            told = f"models would read {read[most]:,} tokens of `{most}` and {read[least]:,} of `{least}`, which differ in padding"
+            raise OperatorError(f"proxy_trials: {told}", "smaller steps come closer to the budget: lower `batch_tokens`, or raise `tokens`")
 
 
 def _files(dataset: Dataset) -> list[str]:
@@ -219,3 +227,21 @@ def _tell(found: Mapping[str, Any], trials: Mapping[str, Any], work: Work) -> No
         read = ", ".join(f"{corpus} {times:.2g} times" for corpus, times in epochs.items())
         message = f"the budget is larger than a corpus: {read}; repeated text teaches less, which is part of what is compared"
         work.note("epochs", Verdict(False, message))
+
+
+def _tell_losses(trials: Mapping[str, Mapping[str, Any]], made: Sequence[Mapping[str, Any]], work: Work) -> None:
+    """Note how the loss fell on each corpus, the mean of its seeds: on other text each, so that only shapes can be compared."""
+    vocabulary = made[0]["about"]["vocabulary"]
+    lines, rows = {}, {}
+    for corpus in dict.fromkeys(trial["corpus"] for trial in trials.values()):
+        own = [one for trial, one in zip(trials.values(), made, strict=True) if trial["corpus"] == corpus]
+        means = np.mean([[point["loss"] for point in one["curve"]] for one in own], axis=0)
+        lines[corpus] = [
+            (point["tokens"], round(loss / math.log(vocabulary), 6)) for point, loss in zip(own[0]["curve"], means, strict=True)
+        ]
+        rows[corpus] = {
+            "tokens": own[0]["about"]["tokens"],
+            "loss at the end": round(float(np.mean([one["about"]["loss"] for one in own])), 4),
+        }
+    curve = Curve("tokens", f"loss / ln({vocabulary:,})", lines)
+    work.note("losses", Verdict(True, "losses of the trainings, each on its own corpus, means of the seeds", rows, curve))

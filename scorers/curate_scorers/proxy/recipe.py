@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from curate.errors import OperatorError, PipelineError
@@ -42,6 +43,9 @@ class Recipe:
         shape(self.size)
         if self.tokens is not None and self.tokens_per_parameter is not None:
             raise PipelineError("tokens and tokens_per_parameter are both given", "leave one of them out")
+        for name in (field.name for field in fields(self)):
+            if isinstance(value := getattr(self, name), float) and not math.isfinite(value):
+                raise PipelineError(f"{name} is no finite number: {value}")
         for name in ("tokens", "tokens_per_parameter", "batch_tokens", "micro_tokens", "max_epochs", "matrix_rate", "other_rate"):
             if (value := getattr(self, name)) is not None and value <= 0:
                 raise PipelineError(f"{name} is not above 0: {value}")
@@ -86,6 +90,10 @@ class Recipe:
             raise OperatorError(f"train_proxy: {told}, more than `max_epochs: {self.max_epochs:g}`", hint)
         steps_an_epoch = packed.rows / self.rows_a_step(packed)
         return max(1, min(round(epochs * steps_an_epoch), int(self.max_epochs * steps_an_epoch)))
+
+    def tokens_read(self, packed: Packed) -> int:
+        """Return how many tokens the steps will read: about the budget, since steps are whole."""
+        return round(self.steps(packed) * self.rows_a_step(packed) * packed.tokens / packed.rows)
 
     def schedule(self, packed: Packed, anneals: bool) -> Schedule:
         """Return the schedule; annealing is nothing but its decay."""

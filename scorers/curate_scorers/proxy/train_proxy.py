@@ -83,7 +83,7 @@ class TrainProxy(DatasetOperator):
     Models* (2023), by which up to four are nearly as good as new text; sizes and rates are ours.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     reproducible: ClassVar[Reproducible] = "tolerance"
     cost: ClassVar[Literal["cheap", "costly"]] = "costly"
     emits: ClassVar[Literal["documents", "attributes", "artifact"]] = "artifact"
@@ -111,6 +111,8 @@ class TrainProxy(DatasetOperator):
     def __post_init__(self) -> None:
         if self.anneal is not None and self.keep_stable:
             raise PipelineError("keep_stable: annealing has no stable part", "leave one of `anneal` and `keep_stable` out")
+        if self.anneal is not None and not self.decay_ratio and self.tokens is None and self.tokens_per_parameter is None:
+            raise PipelineError("decay_ratio: annealing takes this share of what its base read, and 0 is nothing", "give it, or `tokens`")
         _ = self.recipe
 
     @property
@@ -190,6 +192,7 @@ def training(folder: str, names: Sequence[str], recipe: Recipe, anneal: str | No
 def train_task(item: Item, place: Place) -> dict[str, Any]:
     """Train, and return where the files are, the curve, and what was made."""
     package("torch")
+    from curate_scorers.proxy.folder import tokenizer_files
     from curate_scorers.proxy.replicas import replicas
     from curate_scorers.proxy.train import train
 
@@ -199,9 +202,10 @@ def train_task(item: Item, place: Place) -> dict[str, Any]:
     curve = points(trained.losses, packed.tokens / packed.rows * recipe.rows_a_step(packed), trained.schedule.rate)
     about = _about(packed, recipe, curve, trained.schedule.stable_until)
     kept.write(TRAINING, orjson.dumps(about | {"curve": curve}, option=orjson.OPT_INDENT_2))
-    for path in packed.tokenizer:
-        kept.write(path.name, path.read_bytes())
-    names = [*trained.files, TRAINING, *(path.name for path in packed.tokenizer)]
+    beside = dict(tokenizer_files(packed.tokenizer, packed.eos))
+    for name, data in beside.items():
+        kept.write(name, data)
+    names = [*trained.files, TRAINING, *beside]
     return {"files": {name: kept.path(name) for name in names}, "curve": curve, "about": about}
 
 
