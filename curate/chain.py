@@ -25,6 +25,8 @@ from curate.steps import StepSpec, operator
 from curate.storage import Storage
 
 Verb = Callable[[pa.RecordBatch], Any]
+EXPANDED_TO_NONE = "expanded_to_none"
+"""Why a document goes that a FlatMapper makes no other of."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,13 @@ class Chain:
             raise OperatorError(f"step `{step.label}` returned rows out of the order of their parents")
         first = np.searchsorted(origin, origin)
         ids = [f"{parent}/{n}" for parent, n in zip(children.column(PARENT_ID).to_pylist(), np.arange(len(origin)) - first, strict=True)]
-        self.ledger.expanded(children.num_rows - parents.num_rows)
+        childless = np.ones(parents.num_rows, dtype=bool)
+        childless[origin] = False
+        if none := int(childless.sum()):
+            gone = parents.filter(pa.array(childless))
+            evidence = [pa.repeat(EXPANDED_TO_NONE, none), *(pa.nulls(none, field.type) for field in list(VERDICT)[1:])]
+            self.ledger.dropped(step.label, gone, pa.StructArray.from_arrays(evidence, fields=list(VERDICT)), rows[childless])
+        self.ledger.expanded(children.num_rows - (parents.num_rows - none))
         return set_column(children, ID, pa.array(ids, ID_TYPE)), rows[origin]
 
 

@@ -27,7 +27,7 @@ class Event:
 
 
 def explain(datasets: list[Dataset], doc_id: str) -> list[Event]:
-    """Return the document's events, stage by stage; an empty list means that no stage ever saw it, or that a FlatMapper left none of it.
+    """Return the document's events, stage by stage; an empty list means that no stage ever saw it.
 
     Documents made from it by a FlatMapper have ids that begin with `<id>/` and stories of their own.
     """

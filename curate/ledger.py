@@ -69,7 +69,7 @@ class Record(Protocol):
         """Record changes of the text."""
 
     def expanded(self, added: int) -> None:
-        """Count the rows that a FlatMapper made beyond its parents."""
+        """Count the rows that a FlatMapper made beyond one for each parent that it made any of."""
 
     def scored(self, step: str, tally: Mapping[str, int]) -> None:
         """Add up what a Scorer counted of its values."""
@@ -133,7 +133,7 @@ class Ledger:
         self.counts.errored += len(ids)
 
     def expanded(self, added: int) -> None:
-        """Count the rows that a FlatMapper made beyond its parents."""
+        """Count the rows that a FlatMapper made beyond one for each parent that it made any of."""
         self.counts.rows_added += added
 
     def scored(self, step: str, tally: Mapping[str, int]) -> None:

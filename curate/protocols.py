@@ -123,7 +123,7 @@ class FlatMapper(Operator):
     def expand(self, docs: pa.RecordBatch) -> pa.RecordBatch:
         """Return new rows with a `parent_id` column, in the order of their parents.
 
-        The engine gives each the id `<parent id>/<index>`; a parent without rows is counted as expanded to none.
+        The engine gives each the id `<parent id>/<index>`; a parent without rows is dropped for the reason `expanded_to_none`.
         """
 
 

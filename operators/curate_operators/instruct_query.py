@@ -34,11 +34,11 @@ class InstructQuery(Prompted, FlatMapper):
     ## What it does
     Shows the model the beginning of each document, as many tokens as the prompt's `max_input_tokens` leave, and asks for JSON with a list
     of questions; the server is told the schema. Each that differs from the others becomes a document with the columns of its parent:
-    `text` is the question, `source_text` what was shown. A blank document has none.
+    `text` is the question, `source_text` what was shown. A blank document has none, and goes with the reason `expanded_to_none`.
 
-    Nothing is dropped here: where an answer holds no question, there is one document with an empty text, and `rewrite.problem` says why:
-    `truncated` or `no_query`. Put `rewrite_guard` behind it, then `instruct_score` and `instruct_guard`, which see to it that a question
-    is worth an answer, then `instruct_answer` and `rewrite_guard` again.
+    Where an answer holds no question, there is one document with an empty text, and `rewrite.problem` says why: `truncated` or
+    `no_query`. Put `rewrite_guard` behind it, then `instruct_score` and `instruct_guard`, which see to it that a question is worth an
+    answer, then `instruct_answer` and `rewrite_guard` again.
 
     ## Why
     Instruction data knows few subjects, and pretraining data all of them. Where `coverage` says that instructions are rare, questions are

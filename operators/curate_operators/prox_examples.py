@@ -35,7 +35,8 @@ class ProxExamples(FlatMapper):
     Cuts each document into the windows that `prox_chunk` shows a trained model, and makes a document of each: `prompt`, exactly what the
     model will be asked, and `answer`, the part of the program that is about this window: its lines that go, by their numbers in the whole
     document, and the strings to be replaced that stand in it; `keep_chunk()` where that is nothing. `text` is both. A document without
-    a program (null, or one with a line that is no call) has no examples, nor has one that no window shows.
+    a program (null, or one with a line that is no call) has no examples, nor has one that no window shows: they go with the reason
+    `expanded_to_none`.
 
     ## Why
     A model does in use what it did in training only where it is shown the same. Programs may come from `prox_annotate`, from people,

@@ -72,8 +72,9 @@ class Rewrite(FlatMapper):
     their wrapping (lead-ins, quotation marks, Markdown) and joins them. Each document becomes its original, if that is kept, and one
     document for each style, with the id `<id>/0`, `<id>/1`, … and the columns of its parent. `rewrite.style` says which is which.
 
-    Nothing is dropped here: where no answer is of use, the new document is empty and `rewrite.problem` says why. Put `rewrite_guard`
-    behind it, which drops those and the ones that say something else than their source.
+    Where no answer is of use, the new document is empty and `rewrite.problem` says why. Put `rewrite_guard` behind it, which drops those
+    and the ones that say something else than their source. A document that no style is asked about (it is blank, too short, or beyond
+    all bounds) goes with the reason `expanded_to_none` unless its original is kept.
 
     Which documents go to which style: `styles` names them, each with `ratio` (a share of the documents, drawn by a hash of their id)
     and with `min_score` and `max_score`, inclusive bounds of the column `score`.

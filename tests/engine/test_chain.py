@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.chain import Chain, ChainStep
+from curate.document import set_column
 from curate.errors import CurateError, OperatorError, PipelineError, TransientError
 from curate.isolate import IsolatedChain
 from curate.ledger import Ledger
@@ -74,19 +76,23 @@ def pieces(whole: pa.RecordBatch, cuts: list[int]) -> list[pa.RecordBatch]:
 
 def reference(texts: list[str | None]) -> dict[str, list[Any]]:
     """The same chain, one document after another in plain Python."""
-    rows, drops, errors = [], [], []
+    rows: list[Any] = []
+    drops: list[Any] = []
+    errors: list[Any] = []
     for number, given_text in enumerate(texts):
         doc_id, text = f"d{number:02d}", given_text or ""
         if any(poison in text for poison in "123"):
             errors.append((doc_id, ["length", "upper", "parts"][min(int(p) for p in "123" if p in text) - 1]))
             continue
         parts = text.replace("a", "Ä").replace("b", "bb").split("|") if text else []
+        if not parts:
+            drops.append((doc_id, "parts", "expanded_to_none", None))
         for n, part in enumerate(parts):
             child = f"{doc_id}/{n}"
             if "4" in part:
                 errors.append((child, "short"))
             elif len(part) < 2:
-                drops.append((child, "short", float(len(part))))
+                drops.append((child, "short", "short", float(len(part))))
             elif "5" in part:
                 errors.append((child, "plain"))
             else:
@@ -111,10 +117,12 @@ def test_the_batch_size_does_not_matter(texts: list[str | None], cuts: list[int]
     assert Story(STEPS, pieces(whole, list(range(25)))).all() == story.all()
     expected = reference(texts)
     assert [(r["id"], r["text"], r["size"]["chars"], r["vowels"], r["parent_id"]) for r in story.rows] == expected["rows"]
-    assert [(r["id"], r["reason"], r["value"]) for r in story.tables["drops"]] == by_parent_and_step(expected["drops"], ["short"])
+    drops = [(r["id"], r["step"], r["reason"], r["value"]) for r in story.tables["drops"]]
+    assert drops == by_parent_and_step(expected["drops"], ORDER)
     assert [(r["id"], r["step"]) for r in story.tables["errors"]] == by_parent_and_step(expected["errors"], ORDER)
     counts = story.ledger.counts
     assert counts.rows_in == len(texts) and counts.rows_out == len(expected["rows"]) and counts.errored == len(expected["errors"])
+    assert counts.rows_dropped == len(expected["drops"]) and counts.rows_added >= 0
 
 
 @settings(max_examples=100)
@@ -150,10 +158,36 @@ def test_null_to_text_and_back_are_edits() -> None:
     assert [(row["before"], row["after"]) for row in story.tables["trace"]] == [(None, "new"), ("remove", None), (None, "new")]
 
 
-def test_parents_without_children_are_counted() -> None:
+def test_parents_without_children_are_dropped_with_a_reason() -> None:
     story = Story([ChainStep(my_ops.Parts(), "parts", "parts")], [batch(["a|b|c", "", None, "d"])])
     assert [row["id"] for row in story.rows] == ["d00/0", "d00/1", "d00/2", "d03/0"]
-    assert (story.ledger.counts.rows_in, story.ledger.counts.rows_added, story.ledger.counts.rows_out) == (4, 0, 4)
+    counts = story.ledger.counts
+    assert (counts.rows_in, counts.rows_added, counts.rows_out, counts.dropped) == (4, 2, 4, {"parts": {"expanded_to_none": 2}})
+    assert [(row["id"], row["step"], row["reason"]) for row in story.tables["drops"]] == [
+        ("d01", "parts", "expanded_to_none"),
+        ("d02", "parts", "expanded_to_none"),
+    ]
+
+
+def test_children_that_have_none_of_their_own_are_dropped_too() -> None:
+    story = Story([ChainStep(my_ops.Parts(), "parts", "parts"), ChainStep(Fewer(), "fewer", "fewer")], [batch(["a||b", "", "|"])])
+    assert [row["id"] for row in story.rows] == ["d00/0/0", "d00/2/0"]
+    assert [(row["id"], row["step"]) for row in story.tables["drops"]] == [
+        ("d00/1", "fewer"),
+        ("d01", "parts"),
+        ("d02/0", "fewer"),
+        ("d02/1", "fewer"),
+    ]
+    assert story.ledger.counts.rows_added == 3
+
+
+@dataclass(frozen=True)
+class Fewer(FlatMapper):
+    """Makes one document of each that has a text."""
+
+    def expand(self, docs: pa.RecordBatch) -> pa.RecordBatch:
+        left = docs.filter(pc.not_equal(docs.column("text"), ""))
+        return set_column(left, "parent_id", left.column("id"))
 
 
 def test_statistics_count_every_text_once() -> None:

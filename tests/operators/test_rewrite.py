@@ -203,3 +203,20 @@ def test_a_run_with_its_guard(stub: StubProcess, tmp_path: Path, monkeypatch: py
         "no_pairs",
         "too_short",
     }  # the server says its prompt in capitals, or what a page has it say
+
+
+def test_documents_that_nothing_is_made_of_are_dropped_with_a_reason(
+    stub: StubProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    texts = {"good": "The harbour is old.", "empty": "", "blank": " \n\t", "null": None}
+    Path("pages.jsonl").write_text("".join(json.dumps({"id": name, "text": text}) + "\n" for name, text in texts.items()))
+    Path("rewritten.yaml").write_text(PIPELINE.replace("URL", stub.url).replace("prompt_set: wrap", "originals: drop"))
+    done = CliRunner().invoke(cli, ["run", "rewritten.yaml", "--workspace", "work"])
+    assert done.exit_code == 0, done.output
+    counts = json.loads(next(Path("work/datasets").glob("rewritten@*/manifest.json")).read_text())["counts"]
+    assert (counts["rows_in"], counts["dropped"]) == (4, {"rewrite": {"expanded_to_none": 3}})
+    assert counts["rows_added"] == counts["rows_out"] - 1 >= 0
+    for name in ("empty", "blank", "null"):
+        told = CliRunner().invoke(cli, ["explain", "last", name, "--workspace", "work"])
+        assert told.exit_code == 0 and "expanded_to_none" in told.output, told.output
