@@ -23,17 +23,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import yaml
-
 from curate.errors import PipelineError
 from curate.files import local_file
 from curate.llm import Prompt
+from curate.pipeline_mistakes import Positions
 from curate.registry import suggest
+from curate.yaml_tree import read_tree
 from curate_operators.token_counts import Estimate, Tokens
 
 FOLDER = Path(__file__).parent / "prompts"
 SLOT, QUERY = "{text}", "{query}"
 _SLOTS = re.compile(f"{re.escape(SLOT)}|{re.escape(QUERY)}")
+_HALF = re.compile("[\ud800-\udfff]")
+_NO_HALVES = "write the character itself, or `\\U` with eight digits"
 CLOSE = ("</document>", "[/doc]")
 Shape = Literal["text", "pairs", "list", "tagged"]
 Long = Literal["split", "drop"]
@@ -135,13 +137,14 @@ def read(shipped_name: str, prompt_file: str | None) -> dict[str, Style]:
 def read_file(path: Path) -> dict[str, Style]:
     """Return the styles of a file by name; raise `PipelineError`, which names the style and key, for whatever is wrong with it."""
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PipelineError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from error
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PipelineError(f"{path}: cannot be read: {error}") from error
+    tree, at = read_tree(text, str(path))
     styles = tree.get("styles") if isinstance(tree, dict) else None
     if not isinstance(styles, dict) or not styles:
         raise PipelineError(f"{path}: has no styles", "a file of prompts is `styles:` with a mapping of names")
-    found = {str(name): _style(str(name), given, f"{path}: style `{name}`") for name, given in styles.items()}
+    found = {name: _style(name, given, at) for name, given in styles.items()}
     try:
         for style in found.values():
             style.room(Estimate())
@@ -150,13 +153,17 @@ def read_file(path: Path) -> dict[str, Style]:
     return found
 
 
-def _style(name: str, given: Any, where: str) -> Style:
+def _style(name: str, given: Any, at: Positions) -> Style:
+    where = f"{at.where(('styles', name))}: style `{name}`"
+    if _HALF.search(name):
+        raise PipelineError(f"{at.where(('styles', name))}: the name of a style has half of a surrogate pair", _NO_HALVES)
     if not isinstance(given, dict):
         raise PipelineError(f"{where} is no mapping", f"its keys: {', '.join(_TYPES)}")
     for key, value in given.items():
+        place = f"{at.where(('styles', name, key))}: style `{name}`"
         if key not in _TYPES:
-            raise PipelineError(f"{where}: unknown key `{key}`", suggest(str(key), list(_TYPES)) or f"keys are: {', '.join(_TYPES)}")
-        _check(key, value, where)
+            raise PipelineError(f"{place}: unknown key `{key}`", suggest(key, list(_TYPES)) or f"keys are: {', '.join(_TYPES)}")
+        _check(key, value, place)
     missing = [key for key in _REQUIRED if key not in given]
     if missing:
         raise PipelineError(f"{where}: {', '.join(f'`{key}`' for key in missing)} missing")
@@ -180,3 +187,5 @@ def _check(key: str, value: Any, where: str) -> None:
         raise PipelineError(f"{what} must be {'a whole number' if base == 'int' else 'a string' if base == 'str' else 'true or false'}")
     if base == "int" and value < (least := _LEAST.get(key, 0)):
         raise PipelineError(f"{what} is less than {least}: {value}")
+    if base == "str" and _HALF.search(value):
+        raise PipelineError(f"{what} has half of a surrogate pair, which is no character", _NO_HALVES)

@@ -89,7 +89,7 @@ def test_a_document_cannot_close_the_marks_round_it() -> None:
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ("styles: [", "cannot be read as YAML"),
+        ("styles: [", "prompts.yaml:1: not valid YAML: what opens here is never closed"),
         ("[]", "has no styles"),
         ("styles: {}", "has no styles"),
         ("styles: {a: b}", "style `a` is no mapping"),
@@ -108,7 +108,17 @@ def test_a_document_cannot_close_the_marks_round_it() -> None:
             "`max_input_tokens` of style `a` is 8, and its prompt alone has 8 tokens",
         ),
         ("styles: {a: {answer: pair}}", "is one of text, pairs, list, tagged, found `pair`"),
-        ("\0", "cannot be read as YAML"),
+        ("\0", "prompts.yaml:1: not valid YAML: the character 0x0000 is not allowed"),
+        ("", "prompts.yaml:1: the file is empty"),
+        ("\n" + "[" * 5000, "prompts.yaml:1: not valid YAML: nested too deeply"),
+        ("[" * 200 + "]" * 200, "prompts.yaml:1: nested more than 100 levels deep"),
+        ("styles: {a: {}}\nx: !!python/name:os.system", "prompts.yaml:2: the tag `!!python/name:os.system` is not allowed"),
+        ("styles:\n  a:\n    max_input_tokens: 2020-13-45", "prompts.yaml:3: style `a`: `max_input_tokens` must be a whole number"),
+        ("styles:\n  a:\n    max_input_tokens: " + "9" * 5000, "prompts.yaml:3: `99999"),
+        ('styles:\n  a:\n    prompt: "{text} \\ud800"', "prompts.yaml:3: style `a`: `prompt` has half of a surrogate pair"),
+        ('styles:\n  "\\udfff": {}', "prompts.yaml:2: the name of a style has half of a surrogate pair"),
+        ("styles:\n  a: {about: x}\n  a: {about: y}", "prompts.yaml:3: key `a` stands here again; it is already on line 2"),
+        ("styles:\n  1: {about: x}\n  '1': {about: y}", "prompts.yaml:3: key `1` stands here again"),
     ],
 )
 def test_wrong_files_of_prompts_are_told(written: str, said: str, tmp_path: Path) -> None:
@@ -117,6 +127,18 @@ def test_wrong_files_of_prompts_are_told(written: str, said: str, tmp_path: Path
     with pytest.raises(PipelineError) as error:
         read_file(file)
     assert said in error.value.message
+
+
+def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "prompts.yaml").write_bytes(b"styles: \xff")
+    with pytest.raises(PipelineError, match="prompts.yaml: cannot be read: 'utf-8' codec can't decode"):
+        read_file(tmp_path / "prompts.yaml")
+
+
+def test_a_date_or_a_number_can_be_the_words_of_a_prompt(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.yaml"
+    file.write_text("styles:\n  1: {about: 2020-13-45, prompt: 'Say {text}', max_input_tokens: 9, max_output_tokens: 7}\n")
+    assert {name: style.about for name, style in read_file(file).items()} == {"1": "2020-13-45"}
 
 
 def test_a_file_of_prompts(tmp_path: Path) -> None:
