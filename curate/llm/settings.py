@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,6 +15,15 @@ from curate.errors import PipelineError
 from curate.registry import suggest
 
 ENGINES = ("endpoint", "vllm")
+MAX_TOKENS = 10_000_000  # of a prompt or an answer; no model takes as many
+_BOUNDS = {
+    "max_tokens": (1, MAX_TOKENS),
+    "concurrency": (1, 100_000),
+    "attempts": (1, 1000),
+    "temperature": (0, 100),
+    "deadline_s": (0, 10_000_000),
+    "patience_s": (0, 10_000_000),
+}
 PRICES = ("prompt", "output", "gpu_hour")
 OWN_FIELDS = ("model", "messages", "stream", "n", "temperature", "top_p", "max_tokens")  # of a request, that `body` may not set
 _IDENTITY = ("model", "revision", "temperature", "top_p", "body")
@@ -113,21 +122,27 @@ def _check_type(name: str, value: Any, kind: str) -> None:
         if value not in ENGINES:
             raise PipelineError(f"llm: `engine` is one of {', '.join(ENGINES)}, found `{value}`", suggest(str(value), list(ENGINES)))
     elif not isinstance(value, _TYPES[kind]) or (kind in ("int", "float") and not _is_number(value)):
-        raise PipelineError(f"llm: `{name}` must be {_SAID.get(kind, 'a mapping')}, found {value!r}")
+        raise PipelineError(f"llm: `{name}` must be {_SAID.get(kind, 'a mapping')}, found {_shown(value)}")
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Tell a number that is finite and no longer than a float can be."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _shown(value: Any) -> str:
+    return "a very long number" if isinstance(value, int) and value.bit_length() > 128 else repr(value)
 
 
 def _check_numbers(settings: Settings) -> None:
-    least = {"max_tokens": 1, "concurrency": 1, "attempts": 1, "temperature": 0}
-    for name, bound in least.items():
-        if getattr(settings, name) < bound:
-            raise PipelineError(f"llm: `{name}` is less than {bound}: {getattr(settings, name)}")
     for name in ("deadline_s", "patience_s"):
         if not getattr(settings, name) > 0:
             raise PipelineError(f"llm: `{name}` must be more than 0 seconds: {getattr(settings, name)}")
+    for name, (least, most) in _BOUNDS.items():
+        if getattr(settings, name) < least:
+            raise PipelineError(f"llm: `{name}` is less than {least}: {getattr(settings, name)}")
+        if getattr(settings, name) > most:
+            raise PipelineError(f"llm: `{name}` is more than {most:,}")
     if not 0 < settings.top_p <= 1:
         raise PipelineError(f"llm: `top_p` lies above 0 and at most at 1: {settings.top_p}")
 
@@ -179,6 +194,6 @@ def _check_price(price: Mapping[str, Any]) -> None:
                 f"llm: unknown key `{name}` of `price`", suggest(str(name), list(PRICES)) or f"keys are: {', '.join(PRICES)}"
             )
         if not _is_number(value) or value < 0:
-            raise PipelineError(f"llm: `price` holds dollars, found {name}: {value!r}")
+            raise PipelineError(f"llm: `price` holds dollars, found {name}: {_shown(value)}")
     if "gpu_hour" in price and len(price) > 1:
         raise PipelineError("llm: `price` is that of tokens or that of hours", "remove `gpu_hour`, or the others")

@@ -26,6 +26,7 @@ from typing import Any, Literal, get_args
 from curate.errors import PipelineError
 from curate.files import local_file
 from curate.llm import Prompt
+from curate.llm.settings import MAX_TOKENS
 from curate.pipeline_mistakes import Positions
 from curate.registry import suggest
 from curate.yaml_tree import read_tree
@@ -187,5 +188,7 @@ def _check(key: str, value: Any, where: str) -> None:
         raise PipelineError(f"{what} must be {'a whole number' if base == 'int' else 'a string' if base == 'str' else 'true or false'}")
     if base == "int" and value < (least := _LEAST.get(key, 0)):
         raise PipelineError(f"{what} is less than {least}: {value}")
+    if base == "int" and value > MAX_TOKENS:
+        raise PipelineError(f"{what} is more than {MAX_TOKENS:,}")
     if base == "str" and _HALF.search(value):
         raise PipelineError(f"{what} has half of a surrogate pair, which is no character", _NO_HALVES)

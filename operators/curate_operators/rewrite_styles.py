@@ -57,12 +57,21 @@ def _check(name: str, rules: Mapping[str, float], score: str | None) -> None:
     for key in rules:
         if key not in KEYS:
             raise PipelineError(f"styles: `{name}`: unknown key `{key}`", suggest(key, list(KEYS)) or f"keys are: {', '.join(KEYS)}")
+        if not _is_comparable(rules[key]):
+            raise PipelineError(f"styles: `{name}`: {key} is no number that can be compared with scores")
     if not 0 <= rules.get("ratio", 1) <= 1:
         raise PipelineError(f"styles: `{name}`: ratio is not between 0 and 1: {rules['ratio']}")
     if rules.get("min_score", -math.inf) > rules.get("max_score", math.inf):
         raise PipelineError(f"styles: `{name}`: no score is at least {rules['min_score']} and at most {rules['max_score']}")
     if score is None and rules.keys() & {"min_score", "max_score"}:
         raise PipelineError(f"styles: `{name}` has bounds of a score", "name the column with `score`")
+
+
+def _is_comparable(value: float) -> bool:
+    try:
+        return not math.isnan(value)
+    except OverflowError:  # a whole number that no float can hold
+        return False
 
 
 def chosen(routes: tuple[Route, ...], ids: pa.Array, scores: Any, choose: Choose, seed: int) -> list[Flags]:

@@ -103,6 +103,8 @@ def test_a_document_cannot_close_the_marks_round_it() -> None:
         ("styles: {a: {min_segment_tokens: -1}}", "is less than 0"),
         ("styles: {a: {max_input_tokens: -1}}", "`max_input_tokens` is less than 1: -1"),
         ("styles: {a: {max_output_tokens: 0}}", "`max_output_tokens` is less than 1: 0"),
+        (f"styles: {{a: {{max_output_tokens: {10**30}}}}}", "`max_output_tokens` is more than 10,000,000"),
+        (f"styles: {{a: {{min_document_tokens: {10**4000}}}}}", "`min_document_tokens` is more than 10,000,000"),
         (
             "styles: {a: {about: x, system: 'Say it again.', prompt: 'In other words: {text}', max_input_tokens: 8, max_output_tokens: 1}}",
             "`max_input_tokens` of style `a` is 8, and its prompt alone has 8 tokens",
@@ -382,6 +384,8 @@ def test_wrong_parameters_are_told() -> None:
         (Rewrite, {"llm": llm, "styles": {"easy": {"ratio": 1.5}}}, "ratio is not between 0 and 1"),
         (Rewrite, {"llm": llm, "styles": {"easy": {"min_score": 1}}}, "has bounds of a score"),
         (Rewrite, {"llm": llm, "score": "q", "styles": {"easy": {"min_score": 5, "max_score": 2}}}, "no score is at least 5 and at most 2"),
+        (Rewrite, {"llm": llm, "score": "q", "styles": {"easy": {"min_score": 10**400}}}, "min_score is no number that can be compared"),
+        (Rewrite, {"llm": llm, "score": "q", "styles": {"easy": {"max_score": math.nan}}}, "max_score is no number that can be compared"),
         (Rewrite, {"llm": llm, "seed": -1}, "seed is not between"),
         (RewriteGuard, {"vector": "v"}, "go together"),
         (RewriteGuard, {"prompt_set": "x"}, "there is no prompt_set"),
