@@ -35,6 +35,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "Mapping[str, Any]": (Mapping,),
     "Mapping[str, float]": (Mapping,),
 }
+_KEY = "name the environment variable that holds the key with `key_variable`"
 _SAID = {"str": "a string", "str | None": "a string", "float": "a number", "int": "a whole number"}
 
 
@@ -89,7 +90,7 @@ class Settings:
             if name not in known:
                 raise PipelineError(f"llm: unknown setting `{name}`", suggest(name, list(known)) or f"settings are: {', '.join(known)}")
             _check_type(name, value, known[name])
-        if "model" not in given:
+        if not given.get("model", "").strip():
             raise PipelineError("llm: `model` is missing", "write the name that the endpoint knows the model by")
         settings = cls(**given)
         _check_numbers(settings)
@@ -173,10 +174,12 @@ def _check_engine(settings: Settings) -> None:
         )
     if settings.endpoint is None:
         raise PipelineError("llm: `endpoint` is missing", "such as http://127.0.0.1:8000/v1; see `curate llm serve`")
+    if "?" in settings.endpoint or "#" in settings.endpoint:
+        raise PipelineError("llm: `endpoint` has something behind `?` or `#`", f"paths are put behind it; {_KEY}")
+    if "@" in settings.endpoint:
+        raise PipelineError("llm: `endpoint` holds credentials", _KEY)
     if not _is_address(settings.endpoint):
         raise PipelineError(f"llm: `endpoint` is no address: {settings.endpoint}", "such as http://127.0.0.1:8000/v1")
-    if "@" in settings.endpoint.split("/")[2]:
-        raise PipelineError("llm: `endpoint` holds credentials", "name the environment variable that holds the key with `key_variable`")
 
 
 def _is_address(endpoint: str) -> bool:

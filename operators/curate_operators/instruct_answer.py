@@ -67,7 +67,7 @@ class InstructAnswer(Prompted, Mapper):
     prompts: ClassVar[str] = SET
 
     def chosen(self, styles: Mapping[str, Style]) -> Sequence[Style]:
-        style = named(styles, ANSWER, "instruct_answer")
+        style = named(styles, ANSWER, "instruct_answer", asks_query=True)
         if style.prompt.count(QUERY) != 1:
             raise PipelineError(f"instruct_answer: the prompt `{ANSWER}` has {QUERY} {style.prompt.count(QUERY)} times", "once")
         return [style]

@@ -154,6 +154,15 @@ def read_file(path: Path) -> dict[str, Style]:
     return found
 
 
+def without_query(style: Style, use: str) -> Style:
+    """Return a style that an operator without questions can use; raise `PipelineError` where its prompt has a place for one."""
+    if QUERY in style.prompt:
+        raise PipelineError(
+            f"{use}: the prompt of `{style.name}` has {QUERY}, which nothing fills here", "only `instruct_answer` has questions"
+        )
+    return style
+
+
 def _style(name: str, given: Any, at: Positions) -> Style:
     where = f"{at.where(('styles', name))}: style `{name}`"
     if _HALF.search(name):

@@ -15,7 +15,7 @@ from curate.errors import PipelineError
 from curate.llm import Asked, Llm
 from curate.protocols import Operator
 from curate.registry import suggest
-from curate_operators.prompt_sets import Style, read, read_file, read_shipped
+from curate_operators.prompt_sets import Style, read, read_file, read_shipped, without_query
 from curate_operators.prompt_tokens import beginnings, pieces
 from curate_operators.token_counts import Tokens, read_tokens
 
@@ -97,8 +97,11 @@ def json_object(text: str) -> Mapping[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-def named(styles: Mapping[str, Style], name: str, use: str, what: str = "style") -> Style:
-    """Return a style by its name; raise `PipelineError` where there is none, which says what it is to the operator `use`."""
+def named(styles: Mapping[str, Style], name: str, use: str, what: str = "style", asks_query: bool = False) -> Style:
+    """Return a style by its name; raise `PipelineError` where there is none, which says what it is to the operator `use`.
+
+    `asks_query`: the operator has a question beside each document, so that the prompt may have a place for it.
+    """
     if name not in styles:
         raise PipelineError(f"{use}: there is no {what} `{name}`", suggest(name, list(styles)) or f"{what}s: {', '.join(styles)}")
-    return styles[name]
+    return styles[name] if asks_query else without_query(styles[name], use)

@@ -137,6 +137,8 @@ class Rewrite(FlatMapper):
         self.models()
         if self.prompt_file is None:
             read_routes(self.styles, read_shipped(self.prompt_set), self.score)
+        if self.choose == "one" and self.styles and not any(rules.get("ratio", 1) for rules in self.styles.values()):
+            raise PipelineError("rewrite: with `choose: one` some style must have a ratio above 0", "ratios are the weights of the draw")
         if not 0 <= self.seed < 1 << 64:
             raise PipelineError(f"rewrite: seed is not between 0 and 2^64 - 1: {self.seed}")
 

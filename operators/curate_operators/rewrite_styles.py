@@ -13,7 +13,7 @@ import pyarrow as pa
 from curate.errors import PipelineError
 from curate.hashing import chances, hash64
 from curate.registry import suggest
-from curate_operators.prompt_sets import Style
+from curate_operators.prompt_sets import Style, without_query
 
 Choose = Literal["each", "one"]
 KEYS = ("ratio", "min_score", "max_score")
@@ -50,7 +50,8 @@ def read_routes(given: Mapping[str, Mapping[str, float]], styles: Mapping[str, S
         if name not in styles:
             raise PipelineError(f"styles: there is no style `{name}`", suggest(name, list(styles)) or f"styles: {', '.join(styles)}")
         _check(name, rules, score)
-    return tuple(Route(styles[name], **rules) for name, rules in (given or {name: {} for name in styles}).items())
+    used = given or {name: {} for name in styles}
+    return tuple(Route(without_query(styles[name], "rewrite"), **rules) for name, rules in used.items())
 
 
 def _check(name: str, rules: Mapping[str, float], score: str | None) -> None:

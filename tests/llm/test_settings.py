@@ -21,6 +21,11 @@ GOOD = {"model": "small", "endpoint": "http://127.0.0.1:8000/v1"}
         ({"endpoint": None}, "`endpoint` is missing", "curate llm serve"),
         ({"endpoint": "127.0.0.1:8000"}, "no address: 127.0.0.1:8000", "http://127.0.0.1:8000/v1"),
         ({"endpoint": "https://me:secret@host/v1"}, "holds credentials", "key_variable"),
+        ({"endpoint": "https://me:secret@host:port/v1"}, "holds credentials", "key_variable"),
+        ({"endpoint": "https://host/v1?key=secret"}, "has something behind `?` or `#`", "key_variable"),
+        ({"endpoint": "https://host:port/v1#secret@x"}, "has something behind `?` or `#`", "key_variable"),
+        ({"model": ""}, "`model` is missing", "the name that the endpoint knows"),
+        ({"model": " \t"}, "`model` is missing", "the name that the endpoint knows"),
         ({"concurrency": 0}, "`concurrency` is less than 1: 0", None),
         ({"concurrency": 1.5}, "`concurrency` must be a whole number, found 1.5", None),
         ({"temperature": True}, "`temperature` must be a number, found True", None),
@@ -59,6 +64,7 @@ def test_a_wrong_setting_is_told(given: dict[str, Any], said: str, hint: str | N
         Llm(GOOD | given)
     assert told.value.message.startswith("llm: ") and said in told.value.message
     assert hint is None or hint in (told.value.hint or "")
+    assert "secret" not in str(told.value)
 
 
 def test_what_is_equal_is_one_identity() -> None:

@@ -386,6 +386,7 @@ def test_wrong_parameters_are_told() -> None:
         (Rewrite, {"llm": llm, "score": "q", "styles": {"easy": {"min_score": 5, "max_score": 2}}}, "no score is at least 5 and at most 2"),
         (Rewrite, {"llm": llm, "score": "q", "styles": {"easy": {"min_score": 10**400}}}, "min_score is no number that can be compared"),
         (Rewrite, {"llm": llm, "score": "q", "styles": {"easy": {"max_score": math.nan}}}, "max_score is no number that can be compared"),
+        (Rewrite, {"llm": llm, "choose": "one", "styles": {"easy": {"ratio": 0}, "qa": {"ratio": 0}}}, "must have a ratio above 0"),
         (Rewrite, {"llm": llm, "seed": -1}, "seed is not between"),
         (RewriteGuard, {"vector": "v"}, "go together"),
         (RewriteGuard, {"prompt_set": "x"}, "there is no prompt_set"),
@@ -398,3 +399,14 @@ def test_wrong_parameters_are_told() -> None:
         Rewrite(llm=llm, score="q").verify(pa.schema({"q": pa.string()}))
     with pytest.raises(PipelineError, match="column `v` is string"):
         RewriteGuard(vector="v", source_vector="w").verify(pa.schema({"v": pa.string()}))
+
+
+def test_a_place_for_a_question_is_told_where_there_are_none(tmp_path: Path) -> None:
+    llm = {"model": "m", "endpoint": "http://127.0.0.1:1/v1"}
+    file = tmp_path / "prompts.yaml"
+    one = "{about: x, prompt: 'About {query}: {text}', max_input_tokens: 99, max_output_tokens: 9}"
+    file.write_text(f"styles: {{a: {one}, document: {one}, answer: {one}}}")
+    for operator in (Rewrite(llm, prompt_file=str(file)), ProxDocument(llm, prompt_file=str(file))):
+        with pytest.raises(PipelineError, match=r"has \{query\}, which nothing fills here"):
+            operator.verify_file("prompt_file", file)
+    InstructAnswer(llm, prompt_file=str(file)).verify_file("prompt_file", file)
