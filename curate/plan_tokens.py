@@ -1,28 +1,39 @@
 """What a plan would ask of language models, before anything runs: an estimate from bytes of text and numbers of documents.
 
-Operators say what they ask about so much text (`Operator.asks`). Where the text is there, it is known. Else it is reckoned: Parquet's
-footers tell what its columns take unpacked and how many rows there are, and an earlier dataset of a stage tells how much text it made of
-what it read. Where there is neither, the bytes of the files have to do, as documents of `DOCUMENT_BYTES`.
+Operators say what they ask about so much text (`Operator.asks`), and some what they ask about a few documents, which are read from the
+beginnings of files or shards (`Operator.asks_about`): how long lines are, and which are too long, no sum of bytes tells. Where all text
+is there, its size is known. Else it is reckoned: Parquet's footers tell what its columns take unpacked and how many rows there are, and
+an earlier dataset of a stage tells how much text it made of what it read. Where there is neither, the bytes of the files have to do, as
+documents of `DOCUMENT_BYTES`.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+import pyarrow as pa
+
+from curate.dataset import Dataset, read_shard
+from curate.document import TEXT
 from curate.errors import CurateError
 from curate.llm import Asked
 from curate.llm.settings import Settings
 from curate.llm.usage import BYTES_PER_TOKEN, Usage, dollars
 from curate.manifest import MANIFEST, Manifest
-from curate.plan import Plan
+from curate.plan import Plan, PlannedInput
+from curate.protocols import Operator
+from curate.readers import reader
+from curate.readers.base import Slice
 from curate.readers.parquet import unpacked
 from curate.steps import operator
 
 Basis = Literal["text", "reckoned", "files"]
+_T = TypeVar("_T")
 _SURE: tuple[Basis, ...] = ("text", "reckoned", "files")
+SAMPLED_FILES, SAMPLED_TEXTS, SAMPLED_CHARS = 4, 32, 1 << 20  # texts and characters of each file
 DOCUMENT_BYTES = 4000  # of a page of the web, where nothing tells
 
 
@@ -56,10 +67,11 @@ def estimates(plan: Plan) -> Iterator[Estimate]:
         if not asking:
             continue
         size, before = _read(plan, name), _earlier(plan, name)
+        texts = _sample(plan, name) if any(type(built).asks_about is not Operator.asks_about for _, built in asking) else []
         for spec, built in asking:
             told: Mapping[str, Asked] = {}
             with contextlib.suppress(CurateError):  # a file of prompts that a stage has still to make
-                told = operator(spec.operator).asks(size.bytes, size.documents)
+                told = _told(operator(spec.operator), size, texts)
             counted = before.measured.models.get(spec.label, {}) if before else {}
             for parameter, model in built.models().items():
                 asked = told.get(parameter) or _once(size, model.settings)
@@ -75,6 +87,55 @@ class _Size:
     bytes: int
     basis: Basis
     documents: int
+
+
+def _told(asking: Operator, size: _Size, texts: Sequence[str]) -> Mapping[str, Asked]:
+    """Return what an operator says beforehand, corrected by what it says of a sample."""
+    told, about = asking.asks(size.bytes, size.documents), asking.asks_about(texts) if texts else {}
+    alike = asking.asks(sum(len(text.encode()) for text in texts), len(texts)) if about else {}
+    return {model: asked.corrected(about[model], alike[model]) if model in about else asked for model, asked in told.items()}
+
+
+def _sample(plan: Plan, name: str) -> list[str]:
+    """Return a few of the texts that a stage reads, as they are in what is there already: none, where text has still to be made."""
+    for source in plan.stages[name].documents:
+        with contextlib.suppress(CurateError):  # damaged: the run will say so
+            if plan.reads_files(name, source):
+                found = list(_texts_of_files(plan.inputs[source]))
+            elif plan.status(source) == "done":
+                found = list(_texts_of_shards(plan.dataset(source)))
+            else:
+                found = _sample(plan, source)
+            if found:
+                return found
+    return []
+
+
+def _texts_of_files(read: PlannedInput) -> Iterator[str]:
+    if TEXT in read.schema.names:
+        for file in _spread(read.listing.files):
+            batches = reader(read.listing.format).read(read.listing.storage, Slice(file, size=file.size), read.file_schema, read.options)
+            yield from _texts(batch.docs for batch in batches)
+
+
+def _texts_of_shards(dataset: Dataset) -> Iterator[str]:
+    if TEXT in dataset.manifest.columns:
+        for number in _spread([shard.shard for shard in dataset.manifest.shards if shard.data.rows]):
+            yield from _texts(read_shard(dataset.storage, dataset.shard_path(number), [TEXT]))
+
+
+def _spread(things: Sequence[_T]) -> Sequence[_T]:
+    return things[:: -(-len(things) // SAMPLED_FILES)] if things else things
+
+
+def _texts(batches: Iterable[pa.RecordBatch]) -> list[str]:
+    """Return the first texts of a file, as many as a sample takes of it."""
+    found: list[str] = []
+    for docs in batches:
+        found += docs.column(TEXT).slice(0, SAMPLED_TEXTS - len(found)).fill_null("").to_pylist()
+        if len(found) >= SAMPLED_TEXTS or sum(map(len, found)) >= SAMPLED_CHARS:
+            break
+    return found
 
 
 def _once(size: _Size, settings: Settings) -> Asked:

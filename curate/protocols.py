@@ -58,6 +58,13 @@ class Operator(ABC):
         """
         return {}
 
+    def asks_about(self, texts: Sequence[str]) -> Mapping[str, Asked]:
+        """Return what it will ask each of `models()` about these texts, by what stands in them; what is not told is left to `asks`.
+
+        `curate plan` calls it with a few documents, and corrects by it what `asks` says of all of them.
+        """
+        return {}
+
     def verify(self, schema: pa.Schema) -> None:
         """Raise `PipelineError` when columns that are there have types that the operator cannot work with.
 

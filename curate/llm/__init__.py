@@ -29,7 +29,7 @@ twice, and counts its tokens. The operator says what each answer means, row by r
 `required` raises `Unanswered` where a row has no answer: the engine bisects the batch down to that row and quarantines it within
 the stage's `max_errors`; the other rows are not asked again. An operator that would rather keep or drop such rows looks at
 `answer.finish` and `answer.error` instead. Texts of documents are data: put them last, behind a mark, and trust no answer. With `asks` an
-operator tells `curate plan` what its prompts take beside documents.
+operator tells `curate plan` what its prompts take beside documents, and with `asks_about` what it would ask about some.
 """
 
 from curate.llm.llm import Llm

@@ -24,9 +24,14 @@ class Asked:
     def __add__(self, other: Asked) -> Asked:
         return Asked(self.prompts + other.prompts, self.prompt_tokens + other.prompt_tokens, self.output_tokens + other.output_tokens)
 
-    def times(self, number: int) -> Asked:
+    def times(self, number: float) -> Asked:
         """Return all of it so many times, as for votes."""
-        return Asked(self.prompts * number, self.prompt_tokens * number, self.output_tokens * number)
+        return Asked(*(round(each * number) for each in dataclasses.astuple(self)))
+
+    def corrected(self, found: Asked, reckoned: Asked) -> Asked:
+        """Return it as it would be if it were off by as much as `reckoned` was, of what was `found` to be true."""
+        numbers = zip(*map(dataclasses.astuple, (self, found, reckoned)), strict=True)
+        return Asked(*(round(each * true / told) if told else each for each, true, told in numbers))
 
 
 @dataclass

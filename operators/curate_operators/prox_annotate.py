@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.document import TEXT, leaf
-from curate.llm import Answer
+from curate.llm import Answer, Asked
 from curate.protocols import Filter, Scorer
 from curate_operators.prompt_sets import Style
+from curate_operators.prompt_tokens import asked_about
 from curate_operators.prompted import Prompted, named, without_thoughts
 from curate_operators.prox_edits import EDITS, edits_row, merged_programs
 from curate_operators.prox_execute import execute
@@ -72,6 +73,10 @@ class ProxAnnotate(Prompted, Scorer):
 
     def chosen(self, styles: Mapping[str, Style]) -> Sequence[Style]:
         return [named(styles, name, "prox_annotate", "intent") for name in (self.intents or styles)]
+
+    def asks_about(self, texts: Sequence[str]) -> Mapping[str, Asked]:
+        pieces = [window.text for text in texts if text.strip() for window in self._windows(text)]
+        return {"llm": sum((asked_about(style, pieces, self._tokens) for style in self._styles), Asked())}
 
     def output(self) -> pa.DataType:
         return EDITS

@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 
 from curate.document import TEXT, leaf, set_column
 from curate.errors import PipelineError
-from curate.llm import Answer
+from curate.llm import Answer, Asked
 from curate.protocols import Filter, Mapper
 from curate_operators.prompt_sets import Style
+from curate_operators.prompt_tokens import asked_about
 from curate_operators.prompted import Prompted, named, without_thoughts
 from curate_operators.prox_document import SET, TRAINED
 from curate_operators.prox_edits import EDITS, edits_row, merged_programs
@@ -96,6 +97,9 @@ class ProxChunk(Prompted, Mapper):
 
     def chosen(self, styles: Mapping[str, Style]) -> Sequence[Style]:
         return [named(styles, CHUNK + (TRAINED if self.trained else ""), "prox_chunk")]
+
+    def asks_about(self, texts: Sequence[str]) -> Mapping[str, Asked]:
+        return {"llm": asked_about(self._style, [window.text for text in texts for window in self._windows(text)], self._tokens)}
 
     def adds(self) -> Mapping[str, pa.DataType]:
         return {self.into: EDITS}

@@ -24,7 +24,7 @@ from curate.hashing import hash64
 from curate.llm import Answer, Asked, Llm
 from curate.protocols import FlatMapper
 from curate_operators.prompt_sets import Rewriting, Style, read, read_file, read_shipped
-from curate_operators.prompt_tokens import pieces
+from curate_operators.prompt_tokens import asked_about, pieces
 from curate_operators.rewrite_answers import said
 from curate_operators.rewrite_segments import Cut, segments
 from curate_operators.rewrite_styles import Choose, Flags, Route, chosen, read_routes
@@ -148,6 +148,13 @@ class Rewrite(FlatMapper):
     def asks(self, text_bytes: int, documents: int) -> Mapping[str, Asked]:
         shares = [(route.style, route.share(self._routes, self.choose)) for route in self._routes]  # of scores nothing is known
         return {"llm": sum((pieces(style, int(text_bytes * part), int(documents * part)) for style, part in shares), Asked())}
+
+    def asks_about(self, texts: Sequence[str]) -> Mapping[str, Asked]:
+        asked = Asked()
+        for route in self._routes:
+            found = [segment for cut in segments(texts, route.style, self._tokens) for segment in cut.segments]
+            asked += asked_about(route.style, found, self._tokens).times(route.share(self._routes, self.choose))
+        return {"llm": asked}
 
     def verify_file(self, parameter: str, path: Path) -> None:
         if parameter == "tokenizer":

@@ -256,6 +256,35 @@ def test_what_is_read_is_known_exactly_once_it_is_there(stub: StubProcess, make:
     assert stub.asked().count("12345678") == 0
 
 
+HUGE = "The harbour of a small town in the north was built of grey stone. " * 400
+SHORT = "\n".join(["Menu", "a b"] * 400)
+
+
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize(
+    ("text", "step"),
+    [
+        (HUGE, {"use": "prox_chunk"}),  # a line that no window shows
+        (SHORT, {"use": "prox_chunk"}),  # as much of numbers as of lines
+        (HUGE, {"use": "rewrite", "params": {"prompt_set": "nemotron_cc", "styles": {"distill": {}}, "originals": "drop"}}),
+    ],
+)
+def test_a_plan_looks_at_a_few_documents(stub: StubProcess, make: Make, text: str, step: dict[str, Any], done: bool) -> None:
+    path = make([text.replace("a", f"a{n}") for n in range(6)], {})
+    told = yaml.safe_load(path.read_text())
+    asking = {"use": step["use"], "params": {"llm": stub.settings} | step.get("params", {})}
+    told["stages"] = {"clean": {"from": "docs", "operators": [{"use": "normalize"}]}, "said": {"from": "clean", "operators": [asking]}}
+    path.write_text(yaml.safe_dump(told, sort_keys=False))
+    pipeline, workspace = load_pipeline(path).pipeline, str(path.parent / "workspace")
+    if done:
+        launch(pipeline, None, Request(workspace, until="clean", on="local", workers=1), lambda event: None)
+    [found] = estimates(plan_for(pipeline, None, open_storage(workspace)))
+    report = run(path)
+    counted_all = dict(next((note["measures"] for stage in report["stages"] for note in stage["notes"]), {"dataset_prompts": 0}))
+    assert found.asked.prompts == pytest.approx(counted_all["dataset_prompts"], rel=0.0 if done else 0.4)  # of files nobody knows rows
+    assert (found.asked.prompts == 0) == (text == HUGE)
+
+
 def test_parquet_is_reckoned_unpacked(make: Make) -> None:
     path = make(["x"], {"model": "small", "endpoint": "http://127.0.0.1:1/v1"})
     told = yaml.safe_load(path.read_text())

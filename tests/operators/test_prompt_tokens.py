@@ -75,6 +75,39 @@ def test_an_operator_knows_what_it_will_ask(docs: pa.RecordBatch, asked: list[Pr
     assert told.output_tokens == pytest.approx(most, rel=0.3)
 
 
+SHORT, HUGE, TINY = "\n".join(["Menu", "a b"] * 400), f"{LINE} " * 400, "x"
+
+
+@pytest.mark.parametrize(
+    ("use", "params"),
+    [
+        ("prox_chunk", {}),
+        ("prox_chunk", {"trained": True}),
+        ("prox_chunk", {"release": True}),
+        ("prox_annotate", {}),
+        ("rewrite", {"prompt_set": "nemotron_cc"}),
+        ("rewrite", {"styles": {"medium": {"ratio": 0}, "qa": {}}}),
+        ("rewrite", {"styles": {"medium": {}, "qa": {"ratio": 0}}, "choose": "one"}),
+    ],
+)
+@pytest.mark.parametrize("texts", [[SHORT], [HUGE], [TINY, "", " \n"], [HUGE, TINY, f"{HUGE}\n{SHORT}"]])
+def test_an_operator_knows_exactly_what_it_will_ask_about_texts(
+    asked: list[Prompt], texts: list[str], use: str, params: dict[str, Any]
+) -> None:
+    operator = build(OperatorSpec(use, {"llm": LLM} | params))
+    told = operator.asks_about(texts)["llm"]
+    run(operator, batch([*texts]))
+    assert (told.prompts, told.output_tokens) == (len(asked), sum(prompt.max_tokens or 0 for prompt in asked))
+    words = sum(len(text) for prompt in asked for _, text in prompt.messages)
+    assert told.prompt_tokens == pytest.approx(words / 4, rel=0.02, abs=2 * len(asked))  # both parts of a prompt are rounded up
+
+
+def test_an_estimate_is_corrected_by_a_sample() -> None:
+    whole = Asked(1000, 50_000, 9000)
+    assert whole.corrected(Asked(1, 300, 0), Asked(10, 200, 90)) == Asked(100, 75_000, 0)
+    assert whole.corrected(Asked(), Asked()) == whole
+
+
 def test_nothing_is_asked_about_nothing() -> None:
     for use in ("prox_document", "prox_chunk", "rewrite"):
         assert build(OperatorSpec(use, {"llm": LLM})).asks(0, 0) == {"llm": Asked()}
