@@ -19,6 +19,7 @@ PLANTED_WORDS = 4
 MARKS = ("<document>", "</document>", "[doc]", "[/doc]")
 _SENTENCE = re.compile(r"[^\n.!?]+(?:[.!?]+(?![\s\"'”’)\]])[^\n.!?]*)*[.!?]*[\"'”’)\]]*")
 _QUOTED = re.compile(r"[\"“]([^\"”\n]{3,200})[\"”]|(?<!\w)['‘]([^'’\n]{3,200})['’](?!\w)|`([^`\n]{3,200})`")
+_UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 _SAY = re.compile(
     r"\b(?:say|print|output|write|respond|reply|answer|return|repeat)\b(?:\s+(?:only|exactly|just|with|the\s+words?|the\s+phrase))+\s*:?\s+(.{3,200})",
     re.IGNORECASE,
@@ -28,20 +29,24 @@ _SAY = re.compile(
 def phrase(text: str, source: str, file: str) -> str | None:
     """Return the first phrase of a list (`refusals.txt`, `preambles.txt`) that a text has and its source has not."""
     text, source = (" ".join(value.lower().replace("’", "'").split()) for value in (text, source))
-    for said, pattern in _phrases(file):
-        if said in text and pattern.search(text) and not re.search(rf"(?<!\w){re.escape(said)}(?!\w)", source):
+    for said, pattern, anywhere in _phrases(file):
+        if said in text and pattern.search(text) and not anywhere.search(source):
             return said
     return None
 
 
 @functools.cache
-def _phrases(file: str) -> list[tuple[str, re.Pattern[str]]]:
-    """Return the phrases of a list, each with the pattern of where it may stand."""
+def _phrases(file: str) -> list[tuple[str, re.Pattern[str], re.Pattern[str]]]:
+    """Return the phrases of a list, each with the pattern of where it may stand, and with that of where it stands at all.
+
+    They are whole words, but in scripts without spaces.
+    """
     found = []
     for line in _lines(file):
         said = line.removeprefix("^").removesuffix("$")
-        before, after = "^" if line.startswith("^") else r"(?<!\w)", "$" if line.endswith("$") else r"(?!\w)"
-        found.append((said, re.compile(f"{before}{re.escape(said)}{after}")))
+        begin, end = "" if _UNSPACED.match(said[0]) else r"(?<!\w)", "" if _UNSPACED.match(said[-1]) else r"(?!\w)"
+        before, after = "^" if line.startswith("^") else begin, "$" if line.endswith("$") else end
+        found.append((said, re.compile(f"{before}{re.escape(said)}{after}"), re.compile(f"{begin}{re.escape(said)}{end}")))
     return found
 
 

@@ -58,7 +58,8 @@ class RewriteGuard(Filter):
 
     A style is faithful when its answer is meant to say all that the document says. Of a text that was put behind its source, only what
     is new is looked at. Names are words with a capital where no sentence begins (in German all nouns: give other limits); with fewer
-    than 3 names or numbers, or no run of words, a rule has nothing to say.
+    than 3 names or numbers, or no run of words, a rule has nothing to say. Refusals and talk are known in English, German, French, Spanish,
+    Italian, Portuguese, Russian, Chinese and Japanese.
 
     ## Why
     Small models refuse, chat, loop, stop in the middle, leave out half of a text and invent the other; and a page may hold
@@ -87,7 +88,7 @@ class RewriteGuard(Filter):
     cost: `python -m tests.benchmarks.rewrite_guards`.
     """
 
-    version = 2
+    version = 3
     files: ClassVar[tuple[str, ...]] = ("prompt_file",)
 
     prompt_set: Guarded = "wrap"

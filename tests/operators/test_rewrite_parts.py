@@ -53,8 +53,8 @@ def test_shipped_prompts_are_those_of_these_versions() -> None:
     pinned = {name: hashlib.sha256((FOLDER / f"{name}.yaml").read_bytes()).hexdigest()[:8] for name in shipped()}
     lists = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest()[:8] for path in sorted(FOLDER.glob("*.txt"))}
     steps = (InstructQuery, InstructScore, InstructAnswer)
-    assert {cls.version for cls in (Rewrite, RewriteGuard, ProxDocument, LlmJudge, *steps)} == {2}
-    assert ProxChunk.version == 4
+    assert {cls.version for cls in (Rewrite, ProxDocument, LlmJudge, *steps)} == {2}
+    assert (RewriteGuard.version, ProxChunk.version) == (3, 4)
     assert pinned == PROMPTS and lists == LISTS
 
 
@@ -68,7 +68,7 @@ PROMPTS = {
     "rewire": "3df3a03a",
     "wrap": "5d6e3a03",
 }
-LISTS = {"injections": "183415ba", "preambles": "477c9025", "refusals": "b82cf157"}
+LISTS = {"injections": "183415ba", "preambles": "048f11eb", "refusals": "241b73ca"}
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -330,6 +330,59 @@ def test_the_source_compared_with_what_was_made_of_it() -> None:
 def test_phrases_that_only_models_say(text: str, file: str, found: str | None) -> None:
     assert leaked_text.phrase(text, "The source.", file) == found
     assert leaked_text.phrase(text, f"It says: {text}", file) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "file"),
+    [
+        ("Hier ist der umgeschriebene Text: Der Hafen ist alt.", "preambles.txt"),
+        ("Natürlich! Hier ist eine klarere Fassung: Der Hafen ist alt.", "preambles.txt"),
+        ("Bien sûr\u00a0! Voici le texte : le port est ancien.", "preambles.txt"),
+        ("Voici une reformulation du passage : le port est ancien.", "preambles.txt"),
+        ("¡Claro! Aquí tienes el texto: el puerto es antiguo.", "preambles.txt"),
+        ("Ecco il testo riscritto: il porto è antico.", "preambles.txt"),
+        ("Claro, aqui está o texto: o porto é antigo.", "preambles.txt"),
+        ("Вот переписанный текст: гавань старая.", "preambles.txt"),
+        ("以下是改写后的文本：港口很古老。", "preambles.txt"),
+        ("港口很古老。希望这对您有帮助！", "preambles.txt"),
+        ("以下は書き直した文章です。港は古い。", "preambles.txt"),
+        ("Es tut mir leid, aber ich kann diese Anfrage nicht bearbeiten.", "refusals.txt"),
+        ("Das weiß ich als KI-Sprachmodell nicht.", "refusals.txt"),
+        ("Je suis désolé, mais je ne peux pas répondre.", "refusals.txt"),
+        ("Lo siento, pero no puedo ayudar con eso.", "refusals.txt"),
+        ("Mi dispiace, ma non posso aiutarti.", "refusals.txt"),
+        ("Desculpe, mas não posso ajudar.", "refusals.txt"),
+        ("Извините, но я не могу помочь.", "refusals.txt"),
+        ("很抱歉，我无法完成这个请求。", "refusals.txt"),
+        ("我作为一个人工智能语言模型，没有个人意见。", "refusals.txt"),
+        ("申し訳ありませんが、そのご依頼にはお答えできません。", "refusals.txt"),
+    ],
+)
+def test_phrases_that_only_models_say_in_other_languages(text: str, file: str) -> None:
+    assert leaked_text.phrase(text, "The source.", file) is not None
+    assert leaked_text.phrase(text, f"1: {text}", file) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hier ist der Hafen seit 1902. Natürlich liegen hier auch Schiffe.",
+        "Leider kann ich mich an den Hafen kaum erinnern. Als KI-Forscherin kam sie nach Visby.",
+        "Als künstliche Intelligenz bezeichnet man Programme, die lernen. Gerne kommen Gäste hierher.",
+        "Voici le texte intégral de la loi de 1902. Bien sûr, le port est ancien. N'hésitez pas à me contacter.",
+        "En tant que modèle réduit, ce navire a été primé.",
+        "Aquí está el puerto de Visby. Claro, es antiguo. Como modelo de negocio, funciona.",
+        "Ecco una versione leggera della carbonara. Certo, il porto è antico.",
+        "Aqui está o porto. Claro que é antigo. Como modelo de negócio, funciona.",
+        "Вот гавань, построенная в 1902 году. К сожалению, я не могу вспомнить её названия.",
+        "以下是港口的历史。作为一个人工智能专家，她在北京工作。好的港口很少。",
+        "当然，港口很古老。请提供护照。",
+        "以下は港の歴史です。もちろん、港は古い。申し訳ありませんが、港は閉まっています。",
+        "言語モデルとしてよく使われるのは変換器である。",
+    ],
+)
+def test_what_people_say_in_other_languages_passes(text: str) -> None:
+    assert [leaked_text.phrase(text, "The source.", file) for file in ("preambles.txt", "refusals.txt")] == [None, None]
 
 
 SOURCE = (
