@@ -61,6 +61,7 @@ class Style:
     - `pairs_per_150_tokens`: how many pairs at most are drawn for each 150 tokens of the document; null = all.
     - `append`: the answer comes behind the document in place of replacing it.
     - `faithful`: the answer is meant to say all that the document says, so that a guard may look for what is lost.
+    - `no_shorter`: the answer is meant to be at least as long as the document, whether it is faithful or not.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Style:
     pairs_per_150_tokens: int | None = None
     append: bool = False
     faithful: bool = True
+    no_shorter: bool = False
 
     def ask(self, text: str, query: str = "") -> Prompt:
         """Return the prompt for a text, and a question about it; neither can close the marks that the text stands between."""

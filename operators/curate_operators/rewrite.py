@@ -117,7 +117,7 @@ class Rewrite(FlatMapper):
     answer that is cut goes whole); Nguyen et al., *Recycling the Web* (2025).
     """
 
-    version = 2
+    version = 3
     cost = "costly"
     reproducible = "cached"
     files: ClassVar[tuple[str, ...]] = ("prompt_file", "tokenizer")

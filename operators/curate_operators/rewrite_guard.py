@@ -48,7 +48,7 @@ class RewriteGuard(Filter):
     | `copied` | runs of 8 words (letters in scripts without spaces) that stand in the source ÷ all such runs > `max_copy_ratio` |
     | `other_language` | text and source are in different languages, both told with a confidence of 0.65 |
     | `incomplete` | what `rewrite` lost or left out ÷ the document > `max_lost_ratio` (faithful styles only) |
-    | `too_short` | bytes of text ÷ bytes of source < `min_length_ratio` (faithful) |
+    | `too_short` | bytes of text ÷ bytes of source < `min_length_ratio` (faithful), or < 1 (`no_shorter`, as REWIRE's `improve`) |
     | `too_long` | the same > `max_length_ratio` |
     | `lost_numbers` | numbers of the source that the text has ÷ numbers of the source < `min_number_recall` (faithful) |
     | `lost_names` | the same of words of names < `min_name_recall` (faithful) |
@@ -145,13 +145,17 @@ class RewriteGuard(Filter):
         texts = [_new(text, source) for text, source in zip(pc.fill_null(docs.column(TEXT), "").to_pylist(), sources, strict=True)]
         pairs, one = list(zip(sources, texts, strict=True)), np.ones(len(texts))
         verdict.where("empty", np.array([not text.strip() for text in texts], bool), one)
-        self._judge_answers(pairs, leaf(docs, f"{REWRITE}.style").to_pylist(), verdict)
+        styles = leaf(docs, f"{REWRITE}.style").to_pylist()
+        self._judge_answers(pairs, styles, verdict)
         self._judge_words(sources, texts, verdict)
         faithful = _true(leaf(docs, f"{REWRITE}.faithful"))
         lost = pc.fill_null(leaf(docs, f"{REWRITE}.lost_ratio"), 0.0).to_numpy(zero_copy_only=False)
         verdict.above("incomplete", self.max_lost_ratio, np.where(faithful, lost, np.nan))
         lengths = np.array([len(text.encode()) / max(len(source.encode()), 1) for source, text in pairs])
         verdict.below("too_short", self.min_length_ratio, np.where(faithful, lengths, np.nan))
+        if self.min_length_ratio is not None:
+            no_shorter = np.array([name in self._styles and self._styles[name].no_shorter for name in styles], bool)
+            verdict.where("too_short", no_shorter & (lengths < 1), lengths)
         verdict.above("too_long", self.max_length_ratio, lengths)
         measures = rewrite_measures
         verdict.below("lost_numbers", self.min_number_recall, np.where(faithful, _each(measures.number_recall, pairs), np.nan))

@@ -103,6 +103,22 @@ def test_a_text_whose_middle_was_lost_is_incomplete_where_it_should_say_all() ->
     assert verdict(GOOD, lost_ratio=0.4, guard=RewriteGuard(max_lost_ratio=None)) is None
 
 
+def test_a_draft_that_was_to_be_carried_through_is_no_shorter() -> None:
+    guard = RewriteGuard(prompt_set="rewire")
+    assert verdict(GOOD, guard=guard, style="improve", faithful=False) == ("too_short", round(len(GOOD) / len(SOURCE), 3))
+    assert (
+        verdict(
+            f"{GOOD} So it stands there to this day, and nobody in the town would do without it.",
+            guard=guard,
+            style="improve",
+            faithful=False,
+        )
+        is None
+    )
+    assert verdict(GOOD, guard=RewriteGuard(prompt_set="rewire", min_length_ratio=None), style="improve", faithful=False) is None
+    assert verdict(GOOD, style="medium", faithful=False) is None
+
+
 def test_copies_in_scripts_without_spaces() -> None:
     source = "東京は日本の首都であり、世界でも最大級の都市圏を持つ。"
     assert verdict(source, source) == ("copied", 1)
