@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import orjson
 import polars as pl
 import pytest
 
 import curate
+from curate import load_pipeline
+from curate_operators.prompt_sets import read_shipped
+from curate_operators.rewrite_styles import read_routes
 from tests.conftest import ROOT
 from tests.contracts.workspaces import run
 from tests.llm.servers import StubProcess
@@ -37,6 +42,15 @@ def carried_out(name: str, stub: StubProcess, place: Path, more: Mapping[str, ob
         dropped = sum(sum(reasons.values()) for reasons in counts.dropped.values())
         assert counts.rows_in + counts.rows_added == counts.rows_out + dropped + counts.merged + counts.errored, dataset.name
     return found
+
+
+def test_a_page_of_nemotron_cc_is_poor_or_good_and_never_both() -> None:
+    stage = load_pipeline(ROOT / "pipelines/nemotron_cc.yaml").pipeline.stages["rewritten"]
+    given = next(step.params["styles"] for step in stage.operators if step.use == "rewrite")
+    ranks = np.array([0, 0.55, math.nextafter(0.6, 0) - 1e-9, 12 / 20, 0.65, 1])
+    fits = {route.style.name: route.fits(ranks).tolist() for route in read_routes(given, read_shipped("nemotron_cc"), "rank")}
+    assert fits.pop("wikipedia") == [True] * 3 + [False] * 3
+    assert len(fits) == 4 and all(good == [False] * 3 + [True] * 3 for good in fits.values())
 
 
 @pytest.mark.slow
