@@ -1,4 +1,4 @@
-"""Makes examples for `train_refiner` of documents whose programs or decisions are known: what a refiner is shown, and what it is to answer.
+"""Makes examples for `train_refiner` of documents whose programs are known: what a refiner is shown, and what it is to answer.
 
 Adds `prompt` and `answer` (large strings); `text` is the one behind the other.
 """
