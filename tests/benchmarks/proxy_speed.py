@@ -6,8 +6,8 @@ over whole rows, AdamW. The Trainer has a Qwen3 of our shape and its own default
 without. Neither keeps documents apart, which would cost them more. Ours and nanoGPT's are timed in parts, a forward and backward pass
 and an update, and added up for a step of as many tokens as the size has by default; so is the Trainer's, whose update is nanoGPT's.
 The last column is a bound: how much faster than the Trainer a training would be that did nothing but multiply by the linear maps of the
-network and by the head, forth and back, on matrices that are there already. A processor without instructions for bfloat16 has a table of its
-own, in float32.
+network and by the head, forth and back, on matrices that are there already. Float32 alone (`--precisions float32`) has a table of its own:
+not every processor gains by bfloat16.
 """
 
 from __future__ import annotations
@@ -296,7 +296,7 @@ def main() -> None:
     lines += [f"of {VOCABULARY:,}. One thread ({readme.processor()}), medians of {args.rounds} rounds in turn, CPU time.\n"]
     lines += table(packed, args.rounds, args.sizes, args.precisions)
     if args.write:
-        readme.write("proxy speed" if "bfloat16" in fast else "proxy speed without bfloat16", "\n".join(lines))
+        readme.write("proxy speed" if "bfloat16" in args.precisions else "proxy speed in float32", "\n".join(lines))
 
 
 if __name__ == "__main__":
