@@ -7,6 +7,7 @@ its own, with `curate` beside it.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from curate.llm.chat import FINISHES
 from curate.llm.prompts import Answer, Heard, Prompt
 from curate.llm.settings import Settings
 
+ONE_PROCESS = "VLLM_ENABLE_V1_MULTIPROCESSING"
+"""0 = vLLM's core runs in this process, whose death is noticed: `step` waits for ever for a core that died in one of its own."""
 TEMPLATE = "chat_template_kwargs"  # of `body`: for the chat template; all other fields are parameters of sampling
 
 
@@ -82,6 +85,7 @@ def _answer(output: Any) -> Answer:
 
 
 def _imported() -> Any:
+    os.environ.setdefault(ONE_PROCESS, "0")
     try:
         import vllm
         import vllm.exceptions

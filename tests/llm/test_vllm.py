@@ -129,6 +129,33 @@ def test_the_model_runs_in_the_worker_too(real: None, make: Make) -> None:  # no
     assert 40 < counted["output_tokens"] <= 40 * 16
 
 
+def test_a_worker_killed_with_its_model_costs_no_row_and_no_answer(patient: None, make: Make) -> None:  # noqa: F811
+    settings = {"model": str(TINY), "engine": "vllm", "max_tokens": 64, "arguments": SMALL | {"max_num_seqs": 4}}
+    path = make([f"document {n}" for n in range(120)], settings)
+    cache = path.parent / "workspace" / "cache" / "llm"
+    variables = os.environ | beside_vllm(path.parent)
+    command = [str(PYTHON), *run_command(path)[:-1], "2"]  # one worker would be the driver itself
+    driver = subprocess.Popen(command, cwd=path.parent, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    heard: list[str] = []
+    reader = threading.Thread(target=lambda: heard.extend(driver.stderr or ()))
+    reader.start()
+    _wait_for(cache, 20)
+    workers = psutil.Process(driver.pid).children()
+    max(workers, key=lambda worker: worker.memory_info().rss).kill()  # it holds a model: vLLM's core runs in the worker's own process
+    driver.wait()
+    reader.join()
+    told = "".join(heard)
+    assert driver.returncode == 0, told[-3000:]
+    keys = _keys(cache)
+    assert len(keys) == len(set(keys)) == 120
+    (dataset,) = (path.parent / "workspace" / "datasets").iterdir()
+    assert load(str(dataset)).manifest.counts.rows_out == 120
+    events = [
+        orjson.loads(line) for part in (path.parent / "workspace" / "runs").rglob("*.jsonl") for line in part.read_bytes().splitlines()
+    ]
+    assert [event["cause"] for event in events if event["event"] == "retry"] == ["worker_died"]
+
+
 def test_an_actor_of_ray_runs_the_model_for_all_shards(patient: None, make: Make) -> None:  # noqa: F811
     settings: dict[str, Any] = {"model": str(TINY), "engine": "vllm", "max_tokens": 16, "arguments": SMALL}
     path = make([f"document {n}" for n in range(40)], settings, resources={"gpus": 1})  # which makes it an actor
