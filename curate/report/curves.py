@@ -10,6 +10,7 @@ from curate.report.units import number
 
 WIDTH, HEIGHT, LEFT, BELOW = 360.0, 170.0, 30.0, 30.0
 _KINDS = ("kept", "added", "errored")  # the colours that lines and dots take, in order
+_LINES = (*_KINDS, *(f"{kind} dashed" for kind in _KINDS))
 _MAX_POINTS = 400
 
 Points = Sequence[Sequence[float]]
@@ -26,7 +27,7 @@ def curve(title: str, data: Mapping[str, Any]) -> Markup:
     drawn = [
         *_grid(axis),
         *(_mark(axis, name, place) for name, place in marks.items()),
-        *(_line(axis, points[:_MAX_POINTS], kind) for points, kind in zip(lines.values(), _KINDS, strict=False)),
+        *(_line(axis, points[:_MAX_POINTS], kind) for points, kind in zip(lines.values(), _LINES, strict=False)),
         *(dot for points, kind in zip(dots.values(), _KINDS[::-1], strict=False) for dot in _dots(axis, points[:_MAX_POINTS], kind)),
         element("text", str(data.get("measure")), {"x": (LEFT + WIDTH) / 2, "y": HEIGHT + BELOW, "text-anchor": "middle"}),
     ]
@@ -50,7 +51,7 @@ class _Axis:
 
 
 def _caption(data: Mapping[str, Any], lines: Mapping[str, Points], dots: Mapping[str, Points]) -> Markup:
-    keys = [(name, kind, "line") for name, kind in zip(lines, _KINDS, strict=False)]
+    keys = [(name, kind, "line") for name, kind in zip(lines, _LINES, strict=False)]
     keys += [(name, kind, "dot") for name, kind in zip(dots, _KINDS[::-1], strict=False)]
     legend = [element("span", [element("i", None, {"class": f"key {kind} {shape}"}), str(name)]) for name, kind, shape in keys]
     return element("figcaption", [element("b", str(data.get("share"))), element("span", legend, {"class": "legend"})])
@@ -64,7 +65,8 @@ def _grid(axis: _Axis) -> list[Markup]:
         drawn.append(element("text", f"{share:g}", {"x": LEFT - 5, "y": y + 4, "text-anchor": "end"}))
     for k in range(6):
         value = axis.low + (axis.high - axis.low) * k / 5
-        drawn.append(element("text", number(value), {"x": axis.x(value), "y": HEIGHT + 15, "text-anchor": "middle"}))
+        anchor = "end" if k == 5 else "middle"
+        drawn.append(element("text", number(value), {"x": axis.x(value), "y": HEIGHT + 15, "text-anchor": anchor}))
     return drawn
 
 

@@ -58,6 +58,18 @@ def test_a_curve_is_drawn_to_scale() -> None:
     assert not curve("dedup", {"measure": "x", "share": "y", "lines": {}})
 
 
+def test_a_fourth_line_is_dashed() -> None:
+    drawn = str(curve("losses", {"measure": "x", "share": "y", "lines": {name: [(0, 0), (1, 1)] for name in "abcd"}}))
+    assert [drawn.count(f'class="curved {kind}"') for kind in ("kept", "added", "errored", "kept dashed", "added dashed")] == [
+        1,
+        1,
+        1,
+        1,
+        0,
+    ]
+    assert 'class="key kept dashed line"></i>d<' in drawn
+
+
 def test_hostile_notes_stay_text(web: Report) -> None:
     hostile = CURVE | {"share": HOSTILE, "lines": {HOSTILE: CURVE["lines"]["promised"]}, "marks": {HOSTILE: 0.5}}
     page = Page(render(noted(web, note(name=HOSTILE, passed=False, message=HOSTILE, measures={HOSTILE: HOSTILE}, curve=hostile))))
