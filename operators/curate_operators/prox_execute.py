@@ -117,7 +117,7 @@ def _refused(call: Replace) -> str | None:
 
 
 def _changes_parts_of_words(text: str, call: Replace) -> bool:
-    """Tell whether a string ends before the marks of its last letter, or, made of plain words, begins or ends inside a word of the text.
+    """Tell whether a string is parted from its marks or joiners, or, made of plain words, begins or ends inside a word of the text.
 
     Where only its spaces change, it may. A string with any other letter or sign may stand inside words: debris of encodings, ligatures
     and tags does.
@@ -129,7 +129,11 @@ def _changes_parts_of_words(text: str, call: Replace) -> bool:
     begin = text.find(source)
     while begin >= 0:
         end = begin + len(source)
-        if _is_attached(text[end : end + 1]) or (plain and (_goes_on(text, begin) or _goes_on(text, end))):
+        if (
+            text[begin - 1 : begin] in _JOINERS
+            or _is_attached(text[end : end + 1])
+            or (plain and (_goes_on(text, begin) or _goes_on(text, end)))
+        ):
             return True
         begin = text.find(source, end)
     return False

@@ -120,7 +120,7 @@ def test_texts_begin_with_the_end_token_as_they_do_in_training(tmp_path: Path, p
     made = tmp_path / "made"
     made.mkdir()
     (made / "config.json").write_bytes(folder.config_of(model(), eos))
-    for name, data in folder.tokenizer_files(list(own.iterdir()), eos):
+    for name, data in folder.begun_tokenizer(list(own.iterdir()), eos):
         (made / name).write_bytes(data)
     read = transformers.AutoTokenizer.from_pretrained(made, local_files_only=True)
     for text in ("the harbour", "", "naïve ships"):

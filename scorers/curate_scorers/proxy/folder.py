@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.nn import Module
 
 from curate.files import local_file
+from curate_scorers.proxy import tokenizer_files
 from curate_scorers.proxy.model import EPSILON, INITIAL, THETA, Proxy
 from curate_scorers.proxy.sizes import Shape
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-TOKENIZER, TOKENIZER_CONFIG, TOKENS = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 BEGINNINGS = ("TemplateProcessing", "BertProcessing", "RobertaProcessing")  # of texts, as the package tokenizers has them
 
 
@@ -53,20 +53,20 @@ def config_of(model: Proxy, eos: int) -> bytes:
     return orjson.dumps(told, option=orjson.OPT_INDENT_2)
 
 
-def tokenizer_files(paths: Sequence[Path], eos: int) -> Iterator[tuple[str, bytes]]:
+def begun_tokenizer(paths: Sequence[Path], eos: int) -> Iterator[tuple[str, bytes]]:
     """Yield a tokenizer's files, changed so that texts begin with the token that ends documents; one without that token as they are."""
     files = {path.name: orjson.loads(path.read_bytes()) for path in paths}
-    tokenizer = files.get(TOKENIZER, {})
+    tokenizer = files.get(tokenizer_files.TOKENIZER, {})
     if (token := _token(tokenizer, eos)) is not None:
-        files[TOKENIZER] = tokenizer | {"post_processor": _beginning(token, eos, tokenizer.get("post_processor"))}
-        told = {"eos_token": token} | files.get(TOKENIZER_CONFIG, {})
+        files[tokenizer_files.TOKENIZER] = tokenizer | {"post_processor": _beginning(token, eos, tokenizer.get("post_processor"))}
+        told = {"eos_token": token} | files.get(tokenizer_files.CONFIG, {})
         told = {name: value for name, value in told.items() if name not in ("add_bos_token", "add_eos_token")}
-        files[TOKENIZER_CONFIG] = told | {
+        files[tokenizer_files.CONFIG] = told | {
             "bos_token": token,
             "tokenizer_class": "PreTrainedTokenizerFast",
         }  # others make their own beginning
-        if TOKENS in files:
-            files[TOKENS] |= {"bos_token": token}
+        if tokenizer_files.SPECIAL in files:
+            files[tokenizer_files.SPECIAL] |= {"bos_token": token}
     for name, content in files.items():
         yield name, orjson.dumps(content, option=orjson.OPT_INDENT_2)
 

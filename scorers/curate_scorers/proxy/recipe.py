@@ -79,6 +79,10 @@ class Recipe:
         wanted = self.batch_tokens or min(batch_tokens(self.size), self.budget / LEAST_STEPS)
         return max(1, round(min(wanted, self.budget) / packed.length))
 
+    def tokens_a_step(self, packed: Packed) -> float:
+        """Return how many tokens a step reads on average, padding aside."""
+        return packed.tokens / packed.rows * self.rows_a_step(packed)
+
     def steps(self, packed: Packed) -> int:
         """Return how many steps the budget is; raise `OperatorError` when the corpus is too small for it."""
         if not packed.tokens:
@@ -93,7 +97,7 @@ class Recipe:
 
     def tokens_read(self, packed: Packed) -> int:
         """Return how many tokens the steps will read: about the budget, since steps are whole."""
-        return round(self.steps(packed) * self.rows_a_step(packed) * packed.tokens / packed.rows)
+        return round(self.steps(packed) * self.tokens_a_step(packed))
 
     def schedule(self, packed: Packed, anneals: bool) -> Schedule:
         """Return the schedule; annealing is nothing but its decay."""

@@ -16,8 +16,8 @@ from curate.storage import join
 from curate.work import Work
 from curate_scorers.lm_loss_model import package
 
-TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
-FILES = (TOKENIZER, CONFIG, "special_tokens_map.json")  # what stands in a folder beside a model
+TOKENIZER, CONFIG, SPECIAL = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
+FILES = (TOKENIZER, CONFIG, SPECIAL)  # what stands in a folder beside a model
 LARGEST_SHORT = 1 << 16  # vocabularies up to here have tokens of two bytes
 HINT = "name the folder of a fast tokenizer, or `stage:NAME` of a stage that uses `train_tokenizer`"
 

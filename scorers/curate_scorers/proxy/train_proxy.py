@@ -192,17 +192,17 @@ def training(folder: str, names: Sequence[str], recipe: Recipe, anneal: str | No
 def train_task(item: Item, place: Place) -> dict[str, Any]:
     """Train, and return where the files are, the curve, and what was made."""
     package("torch")
-    from curate_scorers.proxy.folder import tokenizer_files
+    from curate_scorers.proxy.folder import begun_tokenizer
     from curate_scorers.proxy.replicas import replicas
     from curate_scorers.proxy.train import train
 
     packed, recipe, kept = read_packed(item["folder"], item["names"]), Recipe(**item["recipe"]), Kept(place)
     with replicas(item) as replica:
         trained = train(packed, recipe, kept, Teller(place), item["anneal"], replica)
-    curve = points(trained.losses, packed.tokens / packed.rows * recipe.rows_a_step(packed), trained.schedule.rate)
+    curve = points(trained.losses, recipe.tokens_a_step(packed), trained.schedule.rate)
     about = _about(packed, recipe, curve, trained.schedule.stable_until)
     kept.write(TRAINING, orjson.dumps(about | {"curve": curve}, option=orjson.OPT_INDENT_2))
-    beside = dict(tokenizer_files(packed.tokenizer, packed.eos))
+    beside = dict(begun_tokenizer(packed.tokenizer, packed.eos))
     for name, data in beside.items():
         kept.write(name, data)
     names = [*trained.files, TRAINING, *beside]
@@ -227,7 +227,7 @@ def points(losses: Sequence[float], tokens_a_step: float, rate: Any) -> list[dic
 def _about(packed: Packed, recipe: Recipe, curve: Sequence[Item], stable_until: int) -> dict[str, Any]:
     """Return what the manifest and `training.json` say of the training."""
     shape, vocabulary = recipe.shape, recipe.vocabulary(packed)
-    a_step = packed.tokens / packed.rows * recipe.rows_a_step(packed)
+    a_step = recipe.tokens_a_step(packed)
     steps = curve[-1]["step"]
     return {
         "format": 1,
